@@ -1,0 +1,1 @@
+"""Layer 1: channels, the operator's named policies for sets of destinations."""

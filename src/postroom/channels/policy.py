@@ -1,0 +1,50 @@
+"""What a channel says: which destinations it is for, its limits and its retries.
+
+Values only; config makes them, `channels.match` chooses among them.
+Called by: config, routing, queueing, engine.  Raises: nothing.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class RetrySchedule(msgspec.Struct, frozen=True):
+    """When a deferred recipient is tried again; see `channels.retry`.
+
+    `kind` is "exponential" (first, first*factor, ... up to max), "quadratic" (the n-th
+    attempt comes n²*first after arrival, the gap capped at max) or "list" (`delays_s`, its
+    last repeated). Delays are in seconds; each is multiplied by a random number between
+    1-jitter and 1+jitter. `lifetime_s` after arrival a recipient expires, after one last
+    try.
+    """
+
+    kind: str = "exponential"
+    first_s: float = 300.0
+    factor: float = 2.0
+    max_s: float = 14400.0
+    delays_s: tuple[float, ...] = ()
+    jitter: float = 0.1
+    lifetime_s: float = 432000.0
+
+
+class ChannelPolicy(msgspec.Struct, frozen=True):
+    """One channel.
+
+    `match` holds rules as written: "gmail.com", ".example.org" (the domain and all below
+    it), "*.mail.*" (a pattern), "mx:*.google.com" (by MX host). Limits count simultaneous
+    attempts; 0 holds all mail of the channel. `recipients_max` is per transaction,
+    `transactions_max` per connection. `delay_warning_s` of 0 sends no delay warning.
+    `origin` is "file:line" of the rule, for explanations.
+    """
+
+    name: str
+    match: tuple[str, ...] = ()
+    route: str = "default"
+    concurrency: int = 100
+    site_concurrency: int = 20
+    retry: RetrySchedule = RetrySchedule()
+    recipients_max: int = 100
+    transactions_max: int = 100
+    delay_warning_s: float = 14400.0
+    origin: str = ""

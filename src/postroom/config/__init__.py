@@ -1,0 +1,1 @@
+"""Layer 6: from TOML to frozen policy objects."""

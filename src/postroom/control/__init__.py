@@ -1,0 +1,1 @@
+"""Layer 7: one table of commands over a Unix socket."""

@@ -1,0 +1,73 @@
+"""An attempt and its report: the border between the engine and delivery.
+
+The engine makes an Attempt, an agent tries it and answers with an AttemptReport. An agent
+never raises for what the world does wrong: it reports.
+
+Called by: engine.pump, delivery.agent.  Raises: nothing.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Protocol
+
+import msgspec
+
+from postroom.core.ids import QueueId
+from postroom.core.message import Content, Envelope, Outcome
+from postroom.routing.destination import Destination
+
+
+class FailureScope(enum.IntEnum):
+    """What a failure is about, and so what else it should keep from being tried now.
+
+    RECIPIENT and MESSAGE concern only this mail. SITE: no host of the site could be used,
+    so its other mail need not be tried for a while. LOCAL: the failure is ours (no
+    descriptors, unreadable content).
+    """
+
+    NONE = 0
+    RECIPIENT = 1
+    MESSAGE = 2
+    SITE = 3
+    LOCAL = 4
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One try: some recipients of one message, all at one destination.
+
+    `envelope` holds only the recipients of this attempt.
+    """
+
+    id: QueueId
+    envelope: Envelope
+    content: Content
+    destination: Destination
+    number: int = 1
+
+
+class AttemptReport(msgspec.Struct, frozen=True):
+    """What came of it: `outcomes` stand side by side with the attempt's recipients.
+
+    `host` is the last host spoken to, `tls` the protocol version used or "",
+    `duration_s` the time it took, `transcript` the dialogue where the attempt failed.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    scope: FailureScope = FailureScope.NONE
+    host: str = ""
+    tls: str = ""
+    duration_s: float = 0.0
+    transcript: str = ""
+
+
+class Agent(Protocol):
+    """Tries attempts; owns the connections it keeps open."""
+
+    async def deliver(self, attempt: Attempt) -> AttemptReport:
+        """Try once, trying the site's other hosts within the attempt where allowed."""
+        ...
+
+    async def close(self) -> None:
+        """Close what is open, politely, within a few seconds."""
+        ...

@@ -1,0 +1,219 @@
+"""The closed list of events: one per state change.
+
+Log line, metric, dashboard and webhook all derive from these. No content and no
+credentials are ever in an event. docs/events.md is generated from this module.
+
+Called by: every layer above, through an EventSink.  Raises: nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, gc=False, tag_field="event", omit_defaults=True):
+    """Base of all events. The sink adds the time and the queue."""
+
+
+class MessageAccepted(Event, tag="accepted"):
+    """A message is durable; the sender has been, or is about to be, told so."""
+
+    id: str
+    reverse_path: str
+    recipients: int
+    size_octets: int
+    protocol: str
+    client: str = ""
+    user: str = ""
+
+
+class RecipientDelivered(Event, tag="delivered"):
+    """The remote host took responsibility for one recipient."""
+
+    id: str
+    recipient: str
+    channel: str
+    site: str
+    host: str
+    reply: str
+    attempts: int
+    delay_s: float
+
+
+class RecipientDeferred(Event, tag="deferred"):
+    """A transient failure; the recipient will be tried again at `due_at`."""
+
+    id: str
+    recipient: str
+    channel: str
+    site: str
+    host: str
+    reply: str
+    attempts: int
+    due_at: float
+
+
+class RecipientFailed(Event, tag="failed"):
+    """A permanent failure (`expired` true: the lifetime is over)."""
+
+    id: str
+    recipient: str
+    channel: str
+    site: str
+    host: str
+    reply: str
+    attempts: int
+    expired: bool = False
+
+
+class ReportQueued(Event, tag="report"):
+    """A DSN of `kind` (failed, delayed, delivered) was made durable as message `id`."""
+
+    id: str
+    about: str
+    kind: str
+    recipient: str
+
+
+class ReportDropped(Event, tag="report-dropped"):
+    """No DSN is sent for a failed recipient: null reverse-path, or NOTIFY forbids it."""
+
+    about: str
+    recipient: str
+    reason: str
+
+
+class MessageDone(Event, tag="done"):
+    """Every recipient of the message is final; the store forgets it."""
+
+    id: str
+
+
+class MessageHeld(Event, tag="held"):
+    """A message was put on hold, by an operator or as a quarantine."""
+
+    id: str
+    reason: str
+
+
+class MessageReleased(Event, tag="released"):
+    """A hold was lifted."""
+
+    id: str
+
+
+class MessageDeleted(Event, tag="deleted"):
+    """An operator deleted the message; no DSN is sent."""
+
+    id: str
+
+
+class SessionRefused(Event, tag="refused"):
+    """A client was refused: a command, a recipient or the whole session."""
+
+    client: str
+    listener: str
+    reply: str
+    about: str = ""
+
+
+class SiteSuspended(Event, tag="site-suspended"):
+    """No host of a site could be used; its mail waits until `until`."""
+
+    channel: str
+    site: str
+    reply: str
+    until: float
+
+
+class SiteResumed(Event, tag="site-resumed"):
+    """A site that was suspended works again."""
+
+    channel: str
+    site: str
+
+
+class StoreFailed(Event, tag="store-failed"):
+    """A group of changes could not be made durable; its senders were told 4xx."""
+
+    error: str
+    changes: int
+
+
+class ContentDamaged(Event, tag="content-damaged"):
+    """Stored content does not match its checksum; the message was quarantined."""
+
+    id: str
+    error: str
+
+
+class QueueOpened(Event, tag="queue-opened"):
+    """A worker opened its queue and takes mail."""
+
+    messages: int
+    pid: int
+
+
+class QueueClosed(Event, tag="queue-closed"):
+    """A worker closed its queue in good order."""
+
+    messages: int
+
+
+class WorkerExited(Event, tag="worker-exited"):
+    """A worker process ended; the master starts it again after `restart_in_s`."""
+
+    worker: str
+    pid: int
+    status: str
+    restart_in_s: float = 0.0
+
+
+class ConfigurationLoaded(Event, tag="configuration"):
+    """A generation of the configuration is in force."""
+
+    generation: int
+    source: str
+
+
+class ConfigurationRefused(Event, tag="configuration-refused"):
+    """A reload changed nothing, for these reasons."""
+
+    errors: str
+
+
+class Defect(Event, tag="defect"):
+    """Something of ours went wrong and was contained; please report it."""
+
+    where: str
+    error: str
+    id: str = ""
+
+
+ALL_EVENTS: tuple[type[Event], ...] = (
+    MessageAccepted, RecipientDelivered, RecipientDeferred, RecipientFailed, ReportQueued,
+    ReportDropped, MessageDone, MessageHeld, MessageReleased, MessageDeleted, SessionRefused,
+    SiteSuspended, SiteResumed, StoreFailed, ContentDamaged, QueueOpened, QueueClosed,
+    WorkerExited, ConfigurationLoaded, ConfigurationRefused, Defect,
+)  # fmt: skip
+
+
+class EventSink(Protocol):
+    """Takes events; never blocks and never raises."""
+
+    def emit(self, event: Event) -> None:
+        """Record one event."""
+        ...
+
+
+class EventList:
+    """A sink that keeps events in memory: for tests and the simulator."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def emit(self, event: Event) -> None:
+        """Append the event."""
+        self.events.append(event)

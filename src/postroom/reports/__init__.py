@@ -1,0 +1,1 @@
+"""Layer 2: delivery status notifications."""

@@ -1,0 +1,1 @@
+"""Layer 2: limits and the gate that admits attempts."""

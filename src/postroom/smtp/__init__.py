@@ -1,0 +1,1 @@
+"""Layer 1: the SMTP protocol, both sides, without input or output."""

@@ -1,0 +1,1 @@
+"""Layer 2: the durable directories and the stores that keep messages in them."""

@@ -1,0 +1,156 @@
+"""The verbs of a store: what it means to keep mail.
+
+Three stores speak them: `memory` (the model), `embedded` (SQLite and segments) and, later,
+a cluster. One contract test holds for all. The guarantees are numbered in docs/queue.md.
+
+Every change is asynchronous and durable: the future a verb returns is done once the change
+survives a crash of the machine, and fails with StoreUnavailable (or StoreFull) where it
+does not; then nothing of the change counts. Changes become durable in the order in which
+they were asked for. Futures may be shared by all changes of one commit: never cancel one,
+add a callback or await it through asyncio.shield.
+
+Called by: engine, control.  Raises: StoreUnavailable, StoreFull, ContentCorrupt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+import msgspec
+
+from postroom.core.ids import QueueId
+from postroom.core.message import (
+    Content,
+    NewMessage,
+    RecipientStatus,
+    StoredMessage,
+)
+
+
+class DueKey(msgspec.Struct, frozen=True, order=True):
+    """A place in the order of due recipients: by time, then id, then index."""
+
+    due_at: float
+    id: str
+    index: int
+
+
+class Settlement(msgspec.Struct, frozen=True, gc=False):
+    """The outcome of an attempt for some recipients of one message.
+
+    `removes` is the caller's statement that with these updates every recipient of the
+    message is final: the store then deletes the message. `reports` are DSNs that become
+    durable in the same commit, so that none is lost and none is doubled.
+    """
+
+    id: QueueId
+    statuses: tuple[RecipientStatus, ...]
+    removes: bool = False
+    reports: tuple[NewMessage, ...] = ()
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """Exact numbers of what a store holds; kept by the store, not found by a scan."""
+
+    messages: int = 0
+    recipients: int = 0
+    held: int = 0
+    octets: int = 0
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """Which messages a listing or an operator's verb is about; all conditions must hold.
+
+    `ids` empty means any. `domain`, `recipient` and `reverse_path` compare without case;
+    a leading "*" or "." in `domain` matches a suffix. Ages are in seconds before `now`.
+    `state` is "", "waiting" (never tried or due), "deferred" (tried, not due) or "held".
+    """
+
+    ids: tuple[QueueId, ...] = ()
+    domain: str = ""
+    recipient: str = ""
+    reverse_path: str | None = None
+    state: str = ""
+    older_than_s: float | None = None
+    newer_than_s: float | None = None
+
+
+class Store(Protocol):
+    """One queue's messages."""
+
+    def put(self, message: NewMessage) -> asyncio.Future[None]:
+        """Keep a message. Idempotent by queue id: a second put of an id changes nothing."""
+        ...
+
+    def settle(self, settlement: Settlement) -> asyncio.Future[None]:
+        """Record the outcome of an attempt; unknown ids are ignored (already deleted)."""
+        ...
+
+    async def due(
+        self,
+        now: float,
+        limit: int,
+        after: DueKey | None = None,
+        *,
+        domain: str | None = None,
+        without_domains: tuple[str, ...] = (),
+    ) -> tuple[list[StoredMessage], DueKey | None]:
+        """Return messages with recipients due at `now`, in order of DueKey after `after`.
+
+        At most `limit` recipients are read; held messages are passed over. Each message
+        carries only the due recipients that were read. The key returned is of the last
+        recipient read, None where nothing more is due. `domain` (lower case, as of the
+        recipient's address) keeps to one destination; `without_domains` leaves some out.
+        """
+        ...
+
+    async def next_due(self, after: float) -> float | None:
+        """Return the earliest due time later than `after`, or None."""
+        ...
+
+    async def content(self, queue_id: QueueId) -> Content:
+        """Return the content; raises KeyError (unknown id) or ContentCorrupt."""
+        ...
+
+    async def get(self, queue_id: QueueId) -> StoredMessage | None:
+        """Return one message with all recipients, final ones included."""
+        ...
+
+    async def select(
+        self, selection: Selection, now: float, limit: int, after: QueueId | None = None
+    ) -> list[StoredMessage]:
+        """Return the messages that match, whole, in order of id, after `after`."""
+        ...
+
+    def hold(self, ids: tuple[QueueId, ...], reason: str) -> asyncio.Future[None]:
+        """Keep messages from being due, for `reason` (not empty), until released."""
+        ...
+
+    def release(self, ids: tuple[QueueId, ...]) -> asyncio.Future[None]:
+        """Undo hold; resets the crash counter."""
+        ...
+
+    def make_due(self, ids: tuple[QueueId, ...], due_at: float) -> asyncio.Future[None]:
+        """Set the due time of every waiting recipient of these messages."""
+        ...
+
+    def delete(self, ids: tuple[QueueId, ...]) -> asyncio.Future[None]:
+        """Forget messages, without a report."""
+        ...
+
+    def counts(self) -> Counts:
+        """Return exact counts of what is durable, at once."""
+        ...
+
+    async def domains(self, limit: int) -> list[tuple[str, int]]:
+        """Return (domain, waiting recipients), most first."""
+        ...
+
+    def room_for(self, size_octets: int) -> bool:
+        """Say whether a message of this size may be taken; cheap enough for each one."""
+        ...
+
+    async def close(self) -> None:
+        """Commit what waits, then release the lease."""
+        ...

@@ -1,0 +1,1 @@
+"""Layer 8: master and worker processes."""
