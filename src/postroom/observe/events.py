@@ -17,7 +17,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, tag_field="event", omit_defau
     """Base of all events. The sink adds the time and the queue."""
 
 
-class MessageAccepted(Event, tag="accepted"):
+class MessageAccepted(Event, frozen=True, tag="accepted"):
     """A message is durable; the sender has been, or is about to be, told so."""
 
     id: str
@@ -29,7 +29,7 @@ class MessageAccepted(Event, tag="accepted"):
     user: str = ""
 
 
-class RecipientDelivered(Event, tag="delivered"):
+class RecipientDelivered(Event, frozen=True, tag="delivered"):
     """The remote host took responsibility for one recipient."""
 
     id: str
@@ -42,7 +42,7 @@ class RecipientDelivered(Event, tag="delivered"):
     delay_s: float
 
 
-class RecipientDeferred(Event, tag="deferred"):
+class RecipientDeferred(Event, frozen=True, tag="deferred"):
     """A transient failure; the recipient will be tried again at `due_at`."""
 
     id: str
@@ -55,7 +55,7 @@ class RecipientDeferred(Event, tag="deferred"):
     due_at: float
 
 
-class RecipientFailed(Event, tag="failed"):
+class RecipientFailed(Event, frozen=True, tag="failed"):
     """A permanent failure (`expired` true: the lifetime is over)."""
 
     id: str
@@ -68,7 +68,7 @@ class RecipientFailed(Event, tag="failed"):
     expired: bool = False
 
 
-class ReportQueued(Event, tag="report"):
+class ReportQueued(Event, frozen=True, tag="report"):
     """A DSN of `kind` (failed, delayed, delivered) was made durable as message `id`."""
 
     id: str
@@ -77,7 +77,7 @@ class ReportQueued(Event, tag="report"):
     recipient: str
 
 
-class ReportDropped(Event, tag="report-dropped"):
+class ReportDropped(Event, frozen=True, tag="report-dropped"):
     """No DSN is sent for a failed recipient: null reverse-path, or NOTIFY forbids it."""
 
     about: str
@@ -85,32 +85,32 @@ class ReportDropped(Event, tag="report-dropped"):
     reason: str
 
 
-class MessageDone(Event, tag="done"):
+class MessageDone(Event, frozen=True, tag="done"):
     """Every recipient of the message is final; the store forgets it."""
 
     id: str
 
 
-class MessageHeld(Event, tag="held"):
+class MessageHeld(Event, frozen=True, tag="held"):
     """A message was put on hold, by an operator or as a quarantine."""
 
     id: str
     reason: str
 
 
-class MessageReleased(Event, tag="released"):
+class MessageReleased(Event, frozen=True, tag="released"):
     """A hold was lifted."""
 
     id: str
 
 
-class MessageDeleted(Event, tag="deleted"):
+class MessageDeleted(Event, frozen=True, tag="deleted"):
     """An operator deleted the message; no DSN is sent."""
 
     id: str
 
 
-class SessionRefused(Event, tag="refused"):
+class SessionRefused(Event, frozen=True, tag="refused"):
     """A client was refused: a command, a recipient or the whole session."""
 
     client: str
@@ -119,7 +119,7 @@ class SessionRefused(Event, tag="refused"):
     about: str = ""
 
 
-class SiteSuspended(Event, tag="site-suspended"):
+class SiteSuspended(Event, frozen=True, tag="site-suspended"):
     """No host of a site could be used; its mail waits until `until`."""
 
     channel: str
@@ -128,41 +128,41 @@ class SiteSuspended(Event, tag="site-suspended"):
     until: float
 
 
-class SiteResumed(Event, tag="site-resumed"):
+class SiteResumed(Event, frozen=True, tag="site-resumed"):
     """A site that was suspended works again."""
 
     channel: str
     site: str
 
 
-class StoreFailed(Event, tag="store-failed"):
+class StoreFailed(Event, frozen=True, tag="store-failed"):
     """A group of changes could not be made durable; its senders were told 4xx."""
 
     error: str
     changes: int
 
 
-class ContentDamaged(Event, tag="content-damaged"):
+class ContentDamaged(Event, frozen=True, tag="content-damaged"):
     """Stored content does not match its checksum; the message was quarantined."""
 
     id: str
     error: str
 
 
-class QueueOpened(Event, tag="queue-opened"):
+class QueueOpened(Event, frozen=True, tag="queue-opened"):
     """A worker opened its queue and takes mail."""
 
     messages: int
     pid: int
 
 
-class QueueClosed(Event, tag="queue-closed"):
+class QueueClosed(Event, frozen=True, tag="queue-closed"):
     """A worker closed its queue in good order."""
 
     messages: int
 
 
-class WorkerExited(Event, tag="worker-exited"):
+class WorkerExited(Event, frozen=True, tag="worker-exited"):
     """A worker process ended; the master starts it again after `restart_in_s`."""
 
     worker: str
@@ -171,20 +171,20 @@ class WorkerExited(Event, tag="worker-exited"):
     restart_in_s: float = 0.0
 
 
-class ConfigurationLoaded(Event, tag="configuration"):
+class ConfigurationLoaded(Event, frozen=True, tag="configuration"):
     """A generation of the configuration is in force."""
 
     generation: int
     source: str
 
 
-class ConfigurationRefused(Event, tag="configuration-refused"):
+class ConfigurationRefused(Event, frozen=True, tag="configuration-refused"):
     """A reload changed nothing, for these reasons."""
 
     errors: str
 
 
-class Defect(Event, tag="defect"):
+class Defect(Event, frozen=True, tag="defect"):
     """Something of ours went wrong and was contained; please report it."""
 
     where: str

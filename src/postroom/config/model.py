@@ -1,0 +1,43 @@
+"""The whole configuration as one frozen value, which travels to workers as msgpack.
+
+Called by: supervisor, control, cli.  Raises: nothing.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from postroom.channels.policy import ChannelPolicy
+from postroom.engine.policy import EnginePolicy
+from postroom.ingress.policy import ListenPolicy
+from postroom.routing.policy import MxRoute, ResolverPolicy, RoutePolicy
+from postroom.spool.policy import SpoolPolicy
+
+
+class LogPolicy(msgspec.Struct, frozen=True):
+    """The `[log]` table: `path` of the event log ("-": standard error), format, level.
+
+    `format` is "json" or "text".
+    """
+
+    path: str = "-"
+    format: str = "text"
+
+
+class Config(msgspec.Struct, frozen=True):
+    """One generation of the configuration.
+
+    `channels` are in order of the file, the default channel last and always there;
+    `routes` always holds "default".
+    """
+
+    hostname: str
+    spool: SpoolPolicy
+    listen: tuple[ListenPolicy, ...] = (ListenPolicy(),)
+    routes: dict[str, RoutePolicy] = {"default": MxRoute()}
+    channels: tuple[ChannelPolicy, ...] = (ChannelPolicy(name="default"),)
+    resolver: ResolverPolicy = ResolverPolicy()
+    delivery: EnginePolicy = EnginePolicy()
+    log: LogPolicy = LogPolicy()
+    generation: int = 1
+    source: str = ""

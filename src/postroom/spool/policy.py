@@ -1,0 +1,26 @@
+"""What an operator says about the spool.
+
+Values only; config makes them.  Called by: config, spool, supervisor.  Raises: nothing.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class SpoolPolicy(msgspec.Struct, frozen=True):
+    """The `[spool]` table.
+
+    Queues are `base`/queueN for N from `start`, `count` of them. `sync` is "full" (durable
+    before 250) or "none" (for mail that may be lost). `reserve_octets` stay free on each
+    file system. `segment_octets` is the size at which a content segment is closed;
+    `compact_below` the live share under which a closed one is compacted.
+    """
+
+    base: str
+    start: int = 1
+    count: int = 2
+    sync: str = "full"
+    reserve_octets: int = 64 * 1024 * 1024
+    segment_octets: int = 64 * 1024 * 1024
+    compact_below: float = 0.25
