@@ -1,0 +1,79 @@
+"""What the master and the workers answer, as values.
+
+The CLI decodes answers into these, so that both sides agree by construction.
+Called by: supervisor, control, cli.  Raises: nothing.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Pong(msgspec.Struct, frozen=True):
+    """The answer to `ping`: who is there. `queue` is 0 for the master."""
+
+    pid: int
+    queue: int
+    version: str
+    generation: int
+
+
+class QueueStatus(msgspec.Struct, frozen=True):
+    """One queue and its worker.
+
+    `state` is starting, waiting (for the lease), running, suspended, stopping or failed
+    (then `detail` says why and when it is started again). `heartbeat_age_s` is how long
+    ago the worker last wrote its row. Counters count since the worker started.
+    """
+
+    queue: int
+    state: str
+    pid: int = 0
+    heartbeat_age_s: float = 0.0
+    restarts: int = 0
+    detail: str = ""
+    messages: int = 0
+    recipients: int = 0
+    held: int = 0
+    active: int = 0
+    in_flight: int = 0
+    sessions: int = 0
+    accepted: int = 0
+    delivered: int = 0
+    deferred: int = 0
+    failed: int = 0
+    concurrency: int = 0
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The answer to `status`.
+
+    `pending` names settings that were changed in the file but need a restart. `delivery`
+    is running or suspended. `stopping` is true once TERM came.
+    """
+
+    version: str
+    pid: int
+    started_at: float
+    hostname: str
+    base: str
+    source: str
+    generation: int
+    delivery: str
+    stopping: bool
+    listen: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+    queues: tuple[QueueStatus, ...] = ()
+
+
+class ReloadResult(msgspec.Struct, frozen=True):
+    """The answer to `reload`: the generation now in force, and what needs a restart."""
+
+    generation: int
+    pending: tuple[str, ...] = ()
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """The answer to a verb: how many messages (or workers) it was done to."""
+
+    count: int

@@ -1,0 +1,158 @@
+"""Clients of the control server: a plain one for commands, an asynchronous one.
+
+Owns one connection. `ControlClient` blocks and needs no event loop, so that a command
+line starts fast; `AsyncControlClient` is for programs that have one.
+
+Called by: cli, supervisor.  Raises: ControlError; ServerUnavailable where nobody listens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+from postroom.control.paths import connect_unix, reachable
+from postroom.control.protocol import (
+    LINE_OCTETS_MAX,
+    AnswerLine,
+    Code,
+    ControlError,
+    decode_answer,
+    decode_value,
+    encode_request,
+)
+
+CALL_TIMEOUT_S = 60.0
+
+
+class ServerUnavailable(ControlError):
+    """Nobody listens at the socket, or it went away before it answered."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"no server at {path} ({reason})", "start it with: postroom serve", Code.UNAVAILABLE
+        )
+        self.path = path
+
+
+class ControlClient:
+    """Blocking client; a context manager. Connects when it is made.
+
+    `timeout_s` bounds the wait for each piece of an answer, not the whole listing.
+    """
+
+    def __init__(self, path: Path, timeout_s: float = CALL_TIMEOUT_S) -> None:
+        self._path = path
+        self._buffer = bytearray()
+        try:
+            self._socket: socket.socket = connect_unix(path, timeout_s)
+        except OSError as error:
+            raise ServerUnavailable(path, error.strerror or str(error)) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._socket.close()
+
+    def call(self, command: str, args: object = None, type: Any = Any) -> Any:
+        """Do a command and return its result as `type` (plain JSON values by default)."""
+        self._send(encode_request(command, args))
+        answer = self._answer()
+        while answer.is_item:
+            answer = self._answer()
+        return decode_value(answer.result, type)
+
+    def stream(self, command: str, args: object = None, type: Any = Any) -> Iterator[Any]:
+        """Do a command that lists; give each item as `type`. Read it to the end."""
+        self._send(encode_request(command, args))
+        while (answer := self._answer()).is_item:
+            yield decode_value(answer.item, type)
+
+    def _send(self, line: bytes) -> None:
+        try:
+            self._socket.sendall(line)
+        except OSError as error:
+            raise ServerUnavailable(self._path, error.strerror or str(error)) from error
+
+    def _answer(self) -> AnswerLine:
+        searched = 0
+        while (end := self._buffer.find(b"\n", searched)) < 0:
+            searched = len(self._buffer)
+            if searched > LINE_OCTETS_MAX:
+                raise ControlError("the answer is too long", code=Code.DEFECT)
+            try:
+                piece = self._socket.recv(65536)
+            except TimeoutError as error:
+                raise ServerUnavailable(self._path, "it does not answer in time") from error
+            except OSError as error:
+                raise ServerUnavailable(self._path, error.strerror or str(error)) from error
+            if not piece:
+                raise ServerUnavailable(self._path, "it closed the connection")
+            self._buffer += piece
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        return decode_answer(line)
+
+
+class AsyncControlClient:
+    """Client for programs with an event loop; one request at a time."""
+
+    def __init__(self, path: Path, timeout_s: float = CALL_TIMEOUT_S) -> None:
+        self._path = path
+        self._timeout_s = timeout_s
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                with reachable(self._path) as name:
+                    self._reader, self._writer = await asyncio.open_unix_connection(
+                        name, limit=LINE_OCTETS_MAX
+                    )
+        except OSError as error:  # TimeoutError is one
+            raise ServerUnavailable(self._path, error.strerror or str(error)) from error
+        return self
+
+    async def __aexit__(self, *unused: object) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    async def call(self, command: str, args: object = None, type: Any = Any) -> Any:
+        """Do a command and return its result as `type`."""
+        self._send(command, args)
+        answer = await self._answer()
+        while answer.is_item:
+            answer = await self._answer()
+        return decode_value(answer.result, type)
+
+    async def stream(
+        self, command: str, args: object = None, type: Any = Any
+    ) -> AsyncIterator[Any]:
+        """Do a command that lists; give each item as `type`."""
+        self._send(command, args)
+        while (answer := await self._answer()).is_item:
+            yield decode_value(answer.item, type)
+
+    def _send(self, command: str, args: object) -> None:
+        assert self._writer is not None, "enter the client first"
+        self._writer.write(encode_request(command, args))
+
+    async def _answer(self) -> AnswerLine:
+        assert self._reader is not None
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                line = await self._reader.readline()
+        except (OSError, ValueError) as error:
+            raise ServerUnavailable(self._path, str(error) or "no answer in time") from error
+        if not line:
+            raise ServerUnavailable(self._path, "it closed the connection")
+        return decode_answer(line)

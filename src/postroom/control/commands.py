@@ -1,0 +1,97 @@
+"""The one table of commands: name, arguments, who answers, one line of help.
+
+Servers dispatch by it, the CLI and the documentation derive from it.
+Called by: control.server, control.client, cli, tools.  Raises: nothing.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from postroom.core.ids import QueueId
+from postroom.spool.store import Selection
+
+PAGE_MAX = 1000
+"""Items of one listing answer; a longer listing is asked for in pages, by `after`."""
+
+
+class Audience(enum.StrEnum):
+    """Who answers a command: the master, every worker, or any one worker."""
+
+    MASTER = "master"
+    EACH = "each"
+    ANY = "any"
+
+
+class NoArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A command without arguments."""
+
+
+class StopArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`now`: do not wait for attempts in flight."""
+
+    now: bool = False
+
+
+class MailListArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which messages, at most how many, and after which id."""
+
+    selection: Selection = Selection()
+    limit: int = PAGE_MAX
+    after: QueueId | None = None
+
+
+class MailShowArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which message; `content`: its octets too."""
+
+    id: QueueId
+    content: bool = False
+
+
+class MailVerbArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which messages; `reason` is kept with a hold; `dry_run` only counts."""
+
+    selection: Selection = Selection()
+    reason: str = ""
+    dry_run: bool = False
+
+
+class RouteArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The address (or domain) to explain."""
+
+    address: str
+
+
+class Command(msgspec.Struct, frozen=True):
+    """One row of the table. `streams`: the answer is a listing, one line an item."""
+
+    name: str
+    args: type[msgspec.Struct]
+    audience: Audience
+    help: str
+    streams: bool = False
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command("ping", NoArgs, Audience.MASTER, "say who is there"),
+    Command("status", NoArgs, Audience.MASTER, "state of the server and of each queue"),
+    Command("reload", NoArgs, Audience.MASTER, "read the configuration again, all or nothing"),
+    Command("stop", StopArgs, Audience.MASTER, "finish what is in flight and stop"),
+    Command("log reopen", NoArgs, Audience.MASTER, "open the event log anew, after rotation"),
+    Command("queue list", NoArgs, Audience.MASTER, "the queues with state and counts", True),
+    Command("delivery suspend", NoArgs, Audience.MASTER, "make no new attempts; accept mail"),
+    Command("delivery resume", NoArgs, Audience.MASTER, "make attempts again"),
+    Command("delivery run", NoArgs, Audience.MASTER, "make every deferred recipient due now"),
+    Command("mail list", MailListArgs, Audience.EACH, "list messages", True),
+    Command("mail count", NoArgs, Audience.EACH, "count messages, recipients and octets"),
+    Command("mail show", MailShowArgs, Audience.EACH, "show one message", True),
+    Command("mail run", MailVerbArgs, Audience.EACH, "make messages due now"),
+    Command("mail hold", MailVerbArgs, Audience.EACH, "keep messages from being tried"),
+    Command("mail release", MailVerbArgs, Audience.EACH, "undo hold"),
+    Command("mail delete", MailVerbArgs, Audience.EACH, "forget messages, without a report"),
+    Command("route", RouteArgs, Audience.ANY, "explain where mail to an address goes"),
+)
+
+BY_NAME: dict[str, Command] = {command.name: command for command in COMMANDS}
