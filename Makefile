@@ -1,0 +1,108 @@
+# Postroom: everything a newcomer or a developer types. `make` alone lists it.
+#
+# Needs python3 >= 3.11 with its venv module, and make. Everything else is installed into
+# .venv, in the versions and with the hashes of the lock files (requirements*.txt). A stamp
+# inside .venv says what is installed, so that a second run starts at once.
+
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV ?= .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check --quiet
+ARGS ?=
+SEED ?=
+SEEDS ?= 2000
+PYTEST := $(PY) -m pytest -rs
+STRUCTURE := tests/unit/test_layers.py tests/unit/test_style.py tests/unit/test_rfc_index.py \
+	tests/unit/test_docs.py
+
+.DEFAULT_GOAL := help
+.PHONY: help run setup setup-dev test check format scenarios demo bench crash sim sim-long \
+	rfc peers clean
+
+help: ## list these commands
+	@echo "Postroom: an outbound mail queue. The commands:"
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | \
+		while IFS='|' read -r name what; do printf '%-18s %s\n' "$$name" "$$what"; done
+	@echo
+	@echo "Pass arguments on with ARGS: make run ARGS='--config postroom.toml'"
+
+run: $(VENV)/.ready-run ## set up, then start the server (SMTP on 127.0.0.1:2525)
+	@exec $(VENV)/bin/postroom $(ARGS) serve
+
+setup: $(VENV)/.ready-run ## make .venv with the locked dependencies and Postroom itself
+	@echo "Ready: '. $(VENV)/bin/activate' or '$(VENV)/bin/postroom --help'."
+
+setup-dev: $(VENV)/.ready-dev ## the same, with what checks and tests need
+	@echo "Ready for 'make check' and 'make test'."
+
+# One python of the right age with venv and ensurepip, or one clear line.
+$(PY):
+	@command -v $(PYTHON) >/dev/null 2>&1 || { \
+		echo "python3 is missing: install Python 3.11 or later" \
+			"(Debian: apt install python3 python3-venv)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or later is needed; $(PYTHON) is" \
+			"$$($(PYTHON) -c 'import platform; print(platform.python_version())')." \
+			"Name another with 'make PYTHON=python3.12 ...'" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "Python's venv module is missing: install it with" \
+			"'apt install python3-venv' (Debian, Ubuntu) and try again" >&2; exit 1; }
+	@echo "Making $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.ready-run: requirements.txt requirements-build.txt pyproject.toml | $(PY)
+	@echo "Installing the locked dependencies into $(VENV) ..."
+	@$(PIP) install --require-hashes -r requirements.txt
+	@$(PIP) install --require-hashes -r requirements-build.txt
+	@$(PIP) install --no-index --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.ready-dev: requirements-dev.txt $(VENV)/.ready-run
+	@echo "Installing what checks and tests need ..."
+	@$(PIP) install --require-hashes -r requirements-dev.txt
+	@touch $@
+
+test: $(VENV)/.ready-dev ## the whole suite; tests without their programs say how to enable them
+	@$(PYTEST) $(ARGS) || { status=$$?; \
+		[ $$status = 5 ] && echo "No test matches." && exit 0; exit $$status; }
+
+check: $(VENV)/.ready-dev ## formatting, lint, strict types, layers, style and documentation
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+	@$(PYTEST) $(STRUCTURE)
+
+format: $(VENV)/.ready-dev ## let ruff format and mend what it can
+	@$(PY) -m ruff format .
+	@$(PY) -m ruff check --fix .
+
+scenarios: $(VENV)/.ready-dev ## only the tests against running servers
+	@$(PYTEST) tests/scenarios $(ARGS) || { status=$$?; \
+		[ $$status = 5 ] && echo "No test matches." && exit 0; exit $$status; }
+
+demo: $(VENV)/.ready-run ## a server, a few remote sites and a load, to look at
+	@exec $(PY) tools/demo.py $(ARGS)
+
+bench: $(VENV)/.ready-run ## messages per second and CPU side by side with Postfix
+	@exec $(PY) bench/end_to_end.py $(ARGS)
+
+crash: $(VENV)/.ready-dev ## kill -9 under load, many times; nothing acknowledged may be lost
+	@exec $(PY) -m tests.crash $(ARGS)
+
+sim: $(VENV)/.ready-dev ## one run of the simulator: make sim SEED=7
+	@exec $(PY) -m tests.sim $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+sim-long: $(VENV)/.ready-dev ## many runs of the simulator: make sim-long SEEDS=2000
+	@exec $(PY) -m tests.sim --seeds $(SEEDS) $(ARGS)
+
+rfc: $(VENV)/.ready-dev ## compare the RFC references in the code with docs/rfc.md
+	@$(PY) tools/make_rfc.py $(ARGS)
+
+peers: ## install the programs that tests and bench talk to (root, Debian): Postfix, swaks, curl
+	@sh tools/peers.sh
+
+clean: ## remove .venv and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis build dist src/*.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
