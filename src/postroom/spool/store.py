@@ -19,6 +19,7 @@ from typing import Protocol
 
 import msgspec
 
+from postroom.core.errors import StoreUnavailable
 from postroom.core.ids import QueueId
 from postroom.core.message import (
     Content,
@@ -26,6 +27,7 @@ from postroom.core.message import (
     RecipientStatus,
     StoredMessage,
 )
+from postroom.core.reply import Reply
 
 
 class DueKey(msgspec.Struct, frozen=True, order=True):
@@ -39,9 +41,12 @@ class DueKey(msgspec.Struct, frozen=True, order=True):
 class Settlement(msgspec.Struct, frozen=True, gc=False):
     """The outcome of an attempt for some recipients of one message.
 
-    `removes` is the caller's statement that with these updates every recipient of the
-    message is final: the store then deletes the message. `reports` are DSNs that become
-    durable in the same commit, so that none is lost and none is doubled.
+    A recipient that is final stays as it is. Once every recipient of the message is final
+    the store deletes the message. `removes` is the caller's statement that this is the case
+    with these updates; it makes the deletion cheap. Where it is not true the updates count
+    and the message stays, because nothing may take mail away. `reports` are DSNs that become
+    durable in the same commit, so that none is lost and none is doubled; an unknown message
+    has none.
     """
 
     id: QueueId
@@ -51,7 +56,11 @@ class Settlement(msgspec.Struct, frozen=True, gc=False):
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """Exact numbers of what a store holds; kept by the store, not found by a scan."""
+    """Exact numbers of what a store holds; kept by the store, not found by a scan.
+
+    `messages` and `octets` (of content) include held messages, `held` counts those;
+    `recipients` are the ones still waiting, held or not.
+    """
 
     messages: int = 0
     recipients: int = 0
@@ -62,9 +71,11 @@ class Counts(msgspec.Struct, frozen=True):
 class Selection(msgspec.Struct, frozen=True):
     """Which messages a listing or an operator's verb is about; all conditions must hold.
 
-    `ids` empty means any. `domain`, `recipient` and `reverse_path` compare without case;
-    a leading "*" or "." in `domain` matches a suffix. Ages are in seconds before `now`.
-    `state` is "", "waiting" (never tried or due), "deferred" (tried, not due) or "held".
+    `ids` empty means any. There must be one waiting recipient for which the conditions on
+    domain, recipient and state hold together. These and `reverse_path` compare without case;
+    a leading "*" in `domain` matches a suffix, a leading "." the domain and all below it.
+    Ages are in seconds before `now`. `state` is "", "waiting" (never tried or due),
+    "deferred" (tried, not due) or "held"; a held message is neither of the other two.
     """
 
     ids: tuple[QueueId, ...] = ()
@@ -76,6 +87,31 @@ class Selection(msgspec.Struct, frozen=True):
     newer_than_s: float | None = None
 
 
+_UNSTORABLE = Reply(553, "5.6.7", "an address or parameter is not valid Unicode text")
+
+
+def refusal_of(message: NewMessage) -> StoreUnavailable | None:
+    """Return why a message cannot be kept by any store, or None.
+
+    Text with lone surrogates cannot be written as UTF-8. It is refused before it joins a
+    group, so that one sender's octets never fail the commit of others.
+    """
+    envelope, provenance = message.envelope, message.provenance
+    texts = [envelope.reverse_path, envelope.envid, provenance.helo, provenance.user]
+    for recipient in envelope.recipients:
+        texts.append(recipient.address)
+        if recipient.orcpt:
+            texts.append(recipient.orcpt)
+    joined = "".join(texts)
+    if joined.isascii():
+        return None
+    try:
+        joined.encode()
+    except UnicodeEncodeError:
+        return StoreUnavailable(_UNSTORABLE)
+    return None
+
+
 class Store(Protocol):
     """One queue's messages."""
 
@@ -84,7 +120,11 @@ class Store(Protocol):
         ...
 
     def settle(self, settlement: Settlement) -> asyncio.Future[None]:
-        """Record the outcome of an attempt; unknown ids are ignored (already deleted)."""
+        """Record the outcome of an attempt; unknown ids are ignored (already deleted).
+
+        Where the future fails nothing was recorded, as far as can be known: the caller keeps
+        the outcome and settles again. Settling twice does no harm.
+        """
         ...
 
     async def due(
@@ -144,7 +184,7 @@ class Store(Protocol):
         ...
 
     async def domains(self, limit: int) -> list[tuple[str, int]]:
-        """Return (domain, waiting recipients), most first."""
+        """Return (domain, waiting recipients of messages not held), most first, then by name."""
         ...
 
     def room_for(self, size_octets: int) -> bool:
