@@ -184,6 +184,47 @@ class ConfigurationRefused(Event, frozen=True, tag="configuration-refused"):
     errors: str
 
 
+class SettingIgnored(Event, frozen=True, tag="setting-ignored"):
+    """A setting is not in force as written: it needs a restart, or the machine allows less."""
+
+    setting: str
+    reason: str
+
+
+class LeaseAwaited(Event, frozen=True, tag="lease-awaited"):
+    """A worker waits for a queue that another process still holds."""
+
+    holder: str
+
+
+class DeliverySuspended(Event, frozen=True, tag="delivery-suspended"):
+    """An operator suspended delivery: mail is accepted and kept, nothing is attempted."""
+
+
+class DeliveryResumed(Event, frozen=True, tag="delivery-resumed"):
+    """Delivery goes on."""
+
+
+class ServerStarted(Event, frozen=True, tag="started"):
+    """The master listens and every worker runs."""
+
+    pid: int
+    queues: int
+    listen: str
+
+
+class ServerStopping(Event, frozen=True, tag="stopping"):
+    """The server finishes what is in flight and ends; `reason` says who asked."""
+
+    reason: str
+
+
+class EventsDropped(Event, frozen=True, tag="events-dropped"):
+    """The log could not be written for a while; so many events are missing before this."""
+
+    count: int
+
+
 class Defect(Event, frozen=True, tag="defect"):
     """Something of ours went wrong and was contained; please report it."""
 
@@ -196,7 +237,8 @@ ALL_EVENTS: tuple[type[Event], ...] = (
     MessageAccepted, RecipientDelivered, RecipientDeferred, RecipientFailed, ReportQueued,
     ReportDropped, MessageDone, MessageHeld, MessageReleased, MessageDeleted, SessionRefused,
     SiteSuspended, SiteResumed, StoreFailed, ContentDamaged, QueueOpened, QueueClosed,
-    WorkerExited, ConfigurationLoaded, ConfigurationRefused, Defect,
+    WorkerExited, ConfigurationLoaded, ConfigurationRefused, SettingIgnored, LeaseAwaited,
+    DeliverySuspended, DeliveryResumed, ServerStarted, ServerStopping, EventsDropped, Defect,
 )  # fmt: skip
 
 
