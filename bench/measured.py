@@ -1,0 +1,95 @@
+"""Run a command and account for the CPU of every process it ever starts.
+
+    python bench/measured.py RESULT.json -- COMMAND ...
+
+Processes come and go: a Postfix process lives for a hundred messages. So this wrapper is
+their subreaper: who loses its parent becomes its child, and the kernel adds up the times of
+all that are reaped. TERM is passed on; when the last process is gone the sum is written.
+
+`cpu_so_far` adds up what has ended and what is alive, to subtract the cost of starting.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def cpu_so_far(wrapper: int) -> float:
+    """Return the CPU seconds of all descendants of a wrapper, ended ones included."""
+    tick = os.sysconf("SC_CLK_TCK")
+    parents: dict[int, int] = {}
+    fields: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            # The name in parentheses may hold anything; what follows it is numbers.
+            words = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        parents[int(entry.name)] = int(words[1])
+        fields[int(entry.name)] = [int(word) for word in words[11:15]]
+    ticks = 0
+    for pid, (user, system, children_user, children_system) in fields.items():
+        ancestor = pid
+        while ancestor not in (wrapper, 0):
+            ancestor = parents.get(ancestor, 0)
+        if ancestor == wrapper:
+            ticks += children_user + children_system + (user + system if pid != wrapper else 0)
+    return ticks / tick
+
+
+def process_count(wrapper: int) -> int:
+    """Return how many descendants of a wrapper are alive."""
+    count = 0
+    waiting = [wrapper]
+    while waiting:
+        pid = waiting.pop()
+        for task in Path(f"/proc/{pid}/task").glob("*/children"):
+            children = [int(word) for word in task.read_text().split()]
+            count += len(children)
+            waiting += children
+    return count
+
+
+def main() -> int:
+    """Run the command; write its times when all is over."""
+    result, separator, *command = sys.argv[1:]
+    assert separator == "--" and command
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    child = subprocess.Popen(command, start_new_session=True)
+
+    def pass_on(number: int, frame: object) -> None:
+        try:
+            os.killpg(child.pid, number)
+        except ProcessLookupError:
+            pass
+
+    signal.signal(signal.SIGTERM, pass_on)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    status = 0
+    while True:
+        try:
+            pid, ended = os.wait()
+        except ChildProcessError:
+            break
+        if pid == child.pid:
+            status = os.waitstatus_to_exitcode(ended)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    Path(result).write_text(
+        json.dumps({"user": used.ru_utime, "system": used.ru_stime, "status": status})
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
