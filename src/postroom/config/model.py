@@ -34,7 +34,7 @@ class Config(msgspec.Struct, frozen=True):
     hostname: str
     spool: SpoolPolicy
     listen: tuple[ListenPolicy, ...] = (ListenPolicy(),)
-    routes: dict[str, RoutePolicy] = {"default": MxRoute()}
+    routes: dict[str, RoutePolicy] = msgspec.field(default_factory=lambda: {"default": MxRoute()})
     channels: tuple[ChannelPolicy, ...] = (ChannelPolicy(name="default"),)
     resolver: ResolverPolicy = ResolverPolicy()
     delivery: EnginePolicy = EnginePolicy()

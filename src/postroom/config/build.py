@@ -1,0 +1,177 @@
+"""From what was given to policies.
+
+Reads every given value by its kind, fills what was not given from the defaults, and makes
+the one Config. A value that could not be read is noted as a mistake and its default taken,
+so that everything after it is looked at as well and all mistakes are told at once.
+
+Called by: config.loader.  Raises: nothing; mistakes are gathered.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from postroom.channels.policy import ChannelPolicy
+from postroom.config.delivery_settings import CHANNEL, DELIVERY, RESOLVER, ROUTE, ROUTES
+from postroom.config.given import Gathered, Name
+from postroom.config.kinds import Misread, did_you_mean
+from postroom.config.model import Config, LogPolicy
+from postroom.config.server_settings import GENERAL, LISTEN, LOG, SPOOL
+from postroom.config.setting import Setting, Table
+from postroom.config.settings import TABLES
+from postroom.engine.policy import EnginePolicy
+from postroom.ingress.policy import ListenPolicy
+from postroom.routing.policy import ResolverPolicy, RoutePolicy, TlsPolicy
+from postroom.spool.policy import SpoolPolicy
+
+IMPLICIT_TLS_PORT = 465
+"""RFC 8314 §3.3: TLS from the first octet."""
+_REQUIRED = {"relay": "host", "lmtp": "address", "maildir": "path", "pipe": "command"}
+
+
+class Builder:
+    """Makes one Config; afterwards `sources` says where each value came from."""
+
+    def __init__(self, gathered: Gathered) -> None:
+        self._gathered = gathered
+        self._values: dict[Name, Any] = {}
+        self.sources: dict[str, str] = {}
+        for table in TABLES:
+            for instance in gathered.instances(table.name) if table.named else [""]:
+                for setting in table.settings:
+                    self._read(Name(table.name, instance, setting.name), setting)
+
+    def config(self, hostname: str, base: str, source: str) -> Config:
+        """Return the configuration; `hostname` and `base` are their defaults."""
+        general = {"hostname": hostname} | self._fields(GENERAL, "")
+        return Config(
+            hostname=general["hostname"],
+            spool=SpoolPolicy(**({"base": base} | self._fields(SPOOL, ""))),
+            listen=tuple(map(self._listen, self._gathered.instances("listen"))),
+            routes={name: self._route(name) for name in self._gathered.instances("route")},
+            channels=tuple(map(self._channel, self._channel_order())),
+            resolver=ResolverPolicy(**self._fields(RESOLVER, "")),
+            delivery=EnginePolicy(**self._fields(DELIVERY, "")),
+            log=LogPolicy(**self._fields(LOG, "")),
+            source=source,
+        )
+
+    def _read(self, name: Name, setting: Setting) -> None:
+        given = self._gathered.settings.get(name)
+        if given is None:
+            return
+        try:
+            self._values[name] = setting.kind.read(given.value, given.origin.place)
+        except Misread as misread:
+            for mistake in misread.mistakes:
+                self._gathered.mistakes.add(given.where(mistake.at), name, str(mistake))
+
+    def _fields(self, table: Table, instance: str, kind: str = "") -> dict[str, Any]:
+        """Return the given fields of one policy, and note the source of all of them."""
+        fields: dict[str, Any] = {}
+        for setting in table.settings:
+            if kind and setting.types and kind not in setting.types:
+                continue
+            name = Name(table.name, instance, setting.name)
+            given = self._gathered.settings.get(name)
+            self.sources[str(name)] = given.source if given else "default"
+            if name not in self._values or not setting.field:
+                continue
+            outer, _, inner = setting.field.partition(".")
+            if inner:
+                fields.setdefault(outer, {})[inner] = self._values[name]
+            else:
+                fields[outer] = self._values[name]
+        return fields
+
+    def _listen(self, instance: str) -> ListenPolicy:
+        fields = self._fields(LISTEN, instance)
+        if self._is_given(LISTEN, instance, "address"):
+            fields.setdefault("address", ())  # It could not be read.
+        elif instance != ListenPolicy().name:
+            self._missing(LISTEN, instance, "address")
+            fields["address"] = ()
+        fields.setdefault("tls", "starttls" if fields.get("tls_certificate") else "none")
+        return ListenPolicy(name=instance, **fields)
+
+    def _channel_order(self) -> list[str]:
+        instances = self._gathered.instances("channel")
+        return [name for name in instances if name != "default"] + ["default"]
+
+    def _channel(self, instance: str) -> ChannelPolicy:
+        origin = self._gathered.where(Name("channel", instance, "match"))
+        return ChannelPolicy(name=instance, origin=origin, **self._fields(CHANNEL, instance))
+
+    def _route(self, instance: str) -> RoutePolicy:
+        kind = self._route_type(instance)
+        fields = self._fields(ROUTE, instance, kind)
+        wanted = _REQUIRED.get(kind)
+        if kind == "relay":
+            fields = self._relay(instance, fields)
+        elif wanted and not self._is_given(ROUTE, instance, wanted):
+            self._missing(ROUTE, instance, wanted)
+        if wanted and (wanted if kind != "relay" else "relays") not in fields:
+            # Noted as a mistake above; the default route stands in, so that checks go on.
+            kind, fields = "mx", {}
+        if "tls" in fields:
+            fields["tls"] = TlsPolicy(**fields["tls"])
+        route: RoutePolicy = ROUTES[kind](name=instance, **fields)
+        return route
+
+    def _route_type(self, instance: str) -> str:
+        name = Name("route", instance, "type")
+        given = {
+            setting.name
+            for setting in ROUTE.settings
+            if Name("route", instance, setting.name) in self._gathered.settings
+        }
+        if name not in self._values:
+            fitting = [kind for kind in ROUTES if any(kind in _types(word) for word in given)]
+            if instance == "default" and "type" not in given and (not fitting or "mx" in fitting):
+                return "mx"
+            if "type" not in given:
+                hint = f'did you mean type = "{fitting[0]}"?' if fitting else ""
+                self._missing(ROUTE, instance, "type", hint)
+            return fitting[0] if fitting else "mx"
+        kind: str = self._values[name]
+        for word in sorted(given):
+            if _types(word) and kind not in _types(word):
+                own = [s.name for s in ROUTE.settings if kind in s.types]
+                text = f'a route of type "{kind}" has no such setting; it has '
+                text += f"{', '.join(own) or 'none'}; "
+                text += did_you_mean(word, own) or f'did you mean type = "{_types(word)[0]}"?'
+                setting = Name("route", instance, word)
+                self._gathered.mistakes.add(self._gathered.where(setting), setting, text)
+        return kind
+
+    def _relay(self, instance: str, fields: dict[str, Any]) -> dict[str, Any]:
+        one, pool = (self._is_given(ROUTE, instance, name) for name in ("host", "relays"))
+        self.sources.pop(f"route.{instance}.{'host' if pool else 'relays'}", None)
+        if one and pool:
+            name = Name("route", instance, "relays")
+            text = "given beside host; expected one of the two"
+            self._gathered.mistakes.add(self._gathered.where(name), name, text)
+        elif not one and not pool:
+            self._missing(ROUTE, instance, "host")
+        tls = fields.get("tls", {})
+        if fields.get("user") and "mode" not in tls and "relays" in fields:
+            # A password goes only to a host that has proved its name.
+            ports = {relay.port for relay in fields["relays"]}
+            mode = "implicit" if ports == {IMPLICIT_TLS_PORT} else "verify"
+            fields["tls"] = {"mode": mode} | tls
+        return fields
+
+    def _is_given(self, table: Table, instance: str, setting: str) -> bool:
+        return Name(table.name, instance, setting) in self._gathered.settings
+
+    def _missing(self, table: Table, instance: str, key: str, hint: str = "") -> None:
+        setting = table.setting(key)
+        assert setting is not None
+        name = Name(table.name, instance, key)
+        text = f"missing; expected {setting.kind.expected}" + (f"; {hint}" if hint else "")
+        self._gathered.mistakes.add(self._gathered.where(name), name, text)
+
+
+def _types(word: str) -> tuple[str, ...]:
+    setting = ROUTE.setting(word)
+    return setting.types if setting else ()

@@ -1,0 +1,74 @@
+"""The kinds of value that channels understand: match rules and retry schedules.
+
+What a rule or a schedule means is said in `channels`; here it only becomes a setting.
+Called by: config.settings.  Raises: Misread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from postroom.channels.match import normalise_rule
+from postroom.channels.policy import RetrySchedule
+from postroom.channels.retry import format_schedule, parse_schedule
+from postroom.config.kinds import Misread, Mistake, Place, shown
+
+RULE_MAX = 260
+"""Characters of a rule: "mx:" and the longest domain (RFC 1035 §2.3.4)."""
+SCHEDULE_MAX = 1000
+DELAY_MAX_S = 365 * 86400.0
+"""No delay needs to be longer than the longest lifetime."""
+
+
+@dataclass(frozen=True, slots=True)
+class MatchRule:
+    """One rule of a channel, kept as it was written."""
+
+    expected: str = '"gmail.com", ".example.org", "*.mail.*" or "mx:*.google.com"'
+
+    def read(self, given: object, place: Place) -> str:
+        """Return the rule without blanks around it."""
+        if not isinstance(given, str) or len(given) > RULE_MAX:
+            raise Misread(Mistake(f"{shown(given)} is no rule", self.expected))
+        try:
+            normalise_rule(given)
+        except ValueError:
+            raise Misread(Mistake(f"{shown(given)} is no rule", self.expected)) from None
+        return given.strip()
+
+    def from_text(self, text: str) -> object:
+        """Text stands for itself."""
+        return text
+
+    def plain(self, value: str) -> str:
+        """Return the rule."""
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A retry schedule in its text form."""
+
+    expected: str = 'a retry schedule: "exponential 5m x2 max 4h for 5d"'
+
+    def read(self, given: object, place: Place) -> RetrySchedule:
+        """Return the schedule."""
+        if not isinstance(given, str) or len(given) > SCHEDULE_MAX:
+            raise Misread(Mistake(f"{shown(given)} is not understood", self.expected))
+        try:
+            schedule = parse_schedule(given)
+        except (ValueError, OverflowError) as error:
+            text = str(error).rstrip()
+            expected = "" if "expected" in text else self.expected
+            raise Misread(Mistake(text, expected)) from None
+        if max(schedule.first_s, schedule.max_s, *schedule.delays_s, 0.0) > DELAY_MAX_S:
+            raise Misread(Mistake(f"{shown(given)} has a delay above 365d", self.expected))
+        return schedule
+
+    def from_text(self, text: str) -> object:
+        """Text stands for itself."""
+        return text
+
+    def plain(self, value: RetrySchedule) -> str:
+        """Return the text form."""
+        return format_schedule(value)

@@ -1,0 +1,200 @@
+"""Settings of the machine, the spool, the listeners and the log.
+
+Called by: config.settings.  Raises: nothing.
+"""
+
+from __future__ import annotations
+
+from postroom.config.addresses import Address, Hostname, NetworkText
+from postroom.config.kinds import Boolean, Choice, FilePath, ListOf
+from postroom.config.measures import Duration, Integer, Share, Size
+from postroom.config.model import Config, LogPolicy
+from postroom.config.setting import Setting, Table
+from postroom.ingress.policy import ListenPolicy
+from postroom.spool.policy import SpoolPolicy
+
+DAY = 86400.0
+KIB, GIB = 1 << 10, 1 << 30
+_NETWORKS = ListOf(NetworkText())
+
+GENERAL = Table(
+    "",
+    "Before the first table.",
+    Config,
+    (
+        Setting(
+            "hostname", Hostname(), "hostname",
+            "The name of this machine in greetings, EHLO, Received headers and DSNs. Remote "
+            "hosts expect a name that leads to this machine's address.",
+            '"mail.example.org"', default="the machine's own name", restart=True,
+        ),
+    ),
+)  # fmt: skip
+
+SPOOL = Table(
+    "spool",
+    "Where mail is kept. The queues are the directories `queue1`, `queue2` … below `base`.",
+    SpoolPolicy,
+    (
+        Setting(
+            "base", FilePath(), "base",
+            "The directory that holds the queues. It is made with mode 0700 if it is missing.",
+            '"/var/spool/postroom"',
+            default="`$XDG_STATE_HOME/postroom`, or `~/.local/state/postroom`", restart=True,
+        ),
+        Setting(
+            "start", Integer(1, 9999), "start",
+            "The number of the first queue.", "1", restart=True,
+        ),
+        Setting(
+            "count", Integer(1, 64), "count",
+            "How many queues there are; each has a worker process of its own. One for each "
+            "core is a good number.", "4", restart=True,
+        ),
+        Setting(
+            "sync", Choice(("full", "none")), "sync",
+            "`full`: a message is on the disk before it is acknowledged. `none`: only handed to "
+            "the operating system; mail may be lost when the machine stops.",
+            '"full"', restart=True,
+        ),
+        Setting(
+            "reserve", Size(0, 1 << 50), "reserve_octets",
+            "Space that stays free on each file system; below it new mail gets `452 4.3.1`.",
+            '"1 GiB"', restart=True,
+        ),
+        Setting(
+            "segment_size", Size(64 * KIB, 4 * GIB), "segment_octets",
+            "The size at which a content segment is closed and the next one begun.",
+            '"64 MiB"', restart=True,
+        ),
+        Setting(
+            "compact_below", Share(0.0, 0.9), "compact_below",
+            "A closed segment whose live share falls below this is compacted; 0 never compacts.",
+            "0.25", restart=True,
+        ),
+    ),
+    later={
+        "max": "queues are fixed in number; set count",
+        "load": "queues are fixed in number; set count",
+        "directories": "queues are below base",
+        "groups": "all queues form one group",
+        "placement": "sessions are spread over the queues",
+    },
+)  # fmt: skip
+
+LISTEN = Table(
+    "listen",
+    "One listener. Without any, `listen.smtp` takes mail on port 2525 of the loopback "
+    "addresses.",
+    ListenPolicy,
+    (
+        Setting(
+            "address", ListOf(Address(literal=True, port_least=0), least=1, most=64), "address",
+            "Addresses and ports to listen on. Port 0 takes any free port.",
+            '["127.0.0.1:25", "[::1]:25"]', restart=True,
+        ),
+        Setting(
+            "relay_from", _NETWORKS, "relay_from",
+            "Clients that may relay without authentication. Networks larger than /8 (IPv6: /16) "
+            "are refused: that would be an open relay.",
+            '["127.0.0.0/8", "::1", "10.1.0.0/16"]',
+        ),
+        Setting(
+            "hostname", Hostname(), "hostname",
+            "The name in this listener's greeting.", '"submit.example.org"',
+            default="the general `hostname`",
+        ),
+        Setting(
+            "tls", Choice(("none", "starttls", "implicit")), "tls",
+            "`starttls` offers the command; `implicit` begins with TLS.", '"implicit"',
+            default='`"starttls"` where `tls_certificate` is set, else `"none"`',
+        ),
+        Setting(
+            "tls_certificate", FilePath(), "tls_certificate",
+            "Certificate chain (PEM).", '"/etc/postroom/tls/fullchain.pem"', default="none",
+        ),
+        Setting(
+            "tls_key", FilePath(), "tls_key",
+            "The certificate's private key (PEM, not encrypted). Others must not be able to "
+            "read it.", '"/etc/postroom/tls/key.pem"', default="none",
+        ),
+        Setting(
+            "auth_users", FilePath(), "auth_users",
+            "The users file: who may authenticate and so relay. Others must not be able to read "
+            "it.", '"/etc/postroom/users"', default="none: nobody can authenticate",
+        ),
+        Setting(
+            "auth_plaintext_loopback", Boolean(), "auth_plaintext_loopback",
+            "Allow AUTH without TLS to clients on the loopback addresses.", "true",
+        ),
+        Setting(
+            "proxy_protocol", _NETWORKS, "proxy_protocol",
+            "Clients that must begin with a PROXY protocol header, version 1 or 2.",
+            '["10.0.0.5"]',
+        ),
+        Setting(
+            "xclient", _NETWORKS, "xclient",
+            "Clients that may use XCLIENT.", '["127.0.0.1"]',
+        ),
+        Setting(
+            "bare_newline", Choice(("refuse", "normalise")), "bare_newline",
+            "What happens to content with a CR or LF alone: `550 5.6.11`, or it becomes CRLF.",
+            '"normalise"',
+        ),
+        Setting(
+            "size_limit", Size(KIB, 2 * GIB), "size_limit_octets",
+            "The largest message that is taken.", '"50 MiB"',
+        ),
+        # RFC 5321 §4.5.3.1.8: at least 100 recipients must be taken.
+        Setting(
+            "recipients_max", Integer(100, 100_000), "recipients_max",
+            "Recipients of one message; more get `452 4.5.3`.", "1000",
+        ),
+        Setting(
+            "messages_max", Integer(1, 1_000_000), "messages_max",
+            "Messages of one session.", "1000",
+        ),
+        Setting(
+            "sessions_max", Integer(1, 100_000), "sessions_max",
+            "Sessions at one time, for each worker.", "1000",
+        ),
+        Setting(
+            "sessions_per_client_max", Integer(1, 100_000), "sessions_per_client_max",
+            "Sessions of one client address at one time, for each worker.", "50",
+        ),
+        Setting(
+            "errors_max", Integer(1, 10_000), "errors_max",
+            "Errors after which a session is ended.", "20",
+        ),
+        # RFC 5321 §6.3: a limit of at least 100 Received lines.
+        Setting(
+            "hops_max", Integer(10, 1000), "hops_max",
+            "Received headers from which on a message is taken for a loop.", "100",
+        ),
+        Setting(
+            "idle_timeout", Duration(1, DAY), "idle_timeout_s",
+            "How long a session may be silent.", '"5m"',
+        ),
+        Setting(
+            "session_timeout", Duration(1, 7 * DAY), "session_timeout_s",
+            "How long a session may last.", '"2h"',
+        ),
+    ),
+    named=True,
+)  # fmt: skip
+
+LOG = Table(
+    "log",
+    "The event log.",
+    LogPolicy,
+    (
+        Setting(
+            "path", FilePath(instead=("-",)), "path",
+            "A file, or `-` for standard error.", '"/var/log/postroom/events"',
+        ),
+        Setting(
+            "format", Choice(("text", "json")), "format",
+            "`text` for people, `json` for programs: one event per line.", '"json"',
+        ),
+    ),
+)  # fmt: skip

@@ -1,0 +1,37 @@
+"""The one table of settings: loader, checks, printing and reference derive from it.
+
+Guarantees: every field of every policy is filled by a setting (a test holds it).
+Called by: config (all of it), tools/make_settings.py.  Raises: nothing.
+"""
+
+from __future__ import annotations
+
+from postroom.config.delivery_settings import CHANNEL, DELIVERY, RESOLVER, ROUTE
+from postroom.config.server_settings import GENERAL, LISTEN, LOG, SPOOL
+from postroom.config.setting import Table
+
+TABLES: tuple[Table, ...] = (
+    GENERAL, SPOOL, LISTEN, ROUTE, CHANNEL, DELIVERY, RESOLVER, LOG,
+)  # fmt: skip
+
+LATER_TABLES: dict[str, str] = {
+    "console": "use the postroom commands",
+    "group": "all queues form one group",
+    "metrics": "use the event log",
+    "cluster": "one machine only",
+}
+"""Tables that the design names and this version does not have."""
+
+ENVIRONMENT_PREFIX = "POSTROOM_"
+SEED_VARIABLES: dict[str, str] = {
+    "QUEUE_BASE": "spool.base",
+    "QUEUE_START": "spool.start",
+    "QUEUE_COUNT": "spool.count",
+}
+"""Names that mail systems with many queues have used for long, and still mean here."""
+SEED_VARIABLES_LATER: tuple[str, ...] = ("QUEUE_MAX", "QUEUE_LOAD")
+
+
+def table_named(name: str) -> Table | None:
+    """Return the table of this name."""
+    return next((table for table in TABLES if table.name == name), None)
