@@ -1,13 +1,29 @@
 """What an operator can do with messages, with or without a running engine.
 
-Called by: control.mail_commands.  Raises: StoreUnavailable.
+The one place where an operator's verbs meet the store. Where an engine runs (`active`
+given), it is told to forget what was held or deleted and to look again at what became due;
+an attempt already in flight ends as it may, and its outcome is settled as ever.
+
+Guarantees: 1. a count is of messages that were there and matched. 2. A verb returns once
+its change is durable. 3. However many messages match, at most BATCH_MESSAGES are held in
+memory at once.
+Called by: control.mail_commands, control.offline.  Raises: StoreUnavailable.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
+from postroom.core.clock import Clock
 from postroom.core.ids import QueueId
+from postroom.core.message import Content, StoredMessage
+from postroom.observe.events import EventSink, MessageDeleted, MessageHeld, MessageReleased
+from postroom.spool.store import Counts, Selection, Store
+
+BATCH_MESSAGES = 500
+"""Messages read and changed per commit: small enough that mail is accepted in between."""
 
 
 class ActiveMail(Protocol):
@@ -20,3 +36,139 @@ class ActiveMail(Protocol):
     def wake(self) -> None:
         """Look at the store again, from the start."""
         ...
+
+
+Which = Selection | tuple[QueueId, ...]
+"""The messages a verb is about: by conditions, or by their ids."""
+
+
+class Steering:
+    """The operator's verbs over one queue."""
+
+    def __init__(
+        self, store: Store, active: ActiveMail | None, events: EventSink, clock: Clock
+    ) -> None:
+        self._store = store
+        self._active = active
+        self._events = events
+        self._clock = clock
+
+    async def select(
+        self, selection: Selection, limit: int, after: QueueId | None = None
+    ) -> list[StoredMessage]:
+        """Return at most `limit` messages that match, in order of id, after `after`."""
+        return await self._store.select(selection, self._clock.now(), limit, after)
+
+    async def show(self, queue_id: QueueId) -> StoredMessage | None:
+        """Return one message with all its recipients, or None."""
+        return await self._store.get(queue_id)
+
+    async def content(self, queue_id: QueueId) -> Content:
+        """Return the content; raises KeyError or ContentCorrupt."""
+        return await self._store.content(queue_id)
+
+    def counts(self) -> Counts:
+        """Return the exact counts of the queue, at once."""
+        return self._store.counts()
+
+    async def count(self, which: Which, sample_max: int) -> tuple[int, list[StoredMessage]]:
+        """Return how many messages match, and the first few: what a verb would change."""
+        total, sample = 0, list[StoredMessage]()
+        async for batch in self._batches(which):
+            total += len(batch)
+            sample.extend(batch[: sample_max - len(sample)])
+        return total, sample
+
+    async def run(self, which: Which) -> int:
+        """Make every waiting recipient due now; return the number of messages.
+
+        Held messages stay held: a hold is lifted by `release` alone.
+        """
+        now = self._clock.now()
+
+        async def make_due(batch: list[StoredMessage]) -> None:
+            ids = _ids(batch)
+            await asyncio.shield(self._store.make_due(ids, now))
+            # What is in memory still has its old due time: the store alone is right now.
+            if self._active is not None:
+                self._active.forget(ids)
+                self._active.wake()
+
+        return await self._each(which, make_due)
+
+    async def hold(self, which: Which, reason: str) -> int:
+        """Keep messages from being tried until released; return how many."""
+
+        async def hold(batch: list[StoredMessage]) -> None:
+            ids = _ids(batch)
+            await asyncio.shield(self._store.hold(ids, reason))
+            if self._active is not None:
+                self._active.forget(ids)
+            for queue_id in ids:
+                self._events.emit(MessageHeld(queue_id, reason))
+
+        return await self._each(which, hold)
+
+    async def release(self, which: Which) -> int:
+        """Lift the hold of those messages that are held; return how many were."""
+
+        async def release(batch: list[StoredMessage]) -> None:
+            ids = _ids(batch)
+            await asyncio.shield(self._store.release(ids))
+            if self._active is not None:
+                self._active.wake()
+            for queue_id in ids:
+                self._events.emit(MessageReleased(queue_id))
+
+        return await self._each(which, release, only=lambda message: bool(message.hold))
+
+    async def delete(self, which: Which) -> int:
+        """Forget messages without a report; return how many."""
+
+        async def delete(batch: list[StoredMessage]) -> None:
+            ids = _ids(batch)
+            await asyncio.shield(self._store.delete(ids))
+            if self._active is not None:
+                self._active.forget(ids)
+            for queue_id in ids:
+                self._events.emit(MessageDeleted(queue_id))
+
+        return await self._each(which, delete)
+
+    async def _each(
+        self,
+        which: Which,
+        change: Callable[[list[StoredMessage]], Awaitable[None]],
+        only: Callable[[StoredMessage], bool] | None = None,
+    ) -> int:
+        """Apply a change batch by batch; return the number of messages changed."""
+        total = 0
+        async for batch in self._batches(which):
+            chosen = batch if only is None else [message for message in batch if only(message)]
+            if chosen:
+                await change(chosen)
+                total += len(chosen)
+        return total
+
+    async def _batches(self, which: Which) -> AsyncIterator[list[StoredMessage]]:
+        """Walk what matches in order of id; ages are measured from one moment."""
+        selection = which if isinstance(which, Selection) else Selection(ids=which)
+        if isinstance(which, tuple) and not which:
+            return  # An empty tuple of ids means nothing; an empty Selection means all.
+        now = self._clock.now()
+        after: QueueId | None = None
+        while True:
+            batch = await self._store.select(selection, now, BATCH_MESSAGES, after)
+            if not batch:
+                return
+            # Read before the caller changes anything: the walk goes on by id, so a change
+            # that makes a message match no longer cannot make it skip another.
+            after = batch[-1].id
+            full = len(batch) == BATCH_MESSAGES
+            yield batch
+            if not full:
+                return
+
+
+def _ids(batch: list[StoredMessage]) -> tuple[QueueId, ...]:
+    return tuple(message.id for message in batch)

@@ -1,0 +1,328 @@
+"""The intake socket of a worker: mail from programs of this machine.
+
+Owns BASE/run/queueN.intake.sock and its sessions. Only processes of the same user (or
+root) can reach it: the directory is 0700, the socket 0600, and the peer's uid is checked.
+
+Guarantees: 1. an answer with a queue id is sent only once the message is durable.
+2. What is refused is read past, so the connection stays usable. 3. Memory is bounded by
+sessions x (messages ahead) x the size limit, and reading stops at PENDING_MAX.
+Called by: supervisor.worker.  Raises: OSError from `start`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import socket
+import struct
+from collections import deque
+from pathlib import Path
+
+from postroom.core.clock import Clock
+from postroom.core.errors import ReplyError
+from postroom.core.ids import QueueId, parse_queue_id
+from postroom.core.message import Envelope, Provenance
+from postroom.core.reply import Reply
+from postroom.ingress.acceptor import Acceptor
+from postroom.ingress.local_protocol import (
+    LENGTH_OCTETS,
+    SUBMISSION_OCTETS_MAX,
+    Answer,
+    FrameError,
+    Submission,
+    decode_submission,
+    encode,
+    has_bare_newline,
+    is_address,
+    socket_name,
+)
+from postroom.ingress.policy import ListenPolicy
+from postroom.smtp.trace import count_hops, received_header
+
+PENDING_MAX = 64
+"""Messages of one session that may await their commit; then reading pauses."""
+SESSIONS_MAX = 256
+"""Sessions of one intake socket: a bound on descriptors, far above any pool of clients."""
+_CREDENTIALS = struct.Struct("3i")
+
+
+class LocalIntake:
+    """The listening Unix socket of one worker."""
+
+    def __init__(
+        self, path: Path, acceptor: Acceptor, policy: ListenPolicy, hostname: str, clock: Clock
+    ) -> None:
+        self.path = path
+        self.acceptor = acceptor
+        self.policy = policy
+        self.hostname = hostname
+        self.clock = clock
+        self.sessions: set[_Session] = set()
+        self._names: dict[int, str] = {}
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Bind and listen; a socket left by a dead process is replaced."""
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with socket_name(self.path) as name:
+                listener.bind(name)
+            self.path.chmod(0o600)
+            listener.setblocking(False)
+            loop = asyncio.get_running_loop()
+            self._server = await loop.create_unix_server(
+                lambda: _Session(self), sock=listener, backlog=SESSIONS_MAX
+            )
+        except BaseException:
+            listener.close()
+            raise
+
+    async def close(self, deadline_s: float = 5.0) -> None:
+        """Stop listening, answer what was taken in whole, then close the sessions."""
+        if self._server is None:
+            return
+        self._server.close()
+        self._server = None
+        self.path.unlink(missing_ok=True)
+        for session in tuple(self.sessions):
+            session.finish()
+        try:
+            async with asyncio.timeout(deadline_s):
+                while self.sessions:
+                    await next(iter(self.sessions)).closed
+        except TimeoutError:
+            for session in tuple(self.sessions):
+                session.abort()
+
+    def name_of(self, uid: int) -> str:
+        """Return the user name of a uid, for the Received header and the log."""
+        name = self._names.get(uid)
+        if name is None:
+            try:
+                name = pwd.getpwuid(uid).pw_name
+            except KeyError:
+                name = f"uid{uid}"
+            self._names[uid] = name
+        return name
+
+
+class _Session(asyncio.Protocol):
+    """One connection: frames in, answers out, in order."""
+
+    def __init__(self, intake: LocalIntake) -> None:
+        self._intake = intake
+        self._transport: asyncio.Transport | None = None
+        self._buffer = bytearray()
+        self._submission: Submission | None = None
+        self._pieces: list[bytes] = []
+        self._missing = 0
+        self._refusal: Reply | None = None
+        self._user = ""
+        self._finishing = False
+        # Each entry is an answer ready to send, or the future of one with its queue id.
+        self._pending: deque[Answer | tuple[QueueId, asyncio.Future[None]]] = deque()
+        self._idle: asyncio.TimerHandle | None = None
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        peer = transport.get_extra_info("socket")
+        credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        _pid, uid, _gid = _CREDENTIALS.unpack(credentials)
+        if uid not in (0, os.geteuid()) or len(self._intake.sessions) >= SESSIONS_MAX:
+            transport.abort()
+            return
+        self._user = self._intake.name_of(uid)
+        self._intake.sessions.add(self)
+        self._arm()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._intake.sessions.discard(self)
+        if self._idle is not None:
+            self._idle.cancel()
+        self._transport = None
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def data_received(self, data: bytes) -> None:
+        self._arm()
+        try:
+            self._feed(data)
+        except FrameError as error:
+            self._queue(Answer(reply=Reply(500, "5.5.2", str(error))))
+            self.finish()
+
+    def eof_received(self) -> bool:
+        # Keep our half open until what was taken in whole is answered.
+        self.finish()
+        return True
+
+    def finish(self) -> None:
+        """Take nothing more; close once every pending answer is sent."""
+        self._finishing = True
+        if self._transport is not None:
+            self._transport.pause_reading()
+        self._flush()
+
+    def abort(self) -> None:
+        """Close at once; the peer sees no answer and may repeat."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _feed(self, data: bytes) -> None:
+        """Cut octets into submissions; content is gathered in pieces without copies."""
+        while not self._finishing:
+            if self._submission is None:
+                self._buffer += data
+                if not self._start_submission():
+                    return
+                data = bytes(self._buffer)
+                self._buffer.clear()
+            piece, data = data[: self._missing], data[self._missing :]
+            self._missing -= len(piece)
+            if self._refusal is None and piece:
+                self._pieces.append(piece)
+            if self._missing:
+                return
+            self._end_submission()
+
+    def _start_submission(self) -> bool:
+        """Take one submission off the buffer, if it is there in whole."""
+        if len(self._buffer) < LENGTH_OCTETS:
+            return False
+        length = int.from_bytes(self._buffer[:LENGTH_OCTETS], "big")
+        if length > SUBMISSION_OCTETS_MAX:
+            raise FrameError(f"a submission of {length} octets is too long")
+        end = LENGTH_OCTETS + length
+        if len(self._buffer) < end:
+            return False
+        submission = decode_submission(bytes(self._buffer[LENGTH_OCTETS:end]))
+        del self._buffer[:end]
+        self._submission = submission
+        self._missing = submission.size_octets
+        self._pieces = []
+        self._refusal = self._refuse(submission)
+        return True
+
+    def _refuse(self, submission: Submission) -> Reply | None:
+        """Say why a submission is not taken, before its content is read."""
+        policy = self._intake.policy
+        if submission.size_octets > policy.size_limit_octets:
+            # RFC 1870 §6.1: the size exceeds the fixed maximum.
+            return Reply(552, "5.3.4", f"message exceeds {policy.size_limit_octets} octets")
+        fault = _envelope_fault(submission.envelope, policy.recipients_max)
+        if fault is not None:
+            return fault
+        if submission.id:
+            try:
+                parse_queue_id(submission.id)
+            except ValueError as error:
+                return Reply(501, "5.5.4", str(error))
+        return self._intake.acceptor.ready(submission.size_octets)
+
+    def _end_submission(self) -> None:
+        """The content is whole: check it, hand it on, and queue the answer."""
+        submission, pieces, refusal = self._submission, self._pieces, self._refusal
+        assert submission is not None
+        self._submission, self._pieces, self._refusal = None, [], None
+        content = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if refusal is None:
+            refusal = _content_fault(content, self._intake.policy)
+        if refusal is not None:
+            self._queue(Answer(reply=refusal))
+            return
+        intake = self._intake
+        queue_id = QueueId(submission.id) if submission.id else intake.acceptor.new_id()
+        provenance = Provenance(protocol="local", user=self._user, listener="local")
+        header = received_header(
+            hostname=intake.hostname,
+            queue_id=queue_id,
+            provenance=provenance,
+            now=intake.clock.now(),
+        )
+        kept = intake.acceptor.accept(queue_id, submission.envelope, (header, content), provenance)
+        self._pending.append((queue_id, kept))
+        kept.add_done_callback(self._flush)
+        if len(self._pending) >= PENDING_MAX and self._transport is not None:
+            self._transport.pause_reading()
+
+    def _queue(self, answer: Answer) -> None:
+        self._pending.append(answer)
+        self._flush()
+
+    def _flush(self, _done: object = None) -> None:
+        """Send the answers that are known, in order; close when asked to and nothing waits."""
+        transport = self._transport
+        if transport is None:
+            return
+        frames: list[bytes] = []
+        while self._pending:
+            head = self._pending[0]
+            if isinstance(head, tuple):
+                queue_id, kept = head
+                if not kept.done():
+                    break
+                head = _answer_of(queue_id, kept)
+            frames.append(encode(head))
+            self._pending.popleft()
+        if frames:
+            transport.write(b"".join(frames))
+        if self._finishing:
+            if not self._pending:
+                transport.close()
+        elif len(self._pending) < PENDING_MAX and not transport.is_reading():
+            transport.resume_reading()
+
+    def _arm(self) -> None:
+        """(Re)start the idle deadline; clients notice a closed connection and reconnect."""
+        if self._idle is not None:
+            self._idle.cancel()
+        loop = asyncio.get_running_loop()
+        self._idle = loop.call_later(self._intake.policy.idle_timeout_s, self.finish)
+
+
+def _envelope_fault(envelope: Envelope, recipients_max: int) -> Reply | None:
+    """Return the reply to an envelope that cannot be kept."""
+    if not envelope.recipients:
+        return Reply(554, "5.5.1", "no recipients")
+    if len(envelope.recipients) > recipients_max:
+        # RFC 5321 §4.5.3.1.10: too many recipients.
+        return Reply(452, "4.5.3", f"more than {recipients_max} recipients")
+    if envelope.reverse_path and not is_address(envelope.reverse_path):
+        return Reply(553, "5.1.7", f"bad reverse-path: {envelope.reverse_path!r}")
+    for recipient in envelope.recipients:
+        if not is_address(recipient.address):
+            return Reply(553, "5.1.3", f"bad recipient address: {recipient.address!r}")
+    if envelope.ret not in ("", "FULL", "HDRS"):
+        return Reply(501, "5.5.4", "RET is FULL or HDRS")
+    texts = (envelope.envid, *(recipient.orcpt for recipient in envelope.recipients))
+    if any(not text.isprintable() for text in texts):
+        return Reply(501, "5.5.4", "ENVID and ORCPT hold printable characters only")
+    return None
+
+
+def _content_fault(content: bytes, policy: ListenPolicy) -> Reply | None:
+    """Return the reply to content that cannot be passed on."""
+    if has_bare_newline(content):
+        # RFC 5321 §2.3.8: CR and LF only together.
+        return Reply(550, "5.6.11", "bare CR or LF in content")
+    # RFC 5321 §6.3: loop detection by counting Received headers.
+    if count_hops(content) > policy.hops_max:
+        return Reply(554, "5.4.6", f"more than {policy.hops_max} Received headers: a loop")
+    return None
+
+
+def _answer_of(queue_id: QueueId, kept: asyncio.Future[None]) -> Answer:
+    """Return the answer a finished commit gives."""
+    error = None if kept.cancelled() else kept.exception()
+    if kept.cancelled():
+        return Answer(reply=Reply(451, "4.3.0", "the queue is closing"))
+    if error is None:
+        return Answer(id=queue_id)
+    if isinstance(error, ReplyError):
+        return Answer(reply=error.reply)
+    return Answer(reply=Reply(451, "4.3.0", "local error, try again"))
