@@ -21,8 +21,8 @@ LAYERS = {
     "ingress": 5, "sink": 5,
     "config": 6,
     "control": 7,
-    "supervisor": 8,
-    "cli": 9, "client": 9,
+    "supervisor": 8, "client": 8,
+    "cli": 9,
 }  # fmt: skip
 
 # What decides does not wait, talk or write: these packages run in virtual time.

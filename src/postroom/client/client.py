@@ -17,14 +17,13 @@ from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from postroom.client.errors import Unavailable
 from postroom.client.exchange import Connect, Finish, Pause, Receive, Send, Step, hand_over
 from postroom.client.queues import Queues
 from postroom.client.submission import submission_of
+from postroom.control.paths import connect_unix
 from postroom.core.clock import SystemClock
 from postroom.core.ids import QueueIdGenerator
 from postroom.core.message import Envelope, Notify, Recipient
-from postroom.ingress.local_protocol import socket_name
 
 if TYPE_CHECKING:
     from email.message import Message
@@ -136,7 +135,7 @@ class Client:
                 connection.close()
 
     def _steps(self, envelope: Envelope, content: bytes) -> Generator[Step, Any, str]:
-        queues = self._queues.in_order()
+        queues = self._queues.in_order(self._clock.now())
         with self._lock:
             queue_id = self._ids.next(self._clock.now())
         return hand_over(queues, queue_id, envelope, content)
@@ -147,7 +146,7 @@ class Client:
             case Connect(path, fresh):
                 connection = None if fresh else self._take(path)
                 if connection is None:
-                    connection = self._connect(path)
+                    connection = connect_unix(path, self._timeout_s)
                 connection.settimeout(self._timeout_s)
                 return connection
             case Send(connection, parts):
@@ -163,7 +162,7 @@ class Client:
 
     async def _perform_async(self, step: Step) -> Any:
         """Carry a step out on the running event loop."""
-        import asyncio  # noqa: PLC0415 - a blocking caller never needs it
+        import asyncio
 
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(self._timeout_s):
@@ -172,7 +171,7 @@ class Client:
                     connection = None if fresh else self._take(path)
                     if connection is None:
                         # To a Unix socket connect does not wait unless its backlog is full.
-                        connection = self._connect(path)
+                        connection = connect_unix(path, self._timeout_s)
                     connection.setblocking(False)
                     return connection
                 case Send(connection, parts):
@@ -191,17 +190,6 @@ class Client:
                 case Pause(seconds):
                     await asyncio.sleep(seconds)
         return None
-
-    def _connect(self, path: Path) -> socket.socket:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            connection.settimeout(self._timeout_s)
-            with socket_name(path) as name:
-                connection.connect(name)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
 
     def _take(self, path: Path) -> socket.socket | None:
         """Return a kept connection that is still open, or None."""
@@ -242,6 +230,3 @@ def _receive(connection: socket.socket, octets: int) -> bytes:
             raise ConnectionResetError("closed by the queue")
         received += piece
     return bytes(received)
-
-
-__all__ = ["Client", "Unavailable"]

@@ -59,7 +59,7 @@ class Header:
     def addresses(self, *names: bytes) -> list[str]:
         """Return the addresses in the fields of these names, in order, without doubles."""
         # Imported late: it costs more than all the rest of the client.
-        from email.utils import getaddresses  # noqa: PLC0415
+        from email.utils import getaddresses
 
         found: dict[str, None] = {}
         for name, raw in self.fields:

@@ -41,7 +41,7 @@ def octets_of(message: bytes | str | Message, *, utf8: bool) -> bytes:
         return with_crlf(bytes(message))
     if isinstance(message, str):
         return with_crlf(message.encode("utf-8", "surrogateescape"))
-    from email.policy import SMTP, SMTPUTF8  # noqa: PLC0415
+    from email.policy import SMTP, SMTPUTF8
 
     as_bytes = getattr(message, "as_bytes", None)
     if as_bytes is None:

@@ -71,13 +71,12 @@ class Steering:
         """Return the exact counts of the queue, at once."""
         return self._store.counts()
 
-    async def count(self, which: Which, sample_max: int) -> tuple[int, list[StoredMessage]]:
-        """Return how many messages match, and the first few: what a verb would change."""
-        total, sample = 0, list[StoredMessage]()
+    async def count(self, which: Which) -> int:
+        """Return how many messages match: what a verb would be done to."""
+        total = 0
         async for batch in self._batches(which):
             total += len(batch)
-            sample.extend(batch[: sample_max - len(sample)])
-        return total, sample
+        return total
 
     async def run(self, which: Which) -> int:
         """Make every waiting recipient due now; return the number of messages.

@@ -1,7 +1,7 @@
 """The intake socket of a worker: mail from programs of this machine.
 
-Owns BASE/run/queueN.intake.sock and its sessions. Only processes of the same user (or
-root) can reach it: the directory is 0700, the socket 0600, and the peer's uid is checked.
+Owns the listening socket (BASE/run/queueN.intake.sock) and its sessions. Only processes of
+the same user, or root, are heard: the socket is 0600, and the peer's uid is checked.
 
 Guarantees: 1. an answer with a queue id is sent only once the message is durable.
 2. What is refused is read past, so the connection stays usable. 3. Memory is bounded by
@@ -17,7 +17,6 @@ import pwd
 import socket
 import struct
 from collections import deque
-from pathlib import Path
 
 from postroom.core.clock import Clock
 from postroom.core.errors import ReplyError
@@ -35,10 +34,9 @@ from postroom.ingress.local_protocol import (
     encode,
     has_bare_newline,
     is_address,
-    socket_name,
 )
 from postroom.ingress.policy import ListenPolicy
-from postroom.smtp.trace import count_hops, received_header
+from postroom.smtp.local_trace import count_hops, local_received
 
 PENDING_MAX = 64
 """Messages of one session that may await their commit; then reading pauses."""
@@ -51,34 +49,27 @@ class LocalIntake:
     """The listening Unix socket of one worker."""
 
     def __init__(
-        self, path: Path, acceptor: Acceptor, policy: ListenPolicy, hostname: str, clock: Clock
+        self,
+        listener: socket.socket,
+        acceptor: Acceptor,
+        policy: ListenPolicy,
+        hostname: str,
+        clock: Clock,
     ) -> None:
-        self.path = path
+        """`listener` is bound to the socket's path and listens; it is ours from now on."""
         self.acceptor = acceptor
         self.policy = policy
         self.hostname = hostname
         self.clock = clock
         self.sessions: set[_Session] = set()
+        self._listener = listener
         self._names: dict[int, str] = {}
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        """Bind and listen; a socket left by a dead process is replaced."""
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.path.unlink(missing_ok=True)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            with socket_name(self.path) as name:
-                listener.bind(name)
-            self.path.chmod(0o600)
-            listener.setblocking(False)
-            loop = asyncio.get_running_loop()
-            self._server = await loop.create_unix_server(
-                lambda: _Session(self), sock=listener, backlog=SESSIONS_MAX
-            )
-        except BaseException:
-            listener.close()
-            raise
+        """Take connections from now on."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(lambda: _Session(self), sock=self._listener)
 
     async def close(self, deadline_s: float = 5.0) -> None:
         """Stop listening, answer what was taken in whole, then close the sessions."""
@@ -86,7 +77,6 @@ class LocalIntake:
             return
         self._server.close()
         self._server = None
-        self.path.unlink(missing_ok=True)
         for session in tuple(self.sessions):
             session.finish()
         try:
@@ -238,12 +228,7 @@ class _Session(asyncio.Protocol):
         intake = self._intake
         queue_id = QueueId(submission.id) if submission.id else intake.acceptor.new_id()
         provenance = Provenance(protocol="local", user=self._user, listener="local")
-        header = received_header(
-            hostname=intake.hostname,
-            queue_id=queue_id,
-            provenance=provenance,
-            now=intake.clock.now(),
-        )
+        header = local_received(intake.hostname, self._user, queue_id, intake.clock.now())
         kept = intake.acceptor.accept(queue_id, submission.envelope, (header, content), provenance)
         self._pending.append((queue_id, kept))
         kept.add_done_callback(self._flush)

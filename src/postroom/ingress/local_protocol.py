@@ -9,18 +9,13 @@ Answers come in the order of the requests; a client may send ahead. Who submits 
 from the socket's credentials and is not in the request. A submission may bring its own
 queue id, so that it can be repeated after a lost answer without making a second message.
 
-Owns the frames, their limits, and what an address and content must look like; no I/O but
-the name of a long socket path.
+Owns the frames, their limits, and what an address and content must look like; no I/O.
 Called by: ingress.local, client (whose import must stay light).  Raises: FrameError.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 
@@ -32,9 +27,6 @@ LENGTH_OCTETS = 4
 SUBMISSION_OCTETS_MAX = 1024 * 1024
 """A submission without its content: enough for 1,000 recipients with DSN parameters."""
 ANSWER_OCTETS_MAX = 64 * 1024
-SOCKET_PATH_OCTETS_MAX = 107
-"""sun_path of Linux holds 108 octets with its NUL."""
-SOCKET_SUFFIX = ".intake.sock"
 
 # RFC 5321 §4.5.3.1.3: a path has at most 256 octets, brackets included.
 _ADDRESS_OCTETS_MAX = 254
@@ -104,22 +96,3 @@ def has_bare_newline(content: bytes) -> bool:
     """Say whether content has a CR or LF that is not part of a CRLF (RFC 5321 §2.3.8)."""
     pairs = content.count(b"\r\n")
     return content.count(b"\n") != pairs or content.count(b"\r") != pairs
-
-
-@contextlib.contextmanager
-def socket_name(path: str | Path) -> Iterator[str]:
-    """Give a name for a Unix socket path that bind and connect take at any length.
-
-    A path too long for sun_path is named through its open directory; the name holds only
-    within the context.
-    """
-    text = os.fspath(path)
-    if len(os.fsencode(text)) <= SOCKET_PATH_OCTETS_MAX:
-        yield text
-        return
-    directory, name = os.path.split(text)
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{descriptor}/{name}"
-    finally:
-        os.close(descriptor)
