@@ -1,0 +1,250 @@
+"""The workers: one per queue, kept running until the server stops.
+
+Owns the worker processes, their restarts and, while a worker is dead, its row on the
+board. Decides nothing about mail.
+
+Guarantees: 1. at most one process per queue was started and not yet seen to end.
+2. A worker that ends is started again, for ever, with growing delays; one that keeps
+failing delays no other.  3. Every worker that runs gets every committed configuration.
+Called by: supervisor.master.  Raises: nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from postroom.config.model import Config
+from postroom.core.clock import Clock
+from postroom.observe.board import Board, BoardRow, WorkerState
+from postroom.observe.events import EventSink, WorkerExited
+from postroom.supervisor.backoff import Backoff
+from postroom.supervisor.link import (
+    Begin,
+    BoundSocket,
+    Commit,
+    Failing,
+    FromMaster,
+    LinkError,
+    Order,
+    Prepare,
+    Prepared,
+    Ready,
+    Stop,
+    Waiting,
+)
+from postroom.supervisor.process import WORKER_COMMAND, WorkerProcess
+
+PREPARE_DEADLINE_S = 30.0
+"""How long workers may take to say whether they could use a configuration."""
+END_DEADLINE_S = 5.0
+"""How long a worker may live on after it closed its link, or after its stop deadline."""
+
+
+class Slot:
+    """One queue and what is known about its worker."""
+
+    def __init__(self, number: int, queue: int) -> None:
+        self.number = number
+        self.queue = queue
+        self.backoff = Backoff()
+        self.worker: WorkerProcess | None = None
+        self.is_ready = False
+        self.is_settled = False
+        self.reason = ""
+        self.prepared: asyncio.Future[str] | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the queue, which is the worker's name in events."""
+        return f"queue{self.queue}"
+
+
+class Fleet:
+    """All workers of one server."""
+
+    def __init__(
+        self,
+        config: Config,
+        queues: Sequence[int],
+        sockets: tuple[BoundSocket, ...],
+        board: tuple[Board, str],
+        clock: Clock,
+        events: EventSink,
+        command: Sequence[str] = WORKER_COMMAND,
+    ) -> None:
+        self._command = command
+        self._config = config
+        self._sockets = sockets
+        self._board, self._board_path = board
+        self._clock = clock
+        self._events = events
+        self._stop_asked: Stop | None = None
+        self._stopping = asyncio.Event()
+        self.settled = asyncio.Event()
+        """Set once every worker has come up, or failed to for a first time."""
+        self.is_suspended = False
+        self.slots = [Slot(number, queue) for number, queue in enumerate(queues)]
+
+    async def run(self) -> None:
+        """Keep every worker running, until `stop` was called and all have ended."""
+        async with asyncio.TaskGroup() as keepers:
+            for slot in self.slots:
+                keepers.create_task(self._keep(slot))
+
+    @property
+    def is_stopping(self) -> bool:
+        """True once `stop` was called."""
+        return self._stopping.is_set()
+
+    def order(self, verb: str) -> int:
+        """Pass an order (suspend, resume, run, reopen) to every worker; return how many."""
+        if verb in ("suspend", "resume"):
+            self.is_suspended = verb == "suspend"
+        return self._tell_all(Order(verb))
+
+    def stop(self, *, now: bool = False) -> None:
+        """Have every worker stop: gracefully, or `now`; kill it where it does not."""
+        self._stop_asked = Stop(now)
+        self._stopping.set()
+        self._tell_all(self._stop_asked)
+        deadline_s = END_DEADLINE_S + (0 if now else self._config.delivery.stop_deadline_s)
+        asyncio.get_running_loop().call_later(deadline_s, self._kill_all)
+
+    async def prepare(self, config: Config) -> list[str]:
+        """Ask every running worker about a configuration; return what they object to."""
+        loop = asyncio.get_running_loop()
+        asked: list[tuple[Slot, asyncio.Future[str]]] = []
+        for slot in self.slots:
+            if slot.worker is not None:
+                slot.prepared = loop.create_future()
+                asked.append((slot, slot.prepared))
+                slot.worker.link.send(Prepare(config))
+        errors: list[str] = []
+        if asked:
+            _done, late = await asyncio.wait(
+                [answer for _slot, answer in asked], timeout=PREPARE_DEADLINE_S
+            )
+            for slot, answer in asked:
+                slot.prepared = None
+                if answer in late:
+                    errors.append(f"{slot.name} does not answer")
+                elif error := answer.result():
+                    errors.append(f"{slot.name}: {error}")
+        return errors
+
+    def commit(self, config: Config) -> None:
+        """Put a configuration in force, here and in every worker, present and future."""
+        self._config = config
+        self._tell_all(Commit(config))
+
+    def _tell_all(self, message: FromMaster) -> int:
+        told = 0
+        for slot in self.slots:
+            if slot.worker is not None:
+                slot.worker.link.send(message)
+                told += 1
+        return told
+
+    def _kill_all(self) -> None:
+        for slot in self.slots:
+            if slot.worker is not None:
+                slot.worker.kill()
+
+    async def _keep(self, slot: Slot) -> None:
+        """Start a slot's worker again and again."""
+        loop = asyncio.get_running_loop()
+        while not self._stopping.is_set():
+            started_at = loop.time()
+            slot.reason = ""
+            pid, status = await self._run_once(slot)
+            slot.is_ready = False
+            self._settle(slot)
+            if self._stopping.is_set():
+                self._events.emit(WorkerExited(slot.name, pid, status))
+                self._publish_end(slot, WorkerState.STOPPING)
+                return
+            delay_s = slot.backoff.after_exit(loop.time() - started_at)
+            self._events.emit(WorkerExited(slot.name, pid, slot.reason or status, delay_s))
+            slot.reason = f"{slot.reason or status}; starts again within {delay_s:.0f} s"
+            self._publish_end(slot, WorkerState.FAILED)
+            try:
+                async with asyncio.timeout(delay_s):
+                    await self._stopping.wait()
+            except TimeoutError:
+                pass
+
+    async def _run_once(self, slot: Slot) -> tuple[int, str]:
+        """Run a slot's worker until it has ended; return its pid and how it ended."""
+        begin = Begin(
+            self._config, slot.queue, slot.number, self._board_path, self._sockets,
+            self.is_suspended,
+        )  # fmt: skip
+        try:
+            worker = await WorkerProcess.start(self._command, begin)
+        except OSError as error:
+            return 0, f"cannot start: {error}"
+        slot.worker = worker
+        # What changed while the process was made has not reached it.
+        if self._config is not begin.config:
+            worker.link.send(Commit(self._config))
+        if self.is_suspended != begin.suspended:
+            worker.link.send(Order("suspend" if self.is_suspended else "resume"))
+        if self._stop_asked is not None:
+            worker.link.send(self._stop_asked)
+        ending: asyncio.TimerHandle | None = None
+        try:
+            await self._listen(slot, worker)
+            ending = asyncio.get_running_loop().call_later(END_DEADLINE_S, worker.kill)
+            return worker.pid, await worker.wait()
+        finally:
+            if ending is not None:
+                ending.cancel()
+            slot.worker = None
+            if slot.prepared is not None and not slot.prepared.done():
+                # Its successor begins with whatever is in force then.
+                slot.prepared.set_result("")
+            worker.kill()
+            await worker.link.close()
+
+    async def _listen(self, slot: Slot, worker: WorkerProcess) -> None:
+        """Hear what a worker says until its end of the link is closed."""
+        while True:
+            try:
+                message = await worker.link.receive()
+            except LinkError as error:
+                slot.reason = f"spoke nonsense: {error}"
+                worker.kill()
+                return
+            match message:
+                case None:
+                    return
+                case Ready():
+                    slot.is_ready = True
+                    self._settle(slot)
+                case Waiting(reason):
+                    slot.reason = reason
+                case Failing(reason):
+                    slot.reason = reason
+                case Prepared(_generation, objection):
+                    if slot.prepared is not None and not slot.prepared.done():
+                        slot.prepared.set_result(objection)
+
+    def _settle(self, slot: Slot) -> None:
+        slot.is_settled = True
+        if all(each.is_settled for each in self.slots):
+            self.settled.set()
+
+    def _publish_end(self, slot: Slot, state: WorkerState) -> None:
+        """Write the row of a worker that is dead: the master is its writer now."""
+        row = self._board.read(slot.number)
+        ended = BoardRow() if row.queue != slot.queue else row
+        self._board.write(
+            slot.number,
+            msgspec.structs.replace(
+                ended, pid=0, queue=slot.queue, state=state, heartbeat=self._clock.now(),
+                active=0, in_flight=0, sessions=0,
+            ),
+        )  # fmt: skip

@@ -1,0 +1,160 @@
+"""The link between the master and one worker: messages over a socket pair.
+
+Owns the frames: four octets of length, then one msgpack value. The master sends the
+configuration and orders, the worker what became of them. The end of the link is itself a
+message: a worker whose master is gone stops gracefully, also after kill -9.
+
+Guarantees: 1. messages arrive whole and in order.  2. `receive` returns None once, and
+for ever, after the other side is gone.
+Called by: supervisor.master, supervisor.process, supervisor.worker.  Raises: LinkError for
+what is no message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from typing import Any
+
+import msgspec
+
+from postroom.config.model import Config
+from postroom.core.errors import PostroomError
+
+FRAME_OCTETS_MAX = 64 << 20
+"""A configuration of a hundred thousand channels is about 30 MiB."""
+_LENGTH = struct.Struct("!I")
+
+
+class LinkError(PostroomError):
+    """The other side sent what is no message."""
+
+
+class BoundSocket(msgspec.Struct, frozen=True):
+    """A listening socket that the worker inherits: of which listener, and its number."""
+
+    listener: str
+    address: str
+    descriptor: int
+
+
+class Begin(msgspec.Struct, frozen=True, tag="begin"):
+    """Master: this is your queue, your row on the board, your configuration."""
+
+    config: Config
+    queue: int
+    slot: int
+    board: str
+    sockets: tuple[BoundSocket, ...] = ()
+    suspended: bool = False
+
+
+class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
+    """Master: say whether you could work with this configuration; change nothing yet."""
+
+    config: Config
+
+
+class Commit(msgspec.Struct, frozen=True, tag="commit"):
+    """Master: this configuration is in force from now on."""
+
+    config: Config
+
+
+class Order(msgspec.Struct, frozen=True, tag="order"):
+    """Master: do this. `verb` is suspend, resume, run or reopen."""
+
+    verb: str
+
+
+class Stop(msgspec.Struct, frozen=True, tag="stop"):
+    """Master: stop; `now`: without waiting for attempts in flight."""
+
+    now: bool = False
+
+
+class Waiting(msgspec.Struct, frozen=True, tag="waiting"):
+    """Worker: the queue is still held by another process."""
+
+    reason: str
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """Worker: the queue is open and takes mail."""
+
+
+class Prepared(msgspec.Struct, frozen=True, tag="prepared"):
+    """Worker: the answer to Prepare; `error` is empty where all is well."""
+
+    generation: int
+    error: str = ""
+
+
+class Failing(msgspec.Struct, frozen=True, tag="failing"):
+    """Worker: I end, for this reason."""
+
+    reason: str
+
+
+FromMaster = Begin | Prepare | Commit | Order | Stop
+FromWorker = Waiting | Ready | Prepared | Failing
+
+_encoder = msgspec.msgpack.Encoder()
+_from_master = msgspec.msgpack.Decoder(FromMaster)
+_from_worker = msgspec.msgpack.Decoder(FromWorker)
+
+
+class Link:
+    """One end of a link."""
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        decoder: msgspec.msgpack.Decoder[Any],
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._decoder = decoder
+
+    def send(self, message: FromMaster | FromWorker) -> None:
+        """Send a message; without effect where the other side is gone."""
+        frame = _encoder.encode(message)
+        assert len(frame) <= FRAME_OCTETS_MAX
+        if not self._writer.is_closing():
+            self._writer.write(_LENGTH.pack(len(frame)) + frame)
+
+    async def receive(self) -> Any:
+        """Return the next message, or None where the other side is gone."""
+        try:
+            (length,) = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))
+            if length > FRAME_OCTETS_MAX:
+                raise LinkError(f"a frame of {length} octets")
+            frame = await self._reader.readexactly(length)
+        except (asyncio.IncompleteReadError, OSError):
+            return None
+        try:
+            return self._decoder.decode(frame)
+        except msgspec.DecodeError as error:
+            raise LinkError(str(error)) from error
+
+    async def close(self) -> None:
+        """Send what waits and close; never raises."""
+        self._writer.close()
+        try:
+            await self._writer.wait_closed()
+        except OSError:
+            pass
+
+
+async def master_end(connection: socket.socket) -> Link:
+    """Return the master's end, which hears what a worker says."""
+    reader, writer = await asyncio.open_unix_connection(sock=connection)
+    return Link(reader, writer, _from_worker)
+
+
+async def worker_end(connection: socket.socket) -> Link:
+    """Return the worker's end, which hears what the master says."""
+    reader, writer = await asyncio.open_unix_connection(sock=connection)
+    return Link(reader, writer, _from_master)

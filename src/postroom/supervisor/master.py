@@ -1,0 +1,210 @@
+"""The master: listeners, workers, signals, reload. It never touches mail.
+
+What a run involves:
+  1. the base is locked and prepared; a second server on it is refused
+  2. the listening sockets are bound, once
+  3. the board is made, one worker per queue is started
+  4. once all are up, the control socket answers and the service manager is told
+  5. HUP reloads all or nothing; ALRM, USR1, USR2 are passed on
+  6. TERM or INT stops: listeners first, then what is in flight; a second one: at once
+
+Called by: supervisor.serve.  Raises: OSError, ConfigurationError before it serves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+
+from postroom.config.model import Config
+from postroom.control.answers import Status
+from postroom.control.paths import RunPaths
+from postroom.control.server import ControlServer
+from postroom.core.clock import Clock
+from postroom.core.errors import ConfigurationError, PostroomError
+from postroom.observe.board import Board
+from postroom.observe.events import (
+    ConfigurationLoaded,
+    ConfigurationRefused,
+    DeliveryResumed,
+    DeliverySuspended,
+    ServerStarted,
+    ServerStopping,
+    SettingIgnored,
+)
+from postroom.observe.log import EventLog
+from postroom.supervisor.fleet import Fleet
+from postroom.supervisor.listeners import BoundListeners
+from postroom.supervisor.master_commands import handlers_of, status_of
+from postroom.supervisor.notify import Notifier
+from postroom.supervisor.reload import effective
+
+LoadConfig = Callable[[], Config]
+"""Reads the whole configuration again; raises ConfigurationError with every mistake."""
+
+
+class Master:
+    """One server. Make it, then `await run()`; that is its life."""
+
+    def __init__(
+        self,
+        config: Config,
+        load: LoadConfig,
+        queues: Sequence[int],
+        clock: Clock,
+        log: EventLog,
+        on_ready: Callable[[Status], None] | None = None,
+    ) -> None:
+        self.config = config
+        self.clock = clock
+        self.started_at = clock.now()
+        self.pending: tuple[str, ...] = ()
+        self.listen: tuple[str, ...] = ()
+        self._load = load
+        self._queues = queues
+        self._log = log
+        self._on_ready = on_ready
+        self._notifier = Notifier(os.environ)
+        self._reloading = asyncio.Lock()
+        self._reloads: set[asyncio.Task[object]] = set()
+        self._sockets: BoundListeners | None = None
+        self.board: Board | None = None
+        self.fleet: Fleet | None = None
+
+    async def run(self, board_path: str) -> int:
+        """Serve until asked to stop; return the exit status. The base is locked."""
+        self._sockets = BoundListeners(self.config.listen)
+        self.listen = self._sockets.addresses
+        self.board = Board(RunPaths(self.config.spool.base).board, writable=True)
+        self.fleet = Fleet(
+            self.config, self._queues, self._sockets.bound, (self.board, board_path),
+            self.clock, self._log,
+        )  # fmt: skip
+        control = ControlServer(
+            RunPaths(self.config.spool.base).control, handlers_of(self), self._log
+        )
+        try:
+            await control.start()
+            self._catch_signals()
+            async with asyncio.TaskGroup() as group:
+                watchers = [group.create_task(self._announce())]
+                if self._notifier.watchdog_s:
+                    watchers.append(group.create_task(self._keep_watchdog_quiet()))
+                await self.fleet.run()
+                for watcher in watchers:
+                    watcher.cancel()
+        finally:
+            await control.close()
+            self._sockets.close()
+            self.board.close()
+        return 0
+
+    async def reload(self) -> tuple[str, ...]:
+        """Read the configuration and put it in force: all of it, or nothing.
+
+        Returns the settings that need a restart. Raises ConfigurationError, also where a
+        worker could not use what was read; then nothing has changed.
+        """
+        assert self.fleet is not None
+        async with self._reloading:
+            self._notifier.reloading(time.clock_gettime(time.CLOCK_MONOTONIC))
+            try:
+                wanted = await asyncio.to_thread(self._load)
+                config, pending = effective(self.config, wanted)
+                if errors := await self.fleet.prepare(config):
+                    raise ConfigurationError("\n".join(errors))
+            except ConfigurationError as error:
+                self._log.emit(ConfigurationRefused(errors=str(error)))
+                raise
+            finally:
+                self._notifier.ready(self._summary())
+            # Commit point: from here on every worker, present or future, has it.
+            self.fleet.commit(config)
+            self.config, self.pending = config, pending
+            self._log.emit(ConfigurationLoaded(config.generation, config.source))
+            for setting in pending:
+                self._log.emit(SettingIgnored(setting, "it needs a restart"))
+            return pending
+
+    def reopen_logs(self) -> int:
+        """Open the event log anew, here and in every worker; return how many did."""
+        assert self.fleet is not None
+        self._log.reopen()
+        return self.fleet.order("reopen")
+
+    def suspend(self) -> int:
+        """Make no new attempts anywhere; return how many workers were told."""
+        assert self.fleet is not None
+        self._log.emit(DeliverySuspended())
+        return self.fleet.order("suspend")
+
+    def resume(self) -> int:
+        """Make attempts again; return how many workers were told."""
+        assert self.fleet is not None
+        self._log.emit(DeliveryResumed())
+        return self.fleet.order("resume")
+
+    def run_all(self) -> int:
+        """Make every deferred recipient due now; return how many workers were told."""
+        assert self.fleet is not None
+        return self.fleet.order("run")
+
+    def stop(self, reason: str, *, now: bool = False) -> None:
+        """Stop gracefully, or `now`; the second call is always `now`."""
+        assert self.fleet is not None and self._sockets is not None
+        now = now or self.fleet.is_stopping
+        self._notifier.stopping()
+        self._log.emit(ServerStopping(reason=f"{reason}, at once" if now else reason))
+        # The workers close theirs: from then on a client is refused, not left waiting.
+        self._sockets.close()
+        self.fleet.stop(now=now)
+
+    def _catch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        actions: dict[signal.Signals, Callable[[], object]] = {
+            signal.SIGTERM: lambda: self.stop("SIGTERM"),
+            signal.SIGINT: lambda: self.stop("SIGINT"),
+            signal.SIGHUP: self._on_hangup,
+            signal.SIGALRM: self.run_all,
+            signal.SIGUSR1: self.suspend,
+            signal.SIGUSR2: self.resume,
+        }
+        for number, action in actions.items():
+            loop.add_signal_handler(number, action)
+
+    def _on_hangup(self) -> None:
+        self.reopen_logs()
+        task = asyncio.get_running_loop().create_task(self._reload_quietly())
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+
+    async def _reload_quietly(self) -> None:
+        try:
+            await self.reload()
+        except PostroomError:
+            pass  # the event told why
+
+    async def _announce(self) -> None:
+        """Say that the server serves, once every worker is up (or has failed once)."""
+        assert self.fleet is not None
+        await self.fleet.settled.wait()
+        if self.fleet.is_stopping:
+            return
+        up = sum(slot.is_ready for slot in self.fleet.slots)
+        self._log.emit(ServerStarted(os.getpid(), up, " ".join(self.listen)))
+        self._notifier.ready(self._summary())
+        if self._on_ready is not None:
+            self._on_ready(status_of(self))
+
+    async def _keep_watchdog_quiet(self) -> None:
+        while True:
+            self._notifier.alive()
+            await asyncio.sleep(self._notifier.watchdog_s)
+
+    def _summary(self) -> str:
+        assert self.fleet is not None
+        up = sum(slot.is_ready for slot in self.fleet.slots)
+        return f"{up} of {len(self.fleet.slots)} queues, generation {self.config.generation}"

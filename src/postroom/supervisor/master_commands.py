@@ -1,0 +1,120 @@
+"""What the master answers on its control socket.
+
+Called by: supervisor.master.  Raises: ControlError through the handlers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from postroom import __version__
+from postroom.control.answers import Changed, Pong, QueueStatus, ReloadResult, Status
+from postroom.control.commands import NoArgs, StopArgs
+from postroom.control.protocol import Code, ControlError
+from postroom.control.server import Handler
+from postroom.core.errors import ConfigurationError
+from postroom.supervisor.fleet import Fleet, Slot
+
+if TYPE_CHECKING:
+    from postroom.supervisor.master import Master
+
+
+def status_of(master: Master) -> Status:
+    """Return the state of the server, from the board and what the master knows."""
+    fleet, config = master.fleet, master.config
+    assert fleet is not None
+    return Status(
+        version=__version__,
+        pid=os.getpid(),
+        started_at=master.started_at,
+        hostname=config.hostname,
+        base=config.spool.base,
+        source=config.source,
+        generation=config.generation,
+        delivery="suspended" if fleet.is_suspended else "running",
+        stopping=fleet.is_stopping,
+        listen=master.listen,
+        pending=master.pending,
+        queues=tuple(_queue_status(master, slot) for slot in fleet.slots),
+    )
+
+
+def handlers_of(master: Master) -> dict[str, Handler]:
+    """Return the handlers of the master's commands."""
+
+    def fleet() -> Fleet:
+        assert master.fleet is not None
+        return master.fleet
+
+    async def ping(_args: NoArgs) -> Pong:
+        return Pong(os.getpid(), 0, __version__, master.config.generation)
+
+    async def status(_args: NoArgs) -> Status:
+        return status_of(master)
+
+    async def reload(_args: NoArgs) -> ReloadResult:
+        try:
+            pending = await master.reload()
+        except ConfigurationError as error:
+            hint = "nothing was changed; the server goes on as before"
+            raise ControlError(str(error), hint, Code.USAGE) from error
+        return ReloadResult(master.config.generation, pending)
+
+    async def stop(args: StopArgs) -> Changed:
+        master.stop("postroom stop", now=args.now)
+        return Changed(len(fleet().slots))
+
+    async def log_reopen(_args: NoArgs) -> Changed:
+        return Changed(master.reopen_logs())
+
+    async def suspend(_args: NoArgs) -> Changed:
+        return Changed(master.suspend())
+
+    async def resume(_args: NoArgs) -> Changed:
+        return Changed(master.resume())
+
+    async def run_all(_args: NoArgs) -> Changed:
+        return Changed(master.run_all())
+
+    async def queue_list(_args: NoArgs) -> AsyncIterator[QueueStatus]:
+        for slot in fleet().slots:
+            yield _queue_status(master, slot)
+
+    return {
+        "ping": ping,
+        "status": status,
+        "reload": reload,
+        "stop": stop,
+        "log reopen": log_reopen,
+        "queue list": queue_list,
+        "delivery suspend": suspend,
+        "delivery resume": resume,
+        "delivery run": run_all,
+    }
+
+
+def _queue_status(master: Master, slot: Slot) -> QueueStatus:
+    assert master.board is not None
+    row = master.board.read(slot.number)
+    state = row.state.word if row.pid or row.queue else "starting"
+    return QueueStatus(
+        queue=slot.queue,
+        state=state,
+        pid=row.pid or (slot.worker.pid if slot.worker is not None else 0),
+        heartbeat_age_s=max(0.0, master.clock.now() - row.heartbeat) if row.heartbeat else 0.0,
+        restarts=slot.backoff.restarts,
+        detail=slot.reason,
+        messages=row.messages,
+        recipients=row.recipients,
+        held=row.held,
+        active=row.active,
+        in_flight=row.in_flight,
+        sessions=row.sessions,
+        accepted=row.accepted,
+        delivered=row.delivered,
+        deferred=row.deferred,
+        failed=row.failed,
+        concurrency=row.concurrency,
+    )

@@ -1,0 +1,45 @@
+"""What a reload may change in a running server, and what waits for a restart.
+
+Sockets and spool directories are made once, at start. A reload keeps them as they are,
+takes everything else from the new configuration, and names what it left out.
+Pure.  Called by: supervisor.master.  Raises: nothing.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from postroom.config.model import Config
+from postroom.ingress.policy import ListenPolicy
+
+
+def effective(running: Config, wanted: Config) -> tuple[Config, tuple[str, ...]]:
+    """Return the configuration to put in force, and the settings that need a restart."""
+    pending = [
+        f"spool.{field}"
+        for field in running.spool.__struct_fields__
+        if getattr(running.spool, field) != getattr(wanted.spool, field)
+    ]
+    wanted_by_name = {listen.name: listen for listen in wanted.listen}
+    listeners: list[ListenPolicy] = []
+    for old in running.listen:
+        new = wanted_by_name.pop(old.name, None)
+        if new is None:
+            pending.append(f"listen.{old.name}")
+            listeners.append(old)
+            continue
+        for field in ("address", "tls"):
+            if getattr(old, field) != getattr(new, field):
+                pending.append(f"listen.{old.name}.{field}")
+        listeners.append(msgspec.structs.replace(new, address=old.address, tls=old.tls))
+    pending += [f"listen.{name}" for name in wanted_by_name]
+    if running.log != wanted.log:
+        pending.append("log")
+    config = msgspec.structs.replace(
+        wanted,
+        spool=running.spool,
+        listen=tuple(listeners),
+        log=running.log,
+        generation=running.generation + 1,
+    )
+    return config, tuple(pending)

@@ -1,0 +1,57 @@
+"""What a worker runs, as the worker sees it.
+
+Called by: supervisor.worker.  Raises: see each verb.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from postroom.config.model import Config
+from postroom.control.server import Handler
+from postroom.observe.board import BoardRow
+
+
+class Service(Protocol):
+    """One open queue: store, engine, listeners."""
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """Handlers of the commands a worker answers."""
+        ...
+
+    def figures(self) -> BoardRow:
+        """Return the row for the board; pid, queue, state and times are filled in later."""
+        ...
+
+    def prepare(self, config: Config) -> None:
+        """Check that a configuration could be used; change nothing.
+
+        Raises ConfigurationError or OSError that say what is wrong.
+        """
+        ...
+
+    def apply(self, config: Config) -> None:
+        """Use a configuration that `prepare` found good."""
+        ...
+
+    def suspend(self) -> None:
+        """Make no new attempts."""
+        ...
+
+    def resume(self) -> None:
+        """Make attempts again."""
+        ...
+
+    async def run_all(self) -> None:
+        """Make every deferred recipient due now."""
+        ...
+
+    async def run(self) -> None:
+        """Serve until `stop` has been called; raises what ends the worker."""
+        ...
+
+    async def stop(self, deadline_s: float) -> None:
+        """Accept nothing more, finish what is in flight within the deadline, close."""
+        ...
