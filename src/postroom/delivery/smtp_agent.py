@@ -1,0 +1,255 @@
+"""Delivery by SMTP and LMTP: one attempt over the hops of its destination.
+
+What an attempt involves:
+1. The hops are put in order (hop_order).
+2. A kept-open connection to the first choice is used where there is one. If its server
+   had closed it, that is no failure: a new connection is made.
+3. Else each address of each hop is tried, until every recipient has an outcome that no
+   other host can better (tally, trouble), or a limit is reached.
+4. A connection that is still good goes back to the pool.
+
+Guarantees: 1. the attempt ends within `attempt_s`.  2. an outcome for each recipient.
+3. no connection is left behind, also on cancellation.
+Called by: delivery.agent.  Raises: nothing that the world does; CancelledError.
+RFC 5321 §4.5.4, §5.1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from postroom.core.message import Envelope, Outcome, OutcomeKind
+from postroom.delivery.attempt import Attempt, AttemptReport
+from postroom.delivery.connection import Connection
+from postroom.delivery.connector import Connector
+from postroom.delivery.deadlines import ClientDeadlines
+from postroom.delivery.hop_order import order_hops
+from postroom.delivery.lmtp import lmtp_hop
+from postroom.delivery.opener import Opener, label_of
+from postroom.delivery.pool import ConnectionPool
+from postroom.delivery.tally import Tally
+from postroom.delivery.tls import TlsContexts
+from postroom.delivery.transcript import Transcript
+from postroom.delivery.trouble import is_stale_reuse
+from postroom.routing.destination import Destination, NextHop
+from postroom.routing.policy import LmtpRoute
+from postroom.routing.resolver import Resolver
+from postroom.smtp.client_states import Failure
+from postroom.smtp.client_transaction import Transaction
+
+ADDRESSES_MAX = 10
+"""Addresses tried in one attempt: a site with hundreds must not hold its slot for hours."""
+
+SESSIONS_MAX = 3
+"""Hosts of one attempt that get as far as MAIL: whom three defer, the next try serves."""
+
+_Key = tuple[str, str, NextHop]
+
+
+class SmtpAgent:
+    """Tries attempts by SMTP or LMTP; owns the pool of kept-open connections."""
+
+    __slots__ = ("_attempt_s", "_entropy", "_opener", "_pool")
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        entropy: random.Random,
+        hostname: str,
+        deadlines: ClientDeadlines,
+        connector: Connector,
+    ) -> None:
+        self._entropy = entropy
+        self._attempt_s = deadlines.attempt_s
+        self._pool = ConnectionPool(deadlines.idle_s)
+        self._opener = Opener(resolver, connector, TlsContexts(), deadlines, hostname)
+
+    async def deliver(self, attempt: Attempt) -> AttemptReport:
+        """Try once, over all hops."""
+        started = asyncio.get_running_loop().time()
+        destination = attempt.destination
+        hops = self._hops(destination)
+        run = _Run(attempt, started, started + self._attempt_s)
+        reused = self._take(destination, hops)
+        if reused is not None:
+            key, connection = reused
+            transaction = await self._transact(run, key, connection, attempt.envelope)
+            if _is_all_delivered(transaction):
+                return run.delivered(transaction, connection)
+            failure = transaction.failure
+            if failure is None or not is_stale_reuse(failure, run.replies):
+                run.note(transaction, connection)
+                hops = tuple(hop for hop in hops if hop != key[2])
+        await self._try_hops(run, hops)
+        return run.report()
+
+    async def close(self) -> None:
+        """Leave all idle connections."""
+        self._pool.close()
+
+    def _hops(self, destination: Destination) -> tuple[NextHop, ...]:
+        hops, route = destination.hops, destination.route
+        if not hops and isinstance(route, LmtpRoute):
+            return (lmtp_hop(route.address),)
+        if len(hops) < 2:
+            return hops
+        pool = self._pool
+        return order_hops(
+            hops,
+            route,
+            self._entropy,
+            lambda hop: pool.busy((destination.site, route.name, hop)),
+        )
+
+    def _take(
+        self, destination: Destination, hops: tuple[NextHop, ...]
+    ) -> tuple[_Key, Connection] | None:
+        """Return a kept-open connection to the first hop, if there is one."""
+        if not hops:
+            return None
+        key = (destination.site, destination.route.name, hops[0])
+        connection = self._pool.take(key)
+        return None if connection is None else (key, connection)
+
+    async def _try_hops(self, run: _Run, hops: tuple[NextHop, ...]) -> None:
+        destination = run.attempt.destination
+        tally = run.tally
+        for hop in hops:
+            if not run.may_go_on():
+                return
+            addresses = await self._opener.addresses(hop, run.deadline)
+            if isinstance(addresses, Failure):
+                run.note_failure(addresses, hop.host)
+                continue
+            for address in addresses:
+                if not run.may_go_on():
+                    return
+                run.addresses += 1
+                connection = await self._opener.open(hop, address, destination.route, run.deadline)
+                if isinstance(connection, Failure):
+                    run.note_failure(connection, label_of(hop, address))
+                    continue
+                run.sessions += 1
+                key = (destination.site, destination.route.name, hop)
+                envelope = tally.pending_envelope()
+                transaction = await self._transact(run, key, connection, envelope)
+                run.note(transaction, connection)
+
+    async def _transact(
+        self, run: _Run, key: _Key, connection: Connection, envelope: Envelope
+    ) -> Transaction:
+        """One transaction on a connection, which then goes to the pool or is closed."""
+        content = run.attempt.content
+        transaction = Transaction(envelope, content.size_octets, content.parts)
+        session = connection.session
+        before = session.replies
+        pool = self._pool
+        pool.begin(key)
+        try:
+            await connection.transact(transaction, content, run.deadline)
+        except BaseException:
+            connection.abort()
+            raise
+        finally:
+            pool.end(key)
+        run.replies = session.replies - before
+        if session.transactions < run.attempt.destination.channel.transactions_max:
+            pool.give(key, connection)
+        else:
+            connection.quit()
+        return transaction
+
+
+class _Run:
+    """What one attempt has come to so far."""
+
+    __slots__ = (
+        "_connection", "_started", "_tally", "_transcript", "addresses", "attempt", "deadline",
+        "host", "replies", "sessions", "tls",
+    )  # fmt: skip
+
+    def __init__(self, attempt: Attempt, started: float, deadline: float) -> None:
+        self.attempt = attempt
+        self.deadline = deadline
+        self.addresses = 0
+        self.sessions = 0
+        self.replies = 0
+        self.host = ""
+        self.tls = ""
+        self._started = started
+        self._tally: Tally | None = None
+        self._transcript: Transcript | None = None
+
+    @property
+    def tally(self) -> Tally:
+        """The outcomes so far."""
+        if self._tally is None:
+            self._tally = Tally(self.attempt.envelope)
+        return self._tally
+
+    @property
+    def transcript(self) -> Transcript:
+        """The dialogue so far."""
+        if self._transcript is None:
+            self._transcript = Transcript()
+        return self._transcript
+
+    def may_go_on(self) -> bool:
+        """Say whether another address is to be tried."""
+        return (
+            bool(self.tally.pending)
+            and self.tally.may_go_on
+            and self.addresses < ADDRESSES_MAX
+            and self.sessions < SESSIONS_MAX
+            and asyncio.get_running_loop().time() < self.deadline
+        )
+
+    def note_failure(self, failure: Failure, host: str) -> None:
+        """Take a failure to get a connection that is ready for mail."""
+        self.host = host
+        self.tally.add_failure(failure, host)
+        self.transcript.add_failure(failure, host)
+
+    def note(self, transaction: Transaction, connection: Connection) -> None:
+        """Take what a transaction came to."""
+        self.host, self.tls = connection.host, connection.tls
+        self.transcript.add_transaction(transaction, connection.session, connection.host)
+        self.tally.add_transaction(transaction, connection.host)
+
+    def delivered(self, transaction: Transaction, connection: Connection) -> AttemptReport:
+        """Report, short: every recipient was delivered on the first connection."""
+        host = connection.host
+        outcome = Outcome(
+            OutcomeKind.DELIVERED, transaction.final_replies[0], host, transaction.dsn_passed_on
+        )
+        return AttemptReport(
+            outcomes=(outcome,) * len(transaction.rcpt_replies),
+            host=host,
+            tls=connection.tls,
+            duration_s=asyncio.get_running_loop().time() - self._started,
+        )
+
+    def report(self) -> AttemptReport:
+        """Report what came of the whole attempt."""
+        tally = self.tally
+        outcomes = tally.outcomes()
+        delivered = all(outcome.kind is OutcomeKind.DELIVERED for outcome in outcomes)
+        return AttemptReport(
+            outcomes=outcomes,
+            scope=tally.scope(),
+            host=self.host,
+            tls=self.tls,
+            duration_s=asyncio.get_running_loop().time() - self._started,
+            transcript="" if delivered else self.transcript.text(),
+        )
+
+
+def _is_all_delivered(transaction: Transaction) -> bool:
+    finals = transaction.final_replies
+    return (
+        transaction.failure is None
+        and len(finals) == 1
+        and finals[0].is_positive
+        and transaction.accepted == len(transaction.rcpt_replies)
+    )
