@@ -85,8 +85,11 @@ async def _deliver_one(
     envelope = attempt.envelope
     words = words_of(envelope.recipients[index], envelope.reverse_path, attempt.id)
     command = [fill(word, words) for word in route.command]
-    if any("\0" in word for word in command):
-        return _outcome("5.1.3", "an address holds a NUL"), FailureScope.RECIPIENT
+    for template, word in zip(route.command, command, strict=True):
+        # An address at the start of a word must not become an option of the program.
+        if "\0" in word or (word.startswith("-") and not template.startswith("-")):
+            text = "an address that cannot be an argument of the command"
+            return _outcome("5.1.3", text), FailureScope.RECIPIENT
     try:
         process = await asyncio.create_subprocess_exec(
             *command,
