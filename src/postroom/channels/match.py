@@ -174,11 +174,11 @@ def normalise_rule(text: str) -> tuple[str, bool]:
         rule = rule[len(MX_PREFIX) :]
     if not rule.isascii():
         rule = ".".join(_to_a_label(label) for label in rule.split("."))
-    if len(rule) > 1 and rule.endswith(".") and not rule.endswith("*."):
-        rule = rule[:-1]
     if "*" in rule or "?" in rule:
         valid = _PATTERN.match(rule) is not None
     else:
+        if len(rule) > 1:
+            rule = rule.removesuffix(".")
         valid = _DOMAIN.match(rule.removeprefix(".")) is not None
     if not valid:
         raise ValueError(
