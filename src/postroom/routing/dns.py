@@ -43,7 +43,7 @@ QUERIES_MAX = 100
 CNAMES_MAX = 8
 TRY_TIMEOUT_MAX_S = 3.0
 """One server is given this long before the next one is asked, within the whole time."""
-# RFC 9715 §3: answers of this size pass without fragments; longer ones come over TCP.
+# Answers of this size pass every link without fragments; longer ones come over TCP.
 _UDP_OCTETS = 1232
 _DNS_PORT = 53
 
@@ -128,7 +128,8 @@ class DnsResolver:
         except RoutingFailure as failure:
             self._cache.put_failure(key, failure.reply, SILENT_TTL_S)
             raise
-        ttl_max_s = TTL_MAX_S if found else NEGATIVE_TTL_MAX_S
+        is_negative = not found or found is _NO_SUCH_NAME
+        ttl_max_s = NEGATIVE_TTL_MAX_S if is_negative else TTL_MAX_S
         self._cache.put(key, found, min(max(ttl_s, TTL_MIN_S), ttl_max_s))
         return found
 

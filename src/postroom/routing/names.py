@@ -30,6 +30,7 @@ def normalise(domain: str) -> str:
     if name.startswith("["):
         return _literal(name)
     if not name.isascii():
+        # RFC 5891 §5: U-labels become A-labels before a look-up; UTS 46 maps case and dots.
         try:
             name = idna.encode(name, uts46=True).decode("ascii").lower()
         except (idna.IDNAError, UnicodeError):

@@ -115,6 +115,17 @@ class Router:
             return found
         return await self._flights.join(domain, lambda: self._find_and_keep(domain))
 
+    def channel_of(self, domain: str) -> ChannelPolicy:
+        """Return the channel by the domain's name alone, for mail that has no destination.
+
+        Rules about MX hosts are passed over; what can be no domain is the default channel's.
+        """
+        try:
+            name = self._named(domain)
+        except RoutingFailure:
+            name = ""
+        return self._channels.match(name).channel
+
     async def explain(self, address: str) -> Explanation:
         """Say where mail to `address` goes and why, or why nowhere. Nothing is cached."""
         domain = address.rpartition("@")[2] if "@" in address else ""

@@ -213,6 +213,13 @@ def test_another_configuration_forgets_everything_even_what_is_under_way() -> No
     asyncio.run(scene())
 
 
+def test_the_channel_of_mail_without_a_destination_is_known_by_name() -> None:
+    made = router(ChannelPolicy(name="a", match=("lame.example",)))
+    assert made.channel_of("Lame.Example").name == "a"
+    assert made.channel_of("other.example").name == "default"
+    assert made.channel_of("a..b").name == made.channel_of("").name == "default"
+
+
 def test_explain_says_why() -> None:
     made = router(ChannelPolicy(name="a", match=(".org",), origin="p.toml:4"))
     shown = asyncio.run(made.explain("user@Example.org"))
