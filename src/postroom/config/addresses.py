@@ -18,8 +18,6 @@ from postroom.config.kinds import Kind, Misread, Mistake, Place, did_you_mean, s
 from postroom.config.measures import Integer
 from postroom.routing.policy import RelayHost
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
 _HOST_PORT = re.compile(r"(?:\[(?P<literal>[^\]]*)\]|(?P<host>[^:\[\]]*))(?::(?P<port>\d{1,5}))?\Z")
 _BARE_IPV6 = re.compile(r"[0-9A-Fa-f]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\Z")
 # RFC 1035 §2.3.4: a label has 63 octets at most. Underscores are no host name, but exist.
@@ -28,7 +26,8 @@ _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\Z")
 IPV4_PREFIX_LEAST = 8
 """The largest network that can belong to one operator; more would be an open relay."""
 IPV6_PREFIX_LEAST = 16
-_IPV6_PRIVATE = ipaddress.IPv6Network("fc00::/7")
+# Unique local and link-local: nobody outside can have such an address.
+_IPV6_PRIVATE = (ipaddress.IPv6Network("fc00::/7"), ipaddress.IPv6Network("fe80::/10"))
 _IPV4_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 
 
@@ -186,7 +185,7 @@ def too_wide(networks: tuple[str, ...]) -> str:
         if four.prefixlen < IPV4_PREFIX_LEAST:
             return str(four)
     for six in ipaddress.collapse_addresses(wide):
-        if six.prefixlen < IPV6_PREFIX_LEAST and not six.subnet_of(_IPV6_PRIVATE):
+        if six.prefixlen < IPV6_PREFIX_LEAST and not any(map(six.subnet_of, _IPV6_PRIVATE)):
             return str(six)
     return ""
 

@@ -39,6 +39,11 @@ class _Findings:
     def is_given(self, setting: str) -> bool:
         return self._name(setting) in self._gathered.settings
 
+    def given(self, setting: str) -> object:
+        """Return what was given, before it was read; None where nothing was."""
+        found = self._gathered.settings.get(self._name(setting))
+        return found.value if found else None
+
     def mistake(self, setting: str, text: str) -> None:
         name = self._name(setting)
         self._gathered.mistakes.add(self._gathered.where(name), name, text)
@@ -173,7 +178,7 @@ def _check_channels(config: Config, gathered: Gathered) -> None:
             findings.mistake("match", text)
         elif channel.name != "default" and not findings.is_given("match"):
             findings.mistake("match", 'missing; expected rules, such as ["gmail.com"]')
-        elif channel.name != "default" and not channel.match and not gathered.mistakes:
+        elif channel.name != "default" and findings.given("match") == []:
             findings.mistake("match", "no rules, so no mail; expected at least one")
         if channel.delay_warning_s > channel.retry.lifetime_s:
             findings.warning("delay_warning", "no warning is sent: the lifetime ends before it")

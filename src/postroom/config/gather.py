@@ -127,7 +127,7 @@ class _FileReader:
             known += [setting.name for setting in GENERAL.settings]
             kind = "table" if isinstance(value, dict) else "setting"
             names = ", ".join(known)
-            hint = did_you_mean(key, known) or _home_of(key)
+            hint = _home_of(key) or did_you_mean(key, known)
             text = f"unknown {kind}; expected one of {names}" + (f"; {hint}" if hint else "")
         self._mistake((key,), shown(key)[1:-1], text)
 
@@ -140,7 +140,7 @@ def unknown_setting(table: Table, key: str) -> str:
     if key in table.later:
         return f"not in this version yet; {table.later[key]}"
     known = [setting.name for setting in table.settings]
-    hint = did_you_mean(key, known) or _home_of(key)
+    hint = _home_of(key) or did_you_mean(key, known)
     header = f"[{table.name}.NAME]" if table.named else f"[{table.name}]"
     text = f"unknown setting; expected a setting of {header if table.name else 'the file'}"
     return text + (f"; {hint}" if hint else f" ({', '.join(known)})")

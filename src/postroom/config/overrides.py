@@ -38,7 +38,7 @@ def gather_environment(environ: Mapping[str, str], place: Place, gathered: Gathe
     known = _variables(gathered)
     for variable, path in SEED_VARIABLES.items():
         if environ.get(variable):
-            name, setting = known[_variable(path)]
+            name, setting = known[variable_of(path)]
             _add(gathered, name, setting, environ[variable], f"environment {variable}", place)
     for variable in SEED_VARIABLES_LATER:
         if environ.get(variable):
@@ -69,7 +69,7 @@ def gather_overrides(overrides: Mapping[str, str], place: Place, gathered: Gathe
             continue
         name = Name(table.name, instance, key)
         setting = table.setting(key)
-        if table.named and not INSTANCE_NAME.match(instance):
+        if table.named and not (key and INSTANCE_NAME.match(instance)):
             problem = f"expected {table.name}.NAME.SETTING, NAME being {INSTANCE_EXPECTED}"
             gathered.mistakes.add(COMMAND_LINE, path, problem)
         elif setting is None:
@@ -93,11 +93,12 @@ def _variables(gathered: Gathered) -> dict[str, tuple[Name, Setting]]:
         for instance in gathered.instances(table.name) if table.named else [""]:
             for setting in table.settings:
                 name = Name(table.name, instance, setting.name)
-                variables[_variable(str(name))] = (name, setting)
+                variables[variable_of(str(name))] = (name, setting)
     return variables
 
 
-def _variable(path: str) -> str:
+def variable_of(path: str) -> str:
+    """Return the variable of a setting: "POSTROOM_SPOOL_COUNT" of "spool.count"."""
     return ENVIRONMENT_PREFIX + path.upper().replace(".", "_").replace("-", "_")
 
 

@@ -26,7 +26,7 @@ GENERAL = Table(
             "hostname", Hostname(), "hostname",
             "The name of this machine in greetings, EHLO, Received headers and DSNs. Remote "
             "hosts expect a name that leads to this machine's address.",
-            '"mail.example.org"', default="the machine's own name", restart=True,
+            '"mail.example.org"', default="the machine's own name",
         ),
     ),
 )  # fmt: skip
@@ -107,7 +107,7 @@ LISTEN = Table(
         Setting(
             "tls", Choice(("none", "starttls", "implicit")), "tls",
             "`starttls` offers the command; `implicit` begins with TLS.", '"implicit"',
-            default='`"starttls"` where `tls_certificate` is set, else `"none"`',
+            default='`"starttls"` where `tls_certificate` is set, else `"none"`', restart=True,
         ),
         Setting(
             "tls_certificate", FilePath(), "tls_certificate",
@@ -191,10 +191,12 @@ LOG = Table(
         Setting(
             "path", FilePath(instead=("-",)), "path",
             "A file, or `-` for standard error.", '"/var/log/postroom/events"',
+            restart=True,
         ),
         Setting(
             "format", Choice(("text", "json")), "format",
             "`text` for people, `json` for programs: one event per line.", '"json"',
+            restart=True,
         ),
     ),
 )  # fmt: skip

@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from postroom.config.kinds import Kind
 
 
@@ -55,3 +57,12 @@ def read_field(policy: Any, setting: Setting) -> Any:
     for part in setting.field.split("."):
         value = getattr(value, part)
     return value
+
+
+def default_of(policy: type[Any], setting: Setting) -> Any:
+    """Return the default that a policy struct has for a setting, or None: it has none."""
+    outer, _, inner = setting.field.partition(".")
+    for known in msgspec.structs.fields(policy):
+        if known.name == outer and known.default is not msgspec.NODEFAULT:
+            return getattr(known.default, inner) if inner else known.default
+    return None
