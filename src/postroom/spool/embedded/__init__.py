@@ -1,0 +1,25 @@
+"""The store on this machine's disks: control in SQLite, content in segments.
+
+docs/queue.md has the legal states on disk, the guarantees and the commit point.
+"""
+
+from __future__ import annotations
+
+from postroom.spool.embedded.manifest import (
+    Manifest,
+    ManifestQueue,
+    lock_base,
+    prepare_base,
+    read_manifest,
+)
+from postroom.spool.embedded.store import EmbeddedStore, open_store
+
+__all__ = [
+    "EmbeddedStore",
+    "Manifest",
+    "ManifestQueue",
+    "lock_base",
+    "open_store",
+    "prepare_base",
+    "read_manifest",
+]

@@ -1,0 +1,131 @@
+"""Compaction: copies the live messages out of mostly dead segments.
+
+Owns the segment being emptied and which of its records are still to be looked at. Works in
+small steps between groups, so that no commit waits long. A step copies records to the
+current segment, syncs them, and points the rows there in one commit; the emptied segment
+then goes the way of any other.
+
+Guarantees: every message is readable exactly once, whenever a crash comes.
+Called by: spool.embedded.writer, between groups.  Raises: nothing for what disks do.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from postroom.core.ids import QueueId
+from postroom.spool.embedded import records
+from postroom.spool.embedded.committer import CommitResult, Committer, reply_error
+from postroom.spool.embedded.disk import Disk
+from postroom.spool.embedded.records import RECORD_HEADER_OCTETS, SEGMENT_HEADER_OCTETS
+
+STEP_OCTETS: Final = 2 * 1024 * 1024  # copied per step: some milliseconds
+STEP_RECORDS: Final = 2000  # looked at per step, for segments of small messages
+
+
+class Compactor:
+    """Empties one segment after the other."""
+
+    def __init__(self, committer: Committer, disk: Disk, directory: Path, below: float) -> None:
+        self._committer = committer
+        self._disk = disk
+        self._directory = directory
+        self._below = below
+        self._victim: int | None = None
+        self._place = 0
+        self._given_up: set[int] = set()
+
+    def has_work(self) -> bool:
+        """Say whether a segment is to be compacted."""
+        return self._choose() is not None
+
+    def _choose(self) -> int | None:
+        committer = self._committer
+        lines = committer.ledger.lines
+        if self._victim in lines:
+            return self._victim
+        for number, line in lines.items():
+            if (
+                number != committer.segments.number
+                and number not in self._given_up
+                and line.octets < self._below * (line.total_octets - SEGMENT_HEADER_OCTETS)
+            ):
+                self._victim, self._place = number, SEGMENT_HEADER_OCTETS
+                return number
+        return None
+
+    def step(self) -> CommitResult | None:
+        """Copy some live messages; None where there is nothing to do."""
+        number = self._choose()
+        if number is None:
+            return None
+        result = CommitResult(self._committer.ledger.counts())
+        try:
+            copied = self._read_some(number)
+            if copied:
+                self._copy(number, copied, result)
+        except OSError as error:
+            result.error = reply_error(error)
+        if result.error is not None:
+            self._leave(number)
+        return result
+
+    def _leave(self, number: int) -> None:
+        # Damaged, or the disk fails: keep the segment as it is until the next start.
+        self._given_up.add(number)
+        self._victim = None
+
+    def _read_some(self, number: int) -> list[tuple[QueueId, bytes]]:
+        """Walk over record headers; return the live records met, whole."""
+        file = self._disk.open(self._directory / records.segment_name(number))
+        try:
+            found: dict[QueueId, list[tuple[int, int, int]]] = {}
+            octets = 0
+            for _ in range(STEP_RECORDS):
+                header = records.unpack_record_header(
+                    file.read_at(self._place, RECORD_HEADER_OCTETS)
+                )
+                if header is None:
+                    # The end, or a torn record; live ones that are left are damaged.
+                    self._leave(number)
+                    break
+                queue_id, size, checksum = header
+                found.setdefault(queue_id, []).append((self._place, size, checksum))
+                self._place += RECORD_HEADER_OCTETS + size
+                octets += size
+                if octets >= STEP_OCTETS:
+                    break
+            live = []
+            for queue_id, place, size in self._committer.control.places(list(found), number):
+                for at, length, checksum in found[queue_id]:
+                    if at == place and length == size:
+                        content = file.read_at(at + RECORD_HEADER_OCTETS, size)
+                        if records.checksum(queue_id, size, (content,)) == checksum:
+                            live.append((queue_id, content))
+            return live
+        finally:
+            file.close()
+
+    def _copy(self, number: int, copied: list[tuple[QueueId, bytes]], result: CommitResult) -> None:
+        committer = self._committer
+        places = committer.segments.append(
+            [(queue_id, len(content), (content,)) for queue_id, content in copied]
+        )
+        target = committer.segments.number
+
+        def write() -> None:
+            moved = [
+                (queue_id, target, place)
+                for (queue_id, _), place in zip(copied, places, strict=True)
+            ]
+            old, new = committer.ledger.change(number), committer.ledger.change(target)
+            for facts in committer.control.facts([row[0] for row in moved]):
+                for line, sign in ((old, -1), (new, 1)):
+                    line.messages += sign
+                    line.octets += sign * facts.size_octets
+                    line.recipients += sign * facts.live_count
+                    line.held += sign * facts.held
+            committer.control.move(moved)
+
+        committer.transact(write, result)

@@ -1,0 +1,120 @@
+"""The directories of one queue: made once, checked before every open.
+
+Owns the names of what lies in a queue directory and the identity that proves that it is the
+one meant, and not the empty mount point of a disk that is missing.
+
+Guarantees: 1. `check_queue` writes nothing.  2. A queue has its identity only once all else
+of it is durable.
+Called by: spool.embedded.store, manifest, fsck.  Raises: QueueUnusable.
+"""
+
+from __future__ import annotations
+
+import stat
+import uuid
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from postroom.spool.embedded.disk import Disk, RealDisk, read_whole, write_atomically
+from postroom.spool.embedded.schema import create_control
+from postroom.spool.errors import QueueUnusable
+
+IDENTITY_OCTETS_MAX: Final = 100
+
+
+class QueueLayout:
+    """Where the parts of a queue lie."""
+
+    __slots__ = ("content", "control", "directory", "identity", "lock", "transcripts")
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.identity = directory / "identity"
+        self.lock = directory / "lock"
+        self.control = directory / "qf" / "queue.db"
+        self.content = directory / "df"
+        self.transcripts = directory / "xf"
+
+
+def create_queue(
+    disk: Disk, directory: Path, identity: uuid.UUID, *, alone: bool = False
+) -> uuid.UUID:
+    """Make a queue, or complete one whose making was cut short; returns its identity."""
+    layout = QueueLayout(directory)
+    if disk.exists(layout.identity):
+        return read_identity(disk, layout.identity)
+    for part in (layout.control.parent, layout.content, layout.transcripts):
+        disk.make_directory(part)
+    check_permissions(disk, layout)
+    create_control(disk, layout.control, identity, alone=alone)
+    # The disk of the content has the identity too: it may be another one.
+    write_identity(disk, layout.content / "identity", identity)
+    disk.sync_directory(directory.parent)
+    write_identity(disk, layout.identity, identity)
+    return identity
+
+
+def write_identity(disk: Disk, path: Path, identity: uuid.UUID) -> None:
+    """Write an identity file, durably."""
+    write_atomically(disk, path, f"{identity}\n".encode())
+
+
+def read_identity(disk: Disk, path: Path) -> uuid.UUID:
+    """Return the uuid in an identity file."""
+    try:
+        text = read_whole(disk, path, IDENTITY_OCTETS_MAX).decode("ascii").strip()
+        return uuid.UUID(text)
+    except (OSError, ValueError) as error:
+        raise QueueUnusable(
+            f"{path}: no identity; is the disk mounted? ({error}) Nothing was written."
+        ) from error
+
+
+def check_queue(disk: Disk, layout: QueueLayout, expected: uuid.UUID | None) -> uuid.UUID:
+    """Raise QueueUnusable unless all parts are there, ours, and safe; return the identity."""
+    identity = read_identity(disk, layout.identity)
+    if expected is not None and identity != expected:
+        raise QueueUnusable(f"{layout.identity}: {identity} is not the expected {expected}")
+    of_content = read_identity(disk, layout.content / "identity")
+    if of_content != identity:
+        raise QueueUnusable(f"{layout.content} belongs to queue {of_content}, not {identity}")
+    if not disk.exists(layout.control):
+        raise QueueUnusable(f"{layout.control} is missing; is the disk mounted?")
+    check_permissions(disk, layout)
+    return identity
+
+
+def check_control_identity(
+    connection: apsw.Connection, layout: QueueLayout, identity: uuid.UUID
+) -> None:
+    """Raise QueueUnusable where the control file is of another queue."""
+    found = connection.execute("SELECT identity FROM queue").get
+    if found != str(identity):
+        raise QueueUnusable(f"{layout.control} belongs to queue {found}, not {identity}")
+
+
+def check_permissions(disk: Disk, layout: QueueLayout) -> None:
+    """Raise QueueUnusable where somebody else could change the queue."""
+    if not isinstance(disk, RealDisk):
+        return
+    for part in (layout.directory, layout.control.parent, layout.content, layout.transcripts):
+        unsafe = unsafe_component(part)
+        if unsafe is not None:
+            raise QueueUnusable(f"{unsafe} may be written to by group or others: not used")
+
+
+def unsafe_component(path: Path) -> Path | None:
+    """Return the first component of a path that others may write to, links resolved.
+
+    A sticky directory (/tmp) is safe on the way: nobody can replace what is another's in it.
+    """
+    resolved = path.resolve()
+    for component in (resolved, *resolved.parents):
+        facts = component.stat()
+        if facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not (
+            facts.st_mode & stat.S_ISVTX and component != resolved
+        ):
+            return component
+    return None

@@ -1,0 +1,95 @@
+"""The manifest of a base: which queues there are.
+
+Owns BASE/manifest.json, which injectors, daemon and listers read alike. Queues are recorded
+here, never inferred from what lies in the directory.
+
+Guarantees: the file is replaced as a whole; its generation rises with each change.
+Called by: supervisor, control, cli.  Raises: QueueUnusable, QueueBusy, OSError.
+"""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from postroom.spool.embedded.disk import Disk, RealDisk, read_whole, write_atomically
+from postroom.spool.embedded.layout import create_queue
+from postroom.spool.embedded.lease import Lease, take_lease
+from postroom.spool.errors import QueueUnusable
+from postroom.spool.policy import SpoolPolicy
+
+MANIFEST_OCTETS_MAX: Final = 4 * 1024 * 1024  # some ten thousand queues
+
+
+class ManifestQueue(msgspec.Struct, frozen=True):
+    """One queue of a base. `state` is enabled, held, draining or offline."""
+
+    number: int
+    directory: str
+    identity: str
+    state: str = "enabled"
+    group: str = "default"
+
+    @property
+    def path(self) -> Path:
+        """The queue directory."""
+        return Path(self.directory)
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """Every queue of a base, in order of number."""
+
+    generation: int = 0
+    queues: tuple[ManifestQueue, ...] = ()
+
+
+def lock_base(base: Path, disk: Disk | None = None) -> Lease:
+    """Become the one instance that runs this base; raises QueueBusy."""
+    disk = disk or RealDisk()
+    disk.make_directory(base)
+    return take_lease(disk, base / "lock")
+
+
+def read_manifest(base: Path, disk: Disk | None = None) -> Manifest | None:
+    """Return the manifest of a base, None where there is none."""
+    disk = disk or RealDisk()
+    path = base / "manifest.json"
+    if not disk.exists(path):
+        return None
+    try:
+        return msgspec.json.decode(read_whole(disk, path, MANIFEST_OCTETS_MAX), type=Manifest)
+    except msgspec.DecodeError as error:
+        raise QueueUnusable(f"{path} is damaged: {error}") from error
+
+
+def write_manifest(base: Path, manifest: Manifest, disk: Disk | None = None) -> None:
+    """Replace the manifest."""
+    octets = msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
+    write_atomically(disk or RealDisk(), base / "manifest.json", octets)
+
+
+def prepare_base(policy: SpoolPolicy, disk: Disk | None = None) -> Manifest:
+    """Make the base and the queues of `policy` that do not exist yet; return the manifest.
+
+    Queues beyond what the policy asks for stay in it: they may hold mail. A queue that is in
+    the manifest is never made again, also where its directory is gone. Hold `lock_base`
+    meanwhile.
+    """
+    disk = disk or RealDisk()
+    base = Path(policy.base).absolute()
+    disk.make_directory(base)
+    manifest = read_manifest(base, disk) or Manifest()
+    known = {queue.number: queue for queue in manifest.queues}
+    for number in range(policy.start, policy.start + policy.count):
+        if number not in known:
+            directory = base / f"queue{number}"
+            identity = create_queue(disk, directory, uuid.uuid4(), alone=bool(disk.vfs))
+            known[number] = ManifestQueue(number, str(directory), str(identity))
+    if len(known) != len(manifest.queues) or not manifest.generation:
+        queues = tuple(known[number] for number in sorted(known))
+        manifest = Manifest(manifest.generation + 1, queues)
+        write_manifest(base, manifest, disk)
+    return manifest

@@ -1,0 +1,270 @@
+"""Reads of the control file.
+
+Each read is one step of one statement that gives JSON, which is decoded in one call: the
+interpreter's lock changes hands once and not once for each row.
+
+Owns a connection, used by one thread. What was committed before a read began is in it.
+Called by: spool.embedded.store, in its reader thread.  Raises: apsw.Error.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import apsw
+import msgspec
+
+from postroom.core.ids import QueueId
+from postroom.core.message import (
+    Envelope,
+    Provenance,
+    Recipient,
+    RecipientState,
+    RecipientStatus,
+    StoredMessage,
+)
+from postroom.spool.selection import matches
+from postroom.spool.store import DueKey, Selection
+
+SELECT_PAGE: Final = 500  # messages looked at per statement by `select`
+_STATES: Final = tuple(RecipientState)
+
+_MESSAGE_COLUMNS = (
+    "m.id, m.arrived_at, m.reverse_path, m.ret, m.envid, m.eight_bit, m.smtputf8,"
+    " json(m.provenance), m.size, m.live, m.total, m.crashes, m.hold"
+)
+_RECIPIENT_COLUMNS = (
+    "r.idx, r.address, r.notify, r.orcpt, r.due_at, r.state, r.attempts, r.warned, r.reply, r.host"
+)
+_DUE = (
+    f"SELECT json_group_array(json_array({_MESSAGE_COLUMNS}, json_array({_RECIPIENT_COLUMNS}))"
+    " ORDER BY d.due_at, d.message_id, d.idx)"
+    " FROM (SELECT due_at, message_id, idx FROM recipient INDEXED BY %s"
+    " WHERE state = 0 AND held = 0 AND due_at <= :now %s"
+    " ORDER BY due_at, message_id, idx LIMIT :rows) AS d"
+    " CROSS JOIN recipient AS r ON r.message_id = d.message_id AND r.idx = d.idx"
+    " CROSS JOIN message AS m ON m.id = d.message_id"
+)
+_AFTER = "AND (due_at, message_id, idx) > (:due_at, :id, :index)"
+_WITHOUT = "AND domain NOT IN (SELECT value FROM json_each(:without))"
+_NEXT_DUE = (
+    "SELECT min(due_at) FROM recipient INDEXED BY recipient_due"
+    " WHERE state = 0 AND held = 0 AND due_at > ?"
+)
+_WHOLE = (
+    f"SELECT json_group_array(json_array({_MESSAGE_COLUMNS},"
+    f" json((SELECT json_group_array(json_array({_RECIPIENT_COLUMNS}) ORDER BY r.idx)"
+    " FROM recipient AS r WHERE r.message_id = m.id))) ORDER BY m.id)"
+    " FROM (SELECT * FROM message WHERE %s ORDER BY id LIMIT :page) AS m"
+)
+_DOMAINS = (
+    "SELECT json_group_array(json_array(domain, n) ORDER BY n DESC, domain) FROM"
+    " (SELECT domain, count(*) AS n FROM recipient INDEXED BY recipient_domain"
+    " WHERE state = 0 AND held = 0 GROUP BY domain ORDER BY n DESC, domain LIMIT ?)"
+)
+_PLACE = "SELECT json_array(segment, place, size) FROM message WHERE id = ?"
+
+
+class _RecipientRow(msgspec.Struct, array_like=True, gc=False):
+    index: int
+    address: str
+    notify: int
+    orcpt: str
+    due_at: float
+    state: int
+    attempts: int
+    warned: int
+    reply: str
+    host: str
+
+
+class _MessageRow(msgspec.Struct, array_like=True, gc=False):
+    id: QueueId
+    arrived_at: float
+    reverse_path: str
+    ret: str
+    envid: str
+    eight_bit: int
+    smtputf8: int
+    provenance: Provenance
+    size_octets: int
+    live_count: int
+    total_count: int
+    crashes: int
+    hold: str
+
+
+class _DueRow(_MessageRow, array_like=True, gc=False):
+    recipient: _RecipientRow
+
+
+class _WholeRow(_MessageRow, array_like=True, gc=False):
+    recipients: list[_RecipientRow]
+
+
+_decode_due = msgspec.json.Decoder(list[_DueRow]).decode
+_decode_whole = msgspec.json.Decoder(list[_WholeRow]).decode
+_decode_domains = msgspec.json.Decoder(list[tuple[str, int]]).decode
+_decode_place = msgspec.json.Decoder(tuple[int, int, int]).decode
+
+
+class Reads:
+    """Answers questions about the messages of one queue."""
+
+    __slots__ = ("connection",)
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self.connection = connection
+
+    def _get(self, statement: str, values: Any) -> Any:
+        return self.connection.execute(statement, values).get
+
+    def due(
+        self,
+        now: float,
+        limit: int,
+        after: DueKey | None,
+        domain: str | None,
+        without_domains: tuple[str, ...],
+    ) -> tuple[list[StoredMessage], DueKey | None]:
+        """Return what is due; see Store.due."""
+        statement, values = due_query(now, limit, after, domain, without_domains)
+        rows = _decode_due(self._get(statement, values))
+        more = len(rows) > limit
+        del rows[limit:]
+        grouped: dict[QueueId, tuple[_DueRow, list[_RecipientRow]]] = {}
+        for row in rows:
+            group = grouped.get(row.id)
+            if group is None:
+                grouped[row.id] = (row, [row.recipient])
+            else:
+                group[1].append(row.recipient)
+        messages = [_stored(row, recipients) for row, recipients in grouped.values()]
+        if not more or not rows:
+            return messages, None
+        last = rows[-1]
+        return messages, DueKey(last.recipient.due_at, last.id, last.recipient.index)
+
+    def next_due(self, after: float) -> float | None:
+        """Return the earliest due time later than `after`."""
+        found: float | None = self._get(_NEXT_DUE, (after,))
+        return found
+
+    def place(self, queue_id: QueueId) -> tuple[int, int, int] | None:
+        """Return (segment, place, size) of a message's content."""
+        found = self._get(_PLACE, (queue_id,))
+        return None if found is None else _decode_place(found)
+
+    def get(self, queue_id: QueueId) -> StoredMessage | None:
+        """Return one message, whole."""
+        found = self._page("id = :id", {"id": queue_id}, 1)
+        return found[0] if found else None
+
+    def select(
+        self, selection: Selection, now: float, limit: int, after: QueueId | None
+    ) -> list[StoredMessage]:
+        """Return the messages that match, whole, in order of id."""
+        conditions, values = ["id > :after"], {"after": after or ""}
+        for condition, value in _narrowing(selection, now):
+            if condition:
+                conditions.append(condition)
+            values.update(value)
+        found: list[StoredMessage] = []
+        while len(found) < limit:
+            page = self._page(" AND ".join(conditions), values, SELECT_PAGE)
+            found += [one for one in page if matches(selection, one, now)]
+            if len(page) < SELECT_PAGE:
+                break
+            values["after"] = page[-1].id
+        return found[:limit]
+
+    def domains(self, limit: int) -> list[tuple[str, int]]:
+        """Return (domain, waiting recipients), most first."""
+        return _decode_domains(self._get(_DOMAINS, (limit,)))
+
+    def _page(self, where: str, values: dict[str, Any], page: int) -> list[StoredMessage]:
+        rows = _decode_whole(self._get(_WHOLE % where, {**values, "page": page}))
+        return [_stored(row, row.recipients) for row in rows]
+
+
+def due_query(
+    now: float,
+    limit: int,
+    after: DueKey | None,
+    domain: str | None,
+    without_domains: tuple[str, ...],
+) -> tuple[str, dict[str, Any]]:
+    """Return the statement of `due` and its values; it reads one row beyond `limit`."""
+    values: dict[str, Any] = {"now": now, "rows": limit + 1}
+    conditions = ""
+    if after is not None:
+        conditions += _AFTER
+        values |= {"due_at": after.due_at, "id": after.id, "index": after.index}
+    if domain is not None:
+        conditions += " AND domain = :domain"
+        values["domain"] = domain
+    if without_domains:
+        conditions += " " + _WITHOUT
+        values["without"] = msgspec.json.encode(without_domains).decode()
+    index = "recipient_due" if domain is None else "recipient_domain"
+    return _DUE % (index, conditions), values
+
+
+def _narrowing(selection: Selection, now: float) -> list[tuple[str, dict[str, Any]]]:
+    """Return conditions in SQL that leave out much; `matches` decides about what is left."""
+    narrowing: list[tuple[str, dict[str, Any]]] = []
+    if selection.ids:
+        ids = msgspec.json.encode(selection.ids).decode()
+        narrowing.append(("id IN (SELECT value FROM json_each(:ids))", {"ids": ids}))
+    if selection.domain and selection.domain[0] not in "*.":
+        narrowing.append(
+            (
+                "id IN (SELECT message_id FROM recipient WHERE state = 0 AND domain = :domain)",
+                {"domain": selection.domain.lower()},
+            )
+        )
+    if selection.reverse_path is not None and selection.reverse_path.isascii():
+        narrowing.append(("lower(reverse_path) = :path", {"path": selection.reverse_path.lower()}))
+    if selection.state:
+        narrowing.append(("hold <> ''" if selection.state == "held" else "hold = ''", {}))
+    # A second more than asked: `matches` computes the age in another order.
+    if selection.older_than_s is not None:
+        narrowing.append(("arrived_at <= :old", {"old": now - selection.older_than_s + 1}))
+    if selection.newer_than_s is not None:
+        narrowing.append(("arrived_at >= :new", {"new": now - selection.newer_than_s - 1}))
+    return narrowing
+
+
+def _stored(row: _MessageRow, recipients: list[_RecipientRow]) -> StoredMessage:
+    return StoredMessage(
+        row.id,
+        row.arrived_at,
+        Envelope(
+            row.reverse_path,
+            tuple([Recipient(one.address, one.notify, one.orcpt) for one in recipients]),
+            row.ret,
+            row.envid,
+            row.eight_bit != 0,
+            row.smtputf8 != 0,
+        ),
+        tuple(
+            [
+                RecipientStatus(
+                    one.index,
+                    _STATES[one.state],
+                    one.attempts,
+                    one.due_at,
+                    one.reply,
+                    one.host,
+                    one.warned != 0,
+                )
+                for one in recipients
+            ]
+        ),
+        row.live_count,
+        row.total_count,
+        row.size_octets,
+        row.provenance,
+        row.hold,
+        row.crashes,
+    )

@@ -1,0 +1,276 @@
+"""The embedded store: one queue directory, its writer thread and its reader thread.
+
+Owns the lease of the queue while it is open, the connections to the control file and the
+current segment. What happens on disk, in which order, and why that is safe is in
+docs/queue.md; the changes are made in committer, the questions answered in reads.
+
+Guarantees: 1 to 7 of docs/queue.md.
+Called by: engine, control, the worker.  Raises: QueueUnusable and QueueBusy from
+`open_store`; StoreUnavailable, StoreFull and ContentCorrupt as spool.store says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import apsw
+
+from postroom.core.clock import Clock
+from postroom.core.errors import ContentCorrupt, StoreUnavailable
+from postroom.core.ids import QueueId
+from postroom.core.message import Content, NewMessage, StoredMessage
+from postroom.core.reply import Reply
+from postroom.observe.events import EventSink
+from postroom.spool.embedded.changes import Delete, Hold, MakeDue, Release
+from postroom.spool.embedded.committer import Committer
+from postroom.spool.embedded.compaction import Compactor
+from postroom.spool.embedded.content import read_content
+from postroom.spool.embedded.control import Control
+from postroom.spool.embedded.disk import Disk, RealDisk
+from postroom.spool.embedded.layout import QueueLayout, check_control_identity, check_queue
+from postroom.spool.embedded.lease import Lease, take_lease
+from postroom.spool.embedded.ledger import Ledger
+from postroom.spool.embedded.reads import Reads
+from postroom.spool.embedded.records import RECORD_HEADER_OCTETS, segment_name
+from postroom.spool.embedded.recovery import load_ledger, recover
+from postroom.spool.embedded.schema import connect
+from postroom.spool.embedded.segments import SegmentWriter
+from postroom.spool.embedded.space import SpaceGauge
+from postroom.spool.embedded.writer import GroupWriter
+from postroom.spool.policy import SpoolPolicy
+from postroom.spool.store import Counts, DueKey, Selection, Settlement, refusal_of
+
+_T = TypeVar("_T")
+
+
+def open_store(
+    queue_dir: Path,
+    policy: SpoolPolicy,
+    *,
+    events: EventSink,
+    clock: Clock,
+    identity: uuid.UUID | None = None,
+    disk: Disk | None = None,
+    inline: bool = False,
+) -> EmbeddedStore:
+    """Open a queue: check that it is the one meant, take its lease, put it in order.
+
+    Must be called with a loop running, which the store stays with. `identity` is what the
+    manifest says, None to accept what the directory says. `inline` makes every step happen
+    on the loop, in the same order each time: for tests and the simulator.
+    Raises QueueUnusable, QueueBusy.
+    """
+    disk = disk or RealDisk()
+    layout = QueueLayout(queue_dir)
+    found = check_queue(disk, layout, identity)
+    lease = take_lease(disk, layout.lock)
+    try:
+        return EmbeddedStore(layout, found, lease, policy, events, clock, disk, inline)
+    except BaseException:
+        lease.release()
+        raise
+
+
+class EmbeddedStore:
+    """A Store on this machine's disks; made by `open_store`."""
+
+    def __init__(
+        self,
+        layout: QueueLayout,
+        identity: uuid.UUID,
+        lease: Lease,
+        policy: SpoolPolicy,
+        events: EventSink,
+        clock: Clock,
+        disk: Disk,
+        inline: bool,
+    ) -> None:
+        self.identity = identity
+        self._layout = layout
+        self._lease = lease
+        self._disk = disk
+        self._durable = policy.sync != "none"
+        self._alone = bool(disk.vfs)
+        self._space = SpaceGauge(
+            disk,
+            (layout.content, layout.control.parent),
+            policy.reserve_octets,
+            clock,
+        )
+        connection = self._connect()
+        try:
+            check_control_identity(connection, layout, identity)
+            ledger, last = recover(connection, disk, layout.content, identity)
+            # With one connection only, reads and writes take turns on the loop.
+            self._reads = Reads(connection if self._alone else self._connect())
+        except BaseException:
+            connection.close(True)
+            raise
+        segments = SegmentWriter(
+            disk, layout.content, identity, policy.segment_octets, last, self._durable
+        )
+        self._committer = Committer(Control(connection), ledger, segments, self._reopen)
+        self._writer = GroupWriter(
+            self._committer,
+            Compactor(self._committer, disk, layout.content, policy.compact_below),
+            events,
+            self._unlink_segments,
+            inline=inline,
+        )
+        self._reader = (
+            None if inline else ThreadPoolExecutor(1, thread_name_prefix="postroom-reader")
+        )
+
+    # Changes.
+
+    def put(self, message: NewMessage) -> asyncio.Future[None]:
+        """Keep a message; see Store.put."""
+        refusal = refusal_of(message)
+        if refusal is not None:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            future.set_exception(refusal)
+            return future
+        self._space.take(RECORD_HEADER_OCTETS + message.size_octets)
+        return self._writer.add(message)
+
+    def settle(self, settlement: Settlement) -> asyncio.Future[None]:
+        """Record the outcome of an attempt; see Store.settle."""
+        return self._writer.add(settlement)
+
+    def hold(self, ids: tuple[QueueId, ...], reason: str) -> asyncio.Future[None]:
+        """Hold messages; see Store.hold."""
+        assert reason, "a hold has a reason"
+        return self._writer.add(Hold(ids, reason))
+
+    def release(self, ids: tuple[QueueId, ...]) -> asyncio.Future[None]:
+        """Release messages; see Store.release."""
+        return self._writer.add(Release(ids))
+
+    def make_due(self, ids: tuple[QueueId, ...], due_at: float) -> asyncio.Future[None]:
+        """Set due times; see Store.make_due."""
+        return self._writer.add(MakeDue(ids, due_at))
+
+    def delete(self, ids: tuple[QueueId, ...]) -> asyncio.Future[None]:
+        """Forget messages; see Store.delete."""
+        return self._writer.add(Delete(ids))
+
+    # Reads.
+
+    async def due(
+        self,
+        now: float,
+        limit: int,
+        after: DueKey | None = None,
+        *,
+        domain: str | None = None,
+        without_domains: tuple[str, ...] = (),
+    ) -> tuple[list[StoredMessage], DueKey | None]:
+        """Return what is due; see Store.due."""
+        return await self._read(lambda: self._reads.due(now, limit, after, domain, without_domains))
+
+    async def next_due(self, after: float) -> float | None:
+        """Return the next due time; see Store.next_due."""
+        return await self._read(lambda: self._reads.next_due(after))
+
+    async def content(self, queue_id: QueueId) -> Content:
+        """Return the content, verified; see Store.content."""
+        return await self._read(lambda: self._content(queue_id))
+
+    async def get(self, queue_id: QueueId) -> StoredMessage | None:
+        """Return one message; see Store.get."""
+        return await self._read(lambda: self._reads.get(queue_id))
+
+    async def select(
+        self, selection: Selection, now: float, limit: int, after: QueueId | None = None
+    ) -> list[StoredMessage]:
+        """Return messages that match; see Store.select."""
+        return await self._read(lambda: self._reads.select(selection, now, limit, after))
+
+    async def domains(self, limit: int) -> list[tuple[str, int]]:
+        """Return (domain, waiting recipients); see Store.domains."""
+        return await self._read(lambda: self._reads.domains(limit))
+
+    def counts(self) -> Counts:
+        """Return exact counts of what is durable."""
+        return self._writer.counts
+
+    def room_for(self, size_octets: int) -> bool:
+        """Say whether a message of this size may be taken."""
+        return self._space.room_for(size_octets)
+
+    async def close(self) -> None:
+        """Commit what waits, copy the WAL back, release the lease."""
+        await self._writer.close()
+        if self._reader is not None:
+            await asyncio.to_thread(self._reader.shutdown)
+        try:
+            if self._reads.connection is not self._committer.control.connection:
+                self._reads.connection.close()
+            connection = self._committer.control.connection
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.close()
+        except (apsw.Error, OSError):
+            pass  # what is not copied back stays in the WAL, where the next start finds it
+        self._committer.segments.leave()
+        self._lease.release()
+
+    # Inside.
+
+    def _read(self, ask: Callable[[], _T]) -> Awaitable[_T]:
+        if self._reader is None:
+            return _at_once(ask)
+        return asyncio.get_running_loop().run_in_executor(self._reader, _converted, ask)
+
+    async def _read_octets(self, ask: Callable[[], bytes]) -> bytes:
+        return await self._read(ask)
+
+    def _content(self, queue_id: QueueId) -> Content:
+        before: tuple[int, int, int] | None = None
+        while True:
+            place = self._reads.place(queue_id)
+            if place is None:
+                raise KeyError(queue_id)
+            if place == before:
+                raise ContentCorrupt(f"{queue_id}: segment {place[0]} is missing")
+            segment, offset, size_octets = place
+            path = self._layout.content / segment_name(segment)
+            try:
+                return read_content(
+                    self._disk, path, queue_id, offset, size_octets, self._read_octets
+                )
+            except FileNotFoundError:
+                before = place  # compacted between the two looks: it is elsewhere now
+
+    def _connect(self) -> apsw.Connection:
+        return connect(self._disk, self._layout.control, durable=self._durable, alone=self._alone)
+
+    def _reopen(self) -> tuple[Control, Ledger]:
+        """Give the committer a fresh connection after a failed commit."""
+        self._committer.control.connection.close(True)
+        connection = self._connect()
+        if self._alone:
+            self._reads.connection = connection
+        return Control(connection), load_ledger(connection)
+
+    def _unlink_segments(self, numbers: list[int]) -> None:
+        for number in numbers:
+            try:
+                self._disk.unlink(self._layout.content / segment_name(number))
+            except OSError:
+                pass  # nothing refers to it: the next start removes it
+
+
+def _converted(ask: Callable[[], _T]) -> _T:
+    try:
+        return ask()
+    except apsw.Error as error:
+        raise StoreUnavailable(Reply(451, "4.3.0", "the queue cannot be read")) from error
+
+
+async def _at_once(ask: Callable[[], _T]) -> _T:
+    return _converted(ask)

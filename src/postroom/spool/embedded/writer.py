@@ -1,0 +1,183 @@
+"""Groups of changes, handed to the one thread that commits them.
+
+Owns the group that is being filled and the writer thread. The loop fills a group while the
+thread commits the one before; when that is done, all that waits becomes the next group. So
+one sync is shared by as many sessions as wait for it, without any timer.
+
+Guarantees: 1. one commit at a time, in the order of the changes.  2. Everything that waits
+when a commit starts goes into it, up to GROUP_OCTETS_MAX.  3. The futures of a group are
+resolved in one call on the loop.
+Called by: spool.embedded.store, on the loop.  Raises: nothing; futures carry errors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from postroom.core.errors import StoreUnavailable
+from postroom.core.message import NewMessage
+from postroom.core.reply import Reply
+from postroom.observe.events import Defect, EventSink, StoreFailed
+from postroom.spool.embedded.changes import Change
+from postroom.spool.embedded.committer import CommitResult, Committer
+from postroom.spool.embedded.compaction import Compactor
+from postroom.spool.store import Counts, Settlement
+
+GROUP_OCTETS_MAX: Final = 32 * 1024 * 1024  # one writev and sync; bounds the wait of a commit
+GROUP_CHANGES_MAX: Final = 2000  # bounds the time of one transaction to some 50 ms
+_DEFECT: Final = Reply(451, "4.3.0", "internal error in the store")
+
+
+class Group:
+    """Changes that become durable together."""
+
+    __slots__ = ("changes", "content_future", "future", "octets", "with_content")
+
+    def __init__(self) -> None:
+        self.changes: list[Change] = []
+        self.with_content: list[Change] = []
+        self.content_future: asyncio.Future[None] | None = None
+        self.future: asyncio.Future[None] | None = None
+        self.octets = 0
+
+
+class GroupWriter:
+    """Collects changes and commits them. With `inline` the loop itself commits, in call_soon,
+    so that a simulator sees the same order each time.
+
+    `unlink` removes the files of emptied segments, in the thread that committed.
+    """
+
+    def __init__(
+        self,
+        committer: Committer,
+        compactor: Compactor,
+        events: EventSink,
+        unlink: Callable[[list[int]], None],
+        *,
+        inline: bool,
+    ) -> None:
+        self.counts: Counts = committer.ledger.counts()
+        self._committer = committer
+        self._compactor = compactor
+        self._events = events
+        self._unlink = unlink
+        self._inline = inline
+        self._loop = asyncio.get_running_loop()
+        self._group = Group()
+        self._waiting: deque[Group] = deque()  # full groups; more than none only under overload
+        self._kicked = False
+        self._busy = False
+        self._closing = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._inbox: queue.SimpleQueue[Group | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        if not inline:
+            self._thread = threading.Thread(target=self._run, name="postroom-writer", daemon=True)
+            self._thread.start()
+
+    def add(self, change: Change) -> asyncio.Future[None]:
+        """Add a change to the group being filled; returns the group's future."""
+        assert not self._closing, "the store is closed"
+        group = self._group
+        if len(group.changes) >= GROUP_CHANGES_MAX or group.octets >= GROUP_OCTETS_MAX:
+            self._waiting.append(group)
+            group = self._group = Group()
+        group.changes.append(change)
+        if not self._kicked:
+            # At the end of this turn of the loop, so that all its sessions share a commit.
+            self._kicked = True
+            self._idle.clear()
+            self._loop.call_soon(self._kick)
+        if isinstance(change, NewMessage):
+            group.octets += change.size_octets
+        elif not (isinstance(change, Settlement) and change.reports):
+            future = group.future
+            if future is None:
+                future = group.future = self._loop.create_future()
+            return future
+        group.with_content.append(change)
+        future = group.content_future
+        if future is None:
+            future = group.content_future = self._loop.create_future()
+        return future
+
+    async def drain(self) -> None:
+        """Wait until everything that was asked for is committed, or has failed."""
+        await self._idle.wait()
+
+    async def close(self) -> None:
+        """Drain, and end the thread."""
+        await self.drain()
+        self._closing = True
+        if self._thread is not None:
+            self._inbox.put(None)
+            await asyncio.to_thread(self._thread.join)
+
+    def _kick(self) -> None:
+        self._kicked = False
+        if self._busy:
+            return  # the end of the present commit comes back here
+        if self._waiting:
+            group = self._waiting.popleft()
+        elif self._group.changes:
+            group, self._group = self._group, Group()
+        else:
+            group = Group()  # nothing to commit: a step of compaction, if one is due
+            if not self._compactor.has_work():
+                self._idle.set()
+                return
+        self._busy = True
+        if self._inline:
+            self._committed(group, self._commit(group))
+        else:
+            self._inbox.put(group)
+
+    def _run(self) -> None:
+        while (group := self._inbox.get()) is not None:
+            result = self._commit(group)
+            self._loop.call_soon_threadsafe(self._committed, group, result)
+
+    def _commit(self, group: Group) -> CommitResult:
+        """Commit a group, or do a step of compaction where it is empty."""
+        try:
+            if group.changes:
+                result = self._committer.commit(group.with_content, group.changes)
+            else:
+                result = self._compactor.step() or CommitResult(self.counts)
+            if result.emptied:
+                self._unlink(result.emptied)
+            return result
+        except Exception as error:
+            # The border of one commit: a defect of ours fails this group, not the worker.
+            self._events.emit(Defect(where="store", error=repr(error)))
+            failure = StoreUnavailable(_DEFECT)
+            failure.__cause__ = error
+            return CommitResult(self._committer.ledger.counts(), failure, failure)
+
+    def _committed(self, group: Group, result: CommitResult) -> None:
+        self._busy = False
+        self.counts = result.counts
+        for future, error, changes in (
+            (group.content_future, result.content_error, group.with_content),
+            (group.future, result.error, group.changes),
+        ):
+            if error is not None and changes:
+                self._events.emit(
+                    StoreFailed(error=repr(error.__cause__ or error), changes=len(changes))
+                )
+            if future is not None and not future.done():
+                if error is None:
+                    future.set_result(None)
+                else:
+                    future.set_exception(error)
+        # After the callbacks of the futures, which may bring the next changes.
+        if not self._kicked:
+            self._kicked = True
+            self._loop.call_soon(self._kick)
