@@ -1,0 +1,47 @@
+"""From a complete message of a session to the engine: provenance, Received header, intake.
+
+Called by: ingress.session.  Raises: nothing.
+RFCs: RFC 5321 §4.4.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from postroom.core.ids import QueueId
+from postroom.core.message import Envelope, Provenance
+from postroom.ingress.settings import ListenSettings
+from postroom.ingress.shared import Shared
+from postroom.smtp.server import ServerSession
+from postroom.smtp.server_events import MessageComplete
+from postroom.smtp.trace import protocol_word, received_header
+
+
+def hand_over(
+    shared: Shared, settings: ListenSettings, smtp: ServerSession, message: MessageComplete
+) -> tuple[QueueId, asyncio.Future[None]]:
+    """Give a message to the engine; the future is done once it is durable."""
+    queue_id = shared.acceptor.new_id()
+    envelope = message.envelope
+    provenance = _provenance(settings, smtp, envelope)
+    header = received_header(
+        client=provenance.client,
+        helo=provenance.helo,
+        hostname=settings.server.hostname,
+        protocol=provenance.protocol,
+        queue_id=queue_id,
+        recipient=envelope.recipients[0].address if len(envelope.recipients) == 1 else "",
+        date=shared.dates.at(shared.clock.now()),
+    )
+    content = (header, *message.content)
+    return queue_id, shared.acceptor.accept(queue_id, envelope, content, provenance)
+
+
+def _provenance(settings: ListenSettings, smtp: ServerSession, envelope: Envelope) -> Provenance:
+    word = protocol_word(
+        extended=smtp.extended,
+        tls=bool(smtp.tls),
+        authenticated=bool(smtp.user),
+        smtputf8=envelope.smtputf8,
+    )
+    return Provenance(word, smtp.client.address, smtp.helo, smtp.user, settings.policy.name)

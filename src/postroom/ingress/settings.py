@@ -1,0 +1,70 @@
+"""A ListenPolicy made ready: networks parsed, certificate and users loaded.
+
+One value per listener and generation of the configuration; sessions keep the one they
+started with.
+
+Called by: ingress.listener.  Raises: ConfigurationError.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from pathlib import Path
+
+from postroom.core.errors import ConfigurationError
+from postroom.ingress.access import Networks, is_loopback
+from postroom.ingress.policy import ListenPolicy
+from postroom.ingress.tls import server_context
+from postroom.ingress.users import Users, load_users
+from postroom.smtp.server_data import ContentLimits
+from postroom.smtp.server_events import ClientRights, ServerSettings
+
+
+class ListenSettings:
+    """What sessions of one listener need of its policy."""
+
+    __slots__ = (
+        "_relay_from", "_xclient", "policy", "proxy_hosts", "server", "tls_context", "users",
+    )  # fmt: skip
+
+    def __init__(self, policy: ListenPolicy) -> None:
+        self.policy = policy
+        self._relay_from = _networks(policy, "relay_from", policy.relay_from)
+        self._xclient = _networks(policy, "xclient", policy.xclient)
+        self.proxy_hosts = _networks(policy, "proxy_protocol", policy.proxy_protocol)
+        self.tls_context: ssl.SSLContext | None = None
+        if policy.tls not in ("none", "starttls", "implicit"):
+            raise ConfigurationError(f"listen.{policy.name}: tls = none, starttls or implicit")
+        if policy.tls != "none":
+            self.tls_context = server_context(policy.tls_certificate, policy.tls_key)
+        self.users: Users | None = None
+        if policy.auth_users:
+            self.users = load_users(Path(policy.auth_users))
+        self.server = ServerSettings(
+            hostname=policy.hostname or socket.gethostname(),
+            content=ContentLimits(
+                policy.size_limit_octets, policy.hops_max, policy.bare_newline == "normalise"
+            ),
+            recipients_max=policy.recipients_max,
+            messages_max=policy.messages_max,
+            errors_max=policy.errors_max,
+            offers_starttls=policy.tls == "starttls",
+            offers_auth=self.users is not None,
+        )
+
+    def rights(self, address: str) -> ClientRights:
+        """Return what a client at this address may do."""
+        return ClientRights(
+            address,
+            self._relay_from.contains(address),
+            bool(self._xclient) and self._xclient.contains(address),
+            self.policy.auth_plaintext_loopback and is_loopback(address),
+        )
+
+
+def _networks(policy: ListenPolicy, setting: str, texts: tuple[str, ...]) -> Networks:
+    try:
+        return Networks(texts)
+    except ValueError as error:
+        raise ConfigurationError(f"listen.{policy.name}.{setting}: {error}") from None
