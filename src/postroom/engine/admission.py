@@ -1,0 +1,216 @@
+"""Admission: due mail finds its route and its lane.
+
+Owns the name look-ups in flight and what waits for them. Mail comes in fresh from intake,
+or from the store by engine.walk; both ways end in a lane of the scheduler. Mail whose lane
+rests is deferred at once; mail that finds no room stays in the store.
+
+Guarantees: 1. only durable mail comes in. 2. a recipient without a route is settled with
+the reply that says why.
+Called by: engine.engine, engine.walk.  Raises: nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from postroom.core.ids import QueueId
+from postroom.core.message import (
+    NewMessage,
+    Outcome,
+    OutcomeKind,
+    Recipient,
+    RecipientStatus,
+    StoredMessage,
+)
+from postroom.core.reply import Reply
+from postroom.engine.active import ActiveMessage, ActiveTable
+from postroom.engine.backlog import Backlog
+from postroom.engine.judge import Case
+from postroom.engine.parts import INTERNAL, Parts
+from postroom.engine.settle import Settler
+from postroom.engine.tasks import Tasks
+from postroom.observe.events import Defect
+from postroom.queueing.lane import Entry, LaneKey, Rest
+from postroom.queueing.scheduler import Scheduler
+from postroom.routing.destination import Destination, RoutingFailure
+
+Place = tuple[Recipient, RecipientStatus]
+
+
+class Admission:
+    """Brings due mail of one queue into lanes."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        settler: Settler,
+        table: ActiveTable,
+        backlog: Backlog,
+        scheduler: Scheduler,
+        tasks: Tasks,
+    ) -> None:
+        self._router = parts.router
+        self._clock = parts.clock
+        self._events = parts.events
+        self._settler = settler
+        self._table = table
+        self._backlog = backlog
+        self._scheduler = scheduler
+        self._tasks = tasks
+        self._resolving: dict[str, list[tuple[ActiveMessage, int]]] = {}
+        self.destinations: dict[LaneKey, Destination] = {}
+        """The newest destination of each lane, which names the hosts to try."""
+        self.open = False
+        """False before the start and after a stop: then everything stays in the store."""
+
+    def admit_new(self, message: NewMessage) -> None:
+        """Take in a message that was just made durable, where there is room."""
+        envelope = message.envelope
+        recipients = envelope.recipients
+        arrived_at = message.arrived_at
+        if not self.open or self._table.room < len(recipients):
+            self._backlog.left(arrived_at, message.id, 0)
+            return
+        active = self._table.open(
+            message.id, arrived_at, envelope, message.size_octets, len(recipients)
+        )
+        self._place(
+            active,
+            [
+                (recipient, RecipientStatus(index, due_at=arrived_at))
+                for index, recipient in enumerate(recipients)
+            ],
+        )
+        if active.statuses:
+            self._table.keep_content(active, message.content)
+        else:
+            self._table.remove(active, ())
+
+    def admit_stored(self, message: StoredMessage) -> int:
+        """Take in the due recipients of a stored message; return how many found room."""
+        active = self._table.open(
+            message.id,
+            message.arrived_at,
+            message.envelope,
+            message.size_octets,
+            message.live_count,
+        )
+        placed = self._place(
+            active, list(zip(message.envelope.recipients, message.statuses, strict=True))
+        )
+        if not active.statuses:
+            self._table.remove(active, ())
+        return placed
+
+    def _place(self, active: ActiveMessage, pairs: list[Place]) -> int:
+        """Give recipients to their lanes, or to a name look-up; leave what has no room."""
+        by_lane: dict[LaneKey, tuple[Destination, list[int]]] = {}
+        placed = 0
+        for recipient, status in pairs:
+            domain = recipient.domain.lower()
+            destination = self._router.lookup(domain)
+            if destination is None:
+                placed += self._await_route(active, recipient, status, domain)
+                continue
+            key = LaneKey(destination.channel.name, destination.site)
+            group = by_lane.get(key)
+            if group is None:
+                group = by_lane[key] = (destination, [])
+            lane = self._scheduler.lane(key)
+            size = lane.recipients if lane is not None else 0
+            if self._table.lane_room(size + len(group[1])) <= 0:
+                self._backlog.left_in(domain, status.due_at, active.id, status.index)
+            elif self._table.add(active, recipient, status):
+                group[1].append(status.index)
+                placed += 1
+        for key, (destination, indexes) in by_lane.items():
+            if indexes:
+                self._enqueue(active, key, destination, indexes)
+        return placed
+
+    def _enqueue(
+        self, active: ActiveMessage, key: LaneKey, destination: Destination, indexes: list[int]
+    ) -> None:
+        rest = self._scheduler.resting(key, self._clock.now())
+        if rest is not None:
+            self._tasks.spawn(self.defer(active, destination, indexes, rest))
+            return
+        self.destinations[key] = destination
+        size = destination.channel.recipients_max
+        for start in range(0, len(indexes), size):
+            chunk = tuple(indexes[start : start + size])
+            due_at = active.statuses[chunk[0]].due_at
+            entry = Entry(active.id, chunk, key, due_at, active.arrived_at)
+            active.entries.append(entry)
+            self._scheduler.add(entry, destination.channel)
+        self._tasks.kick()
+
+    # Routes that are not known yet.
+
+    def _await_route(
+        self, active: ActiveMessage, recipient: Recipient, status: RecipientStatus, domain: str
+    ) -> int:
+        waiting = self._resolving.get(domain)
+        if waiting is not None and self._table.lane_room(len(waiting)) <= 0:
+            self._backlog.left_in(domain, status.due_at, active.id, status.index)
+            return 0
+        if not self._table.add(active, recipient, status):
+            return 0
+        if waiting is None:
+            waiting = self._resolving[domain] = []
+            self._tasks.spawn(self._resolve(domain))
+        waiting.append((active, status.index))
+        return 1
+
+    async def _resolve(self, domain: str) -> None:
+        destination: Destination | None = None
+        reply = INTERNAL
+        try:
+            destination = await self._router.resolve(domain)
+        except RoutingFailure as failure:
+            reply = failure.reply
+        except Exception as error:
+            self._events.emit(Defect("routing", repr(error)))
+        waiting = self._resolving.pop(domain)
+        by_message: dict[QueueId, tuple[ActiveMessage, list[int]]] = {}
+        for active, index in waiting:
+            if self._table.get(active.id) is active and index in active.statuses:
+                by_message.setdefault(active.id, (active, []))[1].append(index)
+        if destination is not None:
+            key = LaneKey(destination.channel.name, destination.site)
+            for active, indexes in by_message.values():
+                self._enqueue(active, key, destination, indexes)
+            return
+        kind = OutcomeKind.FAILED if reply.is_permanent else OutcomeKind.DEFERRED
+        outcome = Outcome(kind, reply)
+        channel = self._router.channel_of(domain)
+        for active, indexes in by_message.values():
+            case = Case(active.id, active.arrived_at, active.envelope.reverse_path, channel, domain)
+            await self._settler.settle(active, case, [(index, outcome) for index in indexes])
+
+    async def defer(
+        self, active: ActiveMessage, destination: Destination, indexes: Sequence[int], rest: Rest
+    ) -> None:
+        """Settle mail of a lane that rests as deferred, without an attempt."""
+        # RFC 3463 §3.5: 4.4.1, no answer from host.
+        reply = Reply(451, "4.4.1", f"not tried, the site is resting: {rest.reply}")
+        outcome = Outcome(OutcomeKind.DEFERRED, reply)
+        case = Case.of(active.id, active.arrived_at, active.envelope.reverse_path, destination)
+        await self._settler.settle(active, case, [(index, outcome) for index in indexes])
+
+    def room_for(self, domain: str) -> int:
+        """Return how many more recipients of a domain would find room; 0 below a good half."""
+        destination = self._router.lookup(domain)
+        if destination is None:
+            waiting = len(self._resolving.get(domain, ()))
+        else:
+            lane = self._scheduler.lane(LaneKey(destination.channel.name, destination.site))
+            waiting = lane.recipients if lane is not None else 0
+        room = self._table.lane_room(waiting)
+        return room if room > waiting else 0
+
+    def prune(self) -> None:
+        """Forget lanes and destinations nothing is known of any more."""
+        self._scheduler.prune(self._clock.now())
+        for key in [key for key in self.destinations if self._scheduler.lane(key) is None]:
+            del self.destinations[key]

@@ -1,0 +1,166 @@
+"""The engine of one queue: intake, walk, scheduler, attempts and settlements, joined.
+
+The main flow: ingress -> intake -> (store) -> admission -> scheduler -> pump -> delivery
+-> settle -> (store) -> reports -> intake.
+
+Owns the life of these parts: they start, are suspended, reconfigured and stopped together.
+Guarantees: those of its parts; a stop leaves every recipient settled or as it was.
+Called by: supervisor.worker, the simulator.  Raises: nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+import msgspec
+
+from postroom.channels.policy import ChannelPolicy
+from postroom.core.ids import QueueId
+from postroom.core.message import NewMessage, RecipientStatus
+from postroom.engine.active import ActiveMessage, ActiveTable
+from postroom.engine.admission import Admission
+from postroom.engine.backlog import Backlog
+from postroom.engine.intake import Intake
+from postroom.engine.parts import Parts
+from postroom.engine.policy import EnginePolicy
+from postroom.engine.pump import Pump
+from postroom.engine.reporter import Reporter
+from postroom.engine.settle import Settler
+from postroom.engine.tasks import Tasks
+from postroom.engine.walk import Walk
+from postroom.queueing.scheduler import Scheduler
+
+SETTLE_POLL_S = 0.02
+
+
+class EngineStats(msgspec.Struct, frozen=True):
+    """Counters since the start, and what is in memory now."""
+
+    accepted: int = 0
+    delivered: int = 0
+    deferred: int = 0
+    failed: int = 0
+    active_messages: int = 0
+    active_recipients: int = 0
+    in_flight: int = 0
+    suspended: bool = False
+
+
+class Engine:
+    """Everything that happens to the mail of one queue."""
+
+    def __init__(self, parts: Parts, policy: EnginePolicy, hostname: str) -> None:
+        self._parts = parts
+        self._table = ActiveTable(
+            policy.active_max, policy.lane_active_max, policy.content_memory_octets
+        )
+        self._backlog = Backlog()
+        self._tasks = Tasks(parts.events)
+        scheduler = Scheduler(policy.concurrency)
+        self.intake = Intake(parts.store, parts.clock, parts.entropy, parts.events, self._admit_new)
+        self._reporter = Reporter(
+            hostname, policy.postmaster, self.intake.new_id, parts.clock, parts.entropy
+        )
+        self._settler = Settler(parts, self._table, self._reporter)
+        self._settler.settled = self._settled
+        self._admission = Admission(
+            parts, self._settler, self._table, self._backlog, scheduler, self._tasks
+        )
+        self._pump = Pump(parts, self._admission, self._settler, scheduler, self._tasks, policy)
+        self._walk = Walk(parts, self._admission, self._table, self._backlog, policy)
+        self._walking: asyncio.Task[None] | None = None
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """Lanes and limits; to look at, not to change."""
+        return self._pump.scheduler
+
+    def start(self) -> None:
+        """Begin to deliver; needs a running loop. Mail may be taken in before it."""
+        assert self._walking is None
+        self._admission.open = True
+        self._pump.kick()
+        self._walking = asyncio.get_running_loop().create_task(self._walk.run())
+
+    async def run(self) -> None:
+        """Start, and last until `stop` or cancelled."""
+        self.start()
+        assert self._walking is not None
+        await asyncio.wait([self._walking])
+
+    async def stop(self, deadline_s: float) -> int:
+        """Take nothing more, let attempts end, settle them; the store stays open.
+
+        Attempts that last longer than `deadline_s` are cut off; returns how many. Their
+        recipients stay as they were and are tried again after the next start.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + deadline_s
+        self.intake.stop()
+        self._admission.open = False
+        if self._walking is not None:
+            self._walking.cancel()
+            await asyncio.gather(self._walking, return_exceptions=True)
+        cut_off = await self._tasks.stop(deadline_s)
+        # Outcomes that are known must reach the store, or mail would be sent twice.
+        while self._settler.unsettled and loop.time() < until + deadline_s:
+            await asyncio.sleep(SETTLE_POLL_S)
+        return cut_off
+
+    def suspend(self) -> None:
+        """Start no more attempts; mail is still taken."""
+        self._pump.suspended = True
+
+    def resume(self) -> None:
+        """Make attempts again."""
+        self._pump.suspended = False
+        self._pump.kick()
+
+    def reconfigure(
+        self, policy: EnginePolicy, channels: Iterable[ChannelPolicy], hostname: str
+    ) -> None:
+        """Put new limits, retry schedules and names in force for what comes next."""
+        self._table.resize(policy.active_max, policy.lane_active_max, policy.content_memory_octets)
+        self._walk.policy = policy
+        self._pump.reconfigure(policy, channels)
+        self._reporter.reconfigure(hostname, policy.postmaster)
+
+    def forget(self, ids: tuple[QueueId, ...]) -> None:
+        """Take messages out of memory; attempts in flight end as they may."""
+        for queue_id in ids:
+            self._backlog.touch(queue_id)
+        self._pump.forget(ids)
+
+    def wake(self) -> None:
+        """Look at the store again, from the start."""
+        self._walk.wake()
+
+    def stats(self) -> EngineStats:
+        """Return counters and sizes."""
+        settler = self._settler
+        return EngineStats(
+            accepted=self.intake.accepted,
+            delivered=settler.delivered,
+            deferred=settler.deferred,
+            failed=settler.failed,
+            active_messages=len(self._table),
+            active_recipients=self._table.recipients,
+            in_flight=self.scheduler.busy,
+            suspended=self._pump.suspended,
+        )
+
+    def _admit_new(self, message: NewMessage) -> None:
+        self._admission.admit_new(message)
+
+    def _settled(
+        self,
+        message: ActiveMessage,
+        statuses: tuple[RecipientStatus, ...],
+        reports: tuple[NewMessage, ...],
+    ) -> None:
+        self._backlog.touch(message.id)
+        for report in reports:
+            self.intake.durable(report)
+        due = [status.due_at for status in statuses if not status.state.is_final]
+        self._walk.changed(min(due) if due else None)

@@ -1,0 +1,104 @@
+"""Intake: mail becomes durable, and then known to the pump.
+
+Owns the way of a message from a session into the store: is there room, which id, keep it,
+say so. A session is told 250 only after the store's commit; nothing is scheduled before
+it either, so that no remote host ever sees mail that a crash could take back.
+
+Satisfies ingress.acceptor.Acceptor.
+Called by: ingress sessions, local injection, engine.settle (for DSNs).  Raises: nothing;
+failures are in the future.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+
+from postroom.core.clock import Clock
+from postroom.core.ids import QueueId, QueueIdGenerator
+from postroom.core.message import Envelope, NewMessage, Provenance
+from postroom.core.reply import Reply
+from postroom.observe.events import EventSink, MessageAccepted, StoreFailed
+from postroom.spool.store import Store
+
+NO_ROOM = Reply(452, "4.3.1", "insufficient system storage, try again later")
+# RFC 3463 §3.4: 4.3.2, system not accepting network messages.
+NOT_ACCEPTING = Reply(421, "4.3.2", "service is stopping, try again later")
+
+
+class Intake:
+    """Takes messages into one queue."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        entropy: random.Random,
+        events: EventSink,
+        admit: Callable[[NewMessage], None],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._ids = QueueIdGenerator(entropy)
+        self._events = events
+        self._admit = admit
+        self._stopping = False
+        self.accepted = 0
+        """Messages made durable since the start."""
+
+    def ready(self, size_octets: int) -> Reply | None:
+        """Say whether mail of this announced size (0: unknown) is taken now."""
+        if self._stopping:
+            return NOT_ACCEPTING
+        # RFC 1870 §6.1: a size that cannot be stored now is refused for now.
+        return None if self._store.room_for(size_octets) else NO_ROOM
+
+    def new_id(self) -> QueueId:
+        """Return a fresh queue id."""
+        return self._ids.next(self._clock.now())
+
+    def accept(
+        self,
+        queue_id: QueueId,
+        envelope: Envelope,
+        content: tuple[bytes, ...],
+        provenance: Provenance,
+    ) -> asyncio.Future[None]:
+        """Keep a message; see ingress.acceptor.Acceptor."""
+        message = NewMessage(queue_id, self._clock.now(), envelope, content, provenance)
+        future = self._store.put(message)
+
+        def committed(done: asyncio.Future[None]) -> None:
+            # Runs before the callback of the session that asked, so the pump knows the
+            # message no later than its sender.
+            error = done.exception()
+            if error is None:
+                self.durable(message)
+            else:
+                self._events.emit(StoreFailed(error=str(error), changes=1))
+
+        future.add_done_callback(committed)
+        return future
+
+    def durable(self, message: NewMessage) -> None:
+        """Note that a message was committed: tell the log and the pump."""
+        self.accepted += 1
+        envelope = message.envelope
+        provenance = message.provenance
+        self._events.emit(
+            MessageAccepted(
+                id=message.id,
+                reverse_path=envelope.reverse_path,
+                recipients=len(envelope.recipients),
+                size_octets=message.size_octets,
+                protocol=provenance.protocol,
+                client=provenance.client,
+                user=provenance.user,
+            )
+        )
+        self._admit(message)
+
+    def stop(self) -> None:
+        """Take no more mail; what is on its way into the store still becomes durable."""
+        self._stopping = True

@@ -1,0 +1,175 @@
+"""From the outcomes of an attempt to new states, events and due reports.
+
+The one place that says what an outcome means for a recipient: delivered, failed, tried
+again at a time of the channel's schedule, or expired because its lifetime is over.
+
+Pure: the caller passes `now`.
+
+Guarantees: 1. a recipient's state never goes back (V2). 2. every recipient that becomes
+final either gets the report it is owed or an event that says why there is none.
+Called by: engine.settle.  Raises: nothing.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from postroom.channels.policy import ChannelPolicy
+from postroom.channels.retry import next_due
+from postroom.core.ids import QueueId
+from postroom.core.message import (
+    Notify,
+    Outcome,
+    OutcomeKind,
+    Recipient,
+    RecipientState,
+    RecipientStatus,
+)
+from postroom.observe.events import Event, RecipientDeferred, RecipientDelivered, RecipientFailed
+from postroom.reports.decide import ReportKind, report_due
+from postroom.routing.destination import Destination
+from postroom.routing.policy import MxRoute, RelayRoute
+
+
+class Case(msgspec.Struct, frozen=True):
+    """What outcomes are judged by: the message's facts and where it was going."""
+
+    id: QueueId
+    arrived_at: float
+    reverse_path: str
+    channel: ChannelPolicy
+    site: str
+    ends_here: bool = False
+    """True where the route is the last hop, so that delivered means delivered."""
+
+    @classmethod
+    def of(
+        cls, queue_id: QueueId, arrived_at: float, reverse_path: str, destination: Destination
+    ) -> Case:
+        """Make a case for mail that was going to `destination`."""
+        ends_here = not isinstance(destination.route, MxRoute | RelayRoute)
+        return cls(
+            queue_id, arrived_at, reverse_path, destination.channel, destination.site, ends_here
+        )
+
+
+class DueReport(msgspec.Struct, frozen=True):
+    """A DSN of one kind that is owed for one recipient."""
+
+    kind: ReportKind
+    recipient: Recipient
+    status: RecipientStatus
+    outcome: Outcome
+    retry_until: float | None = None
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """New statuses, in the order of the outcomes, and what follows from them."""
+
+    statuses: tuple[RecipientStatus, ...]
+    finals: int
+    events: tuple[Event, ...]
+    reports: tuple[DueReport, ...]
+
+
+def judge(
+    case: Case,
+    recipients: Mapping[int, Recipient],
+    before: Mapping[int, RecipientStatus],
+    outcomes: Sequence[tuple[int, Outcome]],
+    now: float,
+    entropy: random.Random,
+) -> Judgement:
+    """Return what the outcomes, by index, come to at `now`."""
+    statuses: list[RecipientStatus] = []
+    events: list[Event] = []
+    reports: list[DueReport] = []
+    finals = 0
+    for index, outcome in outcomes:
+        recipient = recipients[index]
+        status, event = _one(case, recipient, before[index], outcome, now, entropy)
+        statuses.append(status)
+        events.append(event)
+        finals += status.state is not RecipientState.WAITING
+        # Most mail asks for nothing and is delivered: then no report can be due.
+        if outcome.kind is not OutcomeKind.DELIVERED or recipient.notify & Notify.SUCCESS:
+            report = _report(case, recipient, before[index], status, outcome, now)
+            if report is not None:
+                reports.append(report)
+                if report.kind is ReportKind.DELAYED:
+                    statuses[-1] = msgspec.structs.replace(status, warned=True)
+    return Judgement(tuple(statuses), finals, tuple(events), tuple(reports))
+
+
+def _one(
+    case: Case,
+    recipient: Recipient,
+    before: RecipientStatus,
+    outcome: Outcome,
+    now: float,
+    entropy: random.Random,
+) -> tuple[RecipientStatus, Event]:
+    attempts = before.attempts + 1
+    reply = str(outcome.reply)
+    state = RecipientState.WAITING
+    due_at = 0.0
+    match outcome.kind:
+        case OutcomeKind.DELIVERED:
+            state = RecipientState.DELIVERED
+        case OutcomeKind.FAILED:
+            state = RecipientState.FAILED
+        case OutcomeKind.DEFERRED:
+            schedule = case.channel.retry
+            due = next_due(schedule, case.arrived_at, attempts, now, entropy)
+            if due is None:
+                state = RecipientState.EXPIRED
+            else:
+                due_at = due
+    status = RecipientStatus(
+        before.index, state, attempts, due_at, reply, outcome.host, before.warned
+    )
+    event: Event
+    if state is RecipientState.DELIVERED:
+        event = RecipientDelivered(
+            case.id, recipient.address, case.channel.name, case.site, outcome.host, reply,
+            attempts, round(now - case.arrived_at, 3),
+        )  # fmt: skip
+    elif state is RecipientState.WAITING:
+        event = RecipientDeferred(
+            case.id, recipient.address, case.channel.name, case.site, outcome.host, reply,
+            attempts, due_at,
+        )  # fmt: skip
+    else:
+        event = RecipientFailed(
+            case.id, recipient.address, case.channel.name, case.site, outcome.host, reply,
+            attempts, state is RecipientState.EXPIRED,
+        )  # fmt: skip
+    return status, event
+
+
+def _report(
+    case: Case,
+    recipient: Recipient,
+    before: RecipientStatus,
+    status: RecipientStatus,
+    outcome: Outcome,
+    now: float,
+) -> DueReport | None:
+    channel = case.channel
+    match status.state:
+        case RecipientState.DELIVERED:
+            kind = ReportKind.DELIVERED if case.ends_here else ReportKind.RELAYED
+        case RecipientState.WAITING:
+            waited_s = now - case.arrived_at
+            if not channel.delay_warning_s or waited_s < channel.delay_warning_s or before.warned:
+                return None
+            kind = ReportKind.DELAYED
+        case _:
+            kind = ReportKind.FAILED
+    if not report_due(kind, case.reverse_path, recipient, outcome):
+        return None
+    until = case.arrived_at + channel.retry.lifetime_s if kind is ReportKind.DELAYED else None
+    return DueReport(kind, recipient, status, outcome, until)

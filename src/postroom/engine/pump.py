@@ -1,0 +1,178 @@
+"""The pump: what the scheduler starts becomes attempts, and attempts become outcomes.
+
+Owns the turn of the scheduler and the attempts in flight.
+
+Guarantees: 1. whatever an attempt raises, its recipients are deferred and an event tells
+why. 2. a message whose content is damaged is quarantined, not lost and not sent.
+Called by: engine.engine.  Raises: nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from postroom.channels.policy import ChannelPolicy
+from postroom.core.errors import ContentCorrupt
+from postroom.core.ids import QueueId
+from postroom.core.message import Envelope, Outcome, OutcomeKind
+from postroom.core.reply import Reply
+from postroom.delivery.attempt import Attempt, AttemptReport, FailureScope
+from postroom.engine.active import ActiveMessage
+from postroom.engine.admission import Admission
+from postroom.engine.judge import Case
+from postroom.engine.parts import INTERNAL, Parts
+from postroom.engine.policy import EnginePolicy
+from postroom.engine.settle import Settler
+from postroom.engine.tasks import Tasks
+from postroom.observe.events import (
+    ContentDamaged,
+    Defect,
+    MessageHeld,
+    SiteResumed,
+    SiteSuspended,
+)
+from postroom.queueing.lane import Entry, LaneKey
+from postroom.queueing.scheduler import Scheduler
+from postroom.routing.destination import Destination
+
+
+class Pump:
+    """Attempts of one queue."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        admission: Admission,
+        settler: Settler,
+        scheduler: Scheduler,
+        tasks: Tasks,
+        policy: EnginePolicy,
+    ) -> None:
+        self._store = parts.store
+        self._agent = parts.agent
+        self._clock = parts.clock
+        self._events = parts.events
+        self._admission = admission
+        self._settler = settler
+        self._table = settler.table
+        self.scheduler = scheduler
+        self._tasks = tasks
+        self._policy = policy
+        self._tick_due = False
+        self.suspended = False
+        """True while nothing new is started, by an operator's wish."""
+        tasks.on_kick = self.kick
+
+    def kick(self) -> None:
+        """See soon what may be started."""
+        if not self._tick_due and self._admission.open and not self.suspended:
+            self._tick_due = True
+            asyncio.get_running_loop().call_soon(self._tick)
+
+    def _tick(self) -> None:
+        self._tick_due = False
+        if not self._admission.open or self.suspended:
+            return
+        for entry in self.scheduler.tick(self._clock.now()):
+            self._tasks.spawn(self._attempt(entry))
+
+    async def _attempt(self, entry: Entry) -> None:
+        active = self._table.get(entry.id)
+        destination = self._admission.destinations[entry.lane]
+        indexes = entry.indexes
+        reached = False
+        try:
+            if active is None or any(index not in active.statuses for index in indexes):
+                return
+            active.entries.remove(entry)
+            report = await self._try(active, destination, indexes)
+            if report is None:
+                return
+            reached = report.scope not in (FailureScope.SITE, FailureScope.LOCAL)
+        finally:
+            if self.scheduler.finish(entry, reached=reached):
+                self._events.emit(SiteResumed(entry.lane.channel, entry.lane.site))
+            self.kick()
+        if report.scope is FailureScope.SITE:
+            self._rest(entry.lane, destination, report.outcomes[0].reply)
+        outcomes = list(zip(indexes, report.outcomes, strict=True))
+        case = Case.of(active.id, active.arrived_at, active.envelope.reverse_path, destination)
+        await self._settler.settle(active, case, outcomes)
+
+    async def _try(
+        self, active: ActiveMessage, destination: Destination, indexes: tuple[int, ...]
+    ) -> AttemptReport | None:
+        """Make one attempt; None where the message is gone or was quarantined."""
+        try:
+            content = active.content or await self._store.content(active.id)
+            envelope = active.envelope
+            attempt = Attempt(
+                active.id,
+                Envelope(
+                    envelope.reverse_path,
+                    tuple([active.recipients[index] for index in indexes]),
+                    envelope.ret,
+                    envelope.envid,
+                    envelope.eight_bit,
+                    envelope.smtputf8,
+                ),
+                content,
+                destination,
+                active.statuses[indexes[0]].attempts + 1,
+            )
+            report = await self._agent.deliver(attempt)
+            assert len(report.outcomes) == len(indexes), "an outcome for each recipient"
+            return report
+        except ContentCorrupt as damage:
+            self._quarantine(active, damage)
+            return None
+        except KeyError:
+            self.forget((active.id,))
+            return None
+        except Exception as error:
+            # SEEDS row 36: our own bugs are temporary; the mail stays and the log says why.
+            self._events.emit(Defect("attempt", repr(error), active.id))
+            outcome = Outcome(OutcomeKind.DEFERRED, INTERNAL)
+            return AttemptReport((outcome,) * len(indexes), FailureScope.LOCAL)
+
+    def _quarantine(self, active: ActiveMessage, damage: ContentCorrupt) -> None:
+        reason = f"quarantine: {damage}"
+        self._events.emit(ContentDamaged(active.id, str(damage)))
+        self._events.emit(MessageHeld(active.id, reason))
+        self._store.hold((active.id,), reason)
+        self._table.remove(active, tuple(active.statuses))
+
+    # Sites that cannot be used.
+
+    def _rest(self, key: LaneKey, destination: Destination, reply: Reply) -> None:
+        now = self._clock.now()
+        already = self.scheduler.resting(key, now) is not None
+        rest, drained = self.scheduler.rest(key, now, self._policy.site_rest_s, str(reply))
+        if not already:
+            self._events.emit(SiteSuspended(key.channel, key.site, str(reply), rest.until))
+        for entry in drained:
+            active = self._table.get(entry.id)
+            if active is not None and all(index in active.statuses for index in entry.indexes):
+                active.entries.remove(entry)
+                self._tasks.spawn(self._admission.defer(active, destination, entry.indexes, rest))
+
+    # Operators.
+
+    def forget(self, ids: tuple[QueueId, ...]) -> None:
+        """Take messages out of memory; attempts in flight end as they may."""
+        for queue_id in ids:
+            active = self._table.get(queue_id)
+            if active is None:
+                continue
+            for entry in list(active.entries):
+                if self.scheduler.cancel(entry):
+                    active.entries.remove(entry)
+                    self._table.remove(active, entry.indexes)
+
+    def reconfigure(self, policy: EnginePolicy, channels: Iterable[ChannelPolicy]) -> None:
+        """Put new limits in force."""
+        self._policy = policy
+        self.scheduler.concurrency = policy.concurrency
+        self.scheduler.reconfigure(channels)
+        self.kick()

@@ -1,0 +1,131 @@
+"""Settle: outcomes become durable, reports and events follow.
+
+Owns the way from a judgement into the store: compose the DSNs that are due, hand both to
+the store as one change, try again for as long as the store cannot take it. Only then do
+recipients leave memory, so that nothing is attempted twice because a disk was busy.
+
+Guarantees: 1. a final state and its DSN become durable in one commit. 2. a settlement is
+never lost while the process lives.
+Called by: engine.pump.  Raises: nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from postroom.core.errors import ContentCorrupt, PostroomError
+from postroom.core.message import NewMessage, Outcome, RecipientState, RecipientStatus
+from postroom.engine.active import ActiveMessage, ActiveTable
+from postroom.engine.judge import Case, DueReport, Judgement, judge
+from postroom.engine.parts import Parts
+from postroom.engine.reporter import Reporter
+from postroom.observe.events import MessageDone, ReportDropped, ReportQueued
+from postroom.spool.store import Settlement
+
+RETRY_S = 1.0
+"""How long a settlement waits after a commit that failed."""
+
+Settled = Callable[[ActiveMessage, tuple[RecipientStatus, ...], tuple[NewMessage, ...]], None]
+"""Told once statuses and reports are durable."""
+
+
+class Settler:
+    """Makes outcomes durable."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        table: ActiveTable,
+        reporter: Reporter,
+    ) -> None:
+        self._store = parts.store
+        self._clock = parts.clock
+        self._entropy = parts.entropy
+        self._events = parts.events
+        self.table = table
+        self._reporter = reporter
+        self._unsettled = 0
+        self.settled: Settled = lambda message, statuses, reports: None
+        self.delivered = 0
+        self.deferred = 0
+        self.failed = 0
+
+    @property
+    def unsettled(self) -> int:
+        """Settlements that are not durable yet."""
+        return self._unsettled
+
+    async def settle(
+        self, message: ActiveMessage, case: Case, outcomes: Sequence[tuple[int, Outcome]]
+    ) -> None:
+        """Judge outcomes, by index, and hand them to the store; returns before the commit."""
+        known = [pair for pair in outcomes if pair[0] in message.statuses]
+        judgement = judge(
+            case, message.recipients, message.statuses, known, self._clock.now(), self._entropy
+        )
+        reports: tuple[NewMessage, ...] = ()
+        if judgement.reports:
+            reports = await self._compose(message, judgement.reports)
+        message.live -= judgement.finals
+        self._submit(
+            message,
+            judgement,
+            Settlement(message.id, judgement.statuses, message.live <= 0, reports),
+        )
+
+    def _submit(self, message: ActiveMessage, judgement: Judgement, settlement: Settlement) -> None:
+        self._unsettled += 1
+
+        def committed(done: asyncio.Future[None]) -> None:
+            self._unsettled -= 1
+            if done.cancelled() or done.exception() is not None:
+                # The store reports its failures itself; here nothing may be forgotten.
+                done.get_loop().call_later(RETRY_S, self._submit, message, judgement, settlement)
+                self._unsettled += 1
+                return
+            self._announce(message, judgement, settlement)
+
+        self._store.settle(settlement).add_done_callback(committed)
+
+    def _announce(
+        self, message: ActiveMessage, judgement: Judgement, settlement: Settlement
+    ) -> None:
+        emit = self._events.emit
+        for event in judgement.events:
+            emit(event)
+        if settlement.removes:
+            emit(MessageDone(message.id))
+        for status in judgement.statuses:
+            match status.state:
+                case RecipientState.WAITING:
+                    self.deferred += 1
+                case RecipientState.DELIVERED:
+                    self.delivered += 1
+                case _:
+                    self.failed += 1
+        self.table.remove(message, tuple(status.index for status in judgement.statuses))
+        self.settled(message, judgement.statuses, settlement.reports)
+
+    async def _compose(
+        self, message: ActiveMessage, due: Sequence[DueReport]
+    ) -> tuple[NewMessage, ...]:
+        content = message.content
+        reports = []
+        try:
+            source = content if content is not None else await self._store.content(message.id)
+        except (ContentCorrupt, KeyError, PostroomError):
+            # The report matters more than the copy of the mail in it.
+            source = None
+        for report, about in await self._reporter.compose(message, due, source):
+            reports.append(report)
+            for one in about:
+                self._events.emit(
+                    ReportQueued(report.id, message.id, one.kind.value, one.recipient.address)
+                )
+        if not reports:
+            for one in due:
+                self._events.emit(
+                    ReportDropped(message.id, one.recipient.address, "could not be composed")
+                )
+        return tuple(reports)

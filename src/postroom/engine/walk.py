@@ -1,0 +1,171 @@
+"""The walk: due mail comes from the store into memory as room allows.
+
+Owns the timer of the next due mail and the periodic rescan. Nothing depends on being told:
+what no doorbell announced is found by the rescan.
+
+Guarantees: 1. due mail is brought in at most `rescan_s` after it became due and room was
+there. 2. memory stays within the bounds of engine.active.
+Called by: engine.engine.  Raises: nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from postroom.core.message import StoredMessage
+from postroom.engine.active import ActiveTable
+from postroom.engine.admission import Admission
+from postroom.engine.backlog import Backlog
+from postroom.engine.parts import Parts
+from postroom.engine.policy import EnginePolicy
+from postroom.observe.events import Defect
+from postroom.spool.store import DueKey
+
+PAGE = 500
+"""Recipients read at a time: enough to be cheap each, few enough not to delay the loop."""
+
+ROOM_MIN = 0.1
+"""Part of the active bound that must be free before the store is read again."""
+
+PAUSE_AFTER_DEFECT_S = 1.0
+
+
+class Walk:
+    """Brings due mail of one queue from the store."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        admission: Admission,
+        table: ActiveTable,
+        backlog: Backlog,
+        policy: EnginePolicy,
+    ) -> None:
+        self._store = parts.store
+        self._clock = parts.clock
+        self._events = parts.events
+        self._admission = admission
+        self._table = table
+        self._backlog = backlog
+        self.policy = policy
+        self._look = asyncio.Event()
+        self._next_due = float("inf")
+        self._rescan_at = 0.0
+
+    def wake(self) -> None:
+        """Look at the store now, from the start."""
+        self._backlog.restart()
+        self._look.set()
+
+    def changed(self, due_at: float | None) -> None:
+        """Note that room may have come free, or that a recipient is due at `due_at`."""
+        if due_at is not None and due_at < self._next_due:
+            self._next_due = due_at
+            self._look.set()
+        elif not self._look.is_set() and self._wanted():
+            self._look.set()
+
+    def _wanted(self) -> bool:
+        """True where something due is in the store and there is room for a good part of it."""
+        if self._table.room < self.policy.active_max * ROOM_MIN:
+            return False
+        return not self._backlog.exhausted or bool(self._backlog.domains)
+
+    async def run(self) -> None:
+        """Walk and wait in turn, until cancelled."""
+        self._rescan_at = self._clock.now() + self.policy.rescan_s
+        while True:
+            self._look.clear()
+            try:
+                await self._domains()
+                await self._all()
+                following = await self._store.next_due(self._clock.now())
+                self._next_due = float("inf") if following is None else following
+            except Exception as error:
+                self._events.emit(Defect("walk", repr(error)))
+                await asyncio.sleep(PAUSE_AFTER_DEFECT_S)
+            await self._wait()
+
+    async def _wait(self) -> None:
+        now = self._clock.now()
+        if now >= self._rescan_at:
+            self._rescan_at = now + self.policy.rescan_s
+            self._admission.prune()
+            if self._table.room > 0:
+                self._backlog.restart()
+                return
+        until = min(self._next_due, self._rescan_at)
+        try:
+            async with asyncio.timeout(max(until - now, 0.001)):
+                await self._look.wait()
+        except TimeoutError:
+            if self._clock.now() >= self._next_due:
+                self._backlog.exhausted = False
+
+    async def _all(self) -> None:
+        """Walk everything that is due, in order, while there is room."""
+        backlog = self._backlog
+        while self._table.room > 0:
+            start = backlog.place
+            page, key = await self._page(start, without=backlog.domains)
+            backlog.advance(key or _last(page))
+            backlog.exhausted = key is None
+            # Where something of the page finds no room in memory, the walk is stepped back.
+            if not self._take(page) or key is None:
+                return
+
+    async def _domains(self) -> None:
+        """Refill the lanes that had more than found room."""
+        for domain in self._backlog:
+            if self._table.room <= 0:
+                return
+            room = self._admission.room_for(domain)
+            if room <= 0:
+                continue
+            page, key = await self._page(
+                self._backlog.place_in(domain), domain=domain, limit=min(room, PAGE)
+            )
+            self._backlog.advance_in(domain, key)
+            self._take(page)
+
+    async def _page(
+        self,
+        after: DueKey | None,
+        *,
+        domain: str | None = None,
+        limit: int = PAGE,
+        without: tuple[str, ...] = (),
+    ) -> tuple[list[StoredMessage], DueKey | None]:
+        self._backlog.begin_page()
+        return await self._store.due(
+            self._clock.now(), limit, after, domain=domain, without_domains=without
+        )
+
+    def _take(self, page: list[StoredMessage]) -> bool:
+        """Admit a page; False where memory had no room for all of it."""
+        stale = self._backlog.end_page()
+        whole = True
+        for message in page:
+            if message.id in stale or self._table.room < len(message.statuses):
+                whole = whole and message.id in stale
+                for recipient, status in zip(
+                    message.envelope.recipients, message.statuses, strict=True
+                ):
+                    self._backlog.left(status.due_at, message.id, status.index)
+                    self._backlog.left_if_walked(
+                        recipient.domain.lower(), status.due_at, message.id, status.index
+                    )
+            else:
+                self._admission.admit_stored(message)
+        return whole
+
+
+def _last(page: list[StoredMessage]) -> DueKey | None:
+    """Return the place of a page's last recipient."""
+    if not page:
+        return None
+    return max(
+        DueKey(status.due_at, message.id, status.index)
+        for message in page
+        for status in message.statuses
+    )

@@ -1,0 +1,156 @@
+"""A lane: the due mail of one channel for one site, in order.
+
+Owns the entries that wait, the number of attempts in flight, and the site's window: how
+many attempts it may have at once. The window opens with each attempt that reached the
+site, and closes to a single probe after the site could not be used at all; then the lane
+rests, twice as long after each further failure.
+
+Guarantees: 1. entries come out by due time, then arrival. 2. 0 <= busy <= window_max at
+each start. 3. a lane that rests starts nothing.
+Called by: queueing.scheduler.  Raises: nothing; misuse is an AssertionError.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import NamedTuple
+
+from postroom.channels.policy import ChannelPolicy
+from postroom.core.ids import QueueId
+
+WINDOW_INITIAL = 5
+"""Attempts at once to a site nothing is known of: enough to be quick, few enough to be polite."""
+
+REST_MAX_S = 900.0
+"""A site is looked at again at least this often, however long it has been down."""
+
+
+class LaneKey(NamedTuple):
+    """Channel name and site."""
+
+    channel: str
+    site: str
+
+
+class Entry:
+    """Some due recipients of one message, all of one lane; what one attempt will try."""
+
+    __slots__ = ("arrived_at", "cancelled", "due_at", "id", "indexes", "lane", "started")
+
+    def __init__(
+        self,
+        queue_id: QueueId,
+        indexes: tuple[int, ...],
+        lane: LaneKey,
+        due_at: float,
+        arrived_at: float,
+    ) -> None:
+        self.id = queue_id
+        self.indexes = indexes
+        self.lane = lane
+        self.due_at = due_at
+        self.arrived_at = arrived_at
+        self.cancelled = False
+        self.started = False
+
+    def __repr__(self) -> str:
+        return f"Entry({self.id}, {self.indexes}, {self.lane})"
+
+
+class Rest(NamedTuple):
+    """Why and until when a lane rests."""
+
+    until: float
+    reply: str
+
+
+class Lane:
+    """Entries of one channel and site."""
+
+    __slots__ = (
+        "_failures",
+        "_heap",
+        "_serial",
+        "busy",
+        "channel",
+        "key",
+        "listed",
+        "recipients",
+        "rest",
+        "window",
+    )
+
+    def __init__(self, key: LaneKey, channel: ChannelPolicy) -> None:
+        self.key = key
+        self.channel = channel
+        self.busy = 0
+        self.window = WINDOW_INITIAL
+        self.recipients = 0
+        self.listed = False
+        self.rest: Rest | None = None
+        self._failures = 0
+        self._serial = 0
+        self._heap: list[tuple[float, float, int, Entry]] = []
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def push(self, entry: Entry) -> None:
+        """Add an entry at its place in the order."""
+        self._serial += 1
+        heapq.heappush(self._heap, (entry.due_at, entry.arrived_at, self._serial, entry))
+        self.recipients += len(entry.indexes)
+
+    def pop(self) -> Entry | None:
+        """Take out the first entry that was not cancelled."""
+        while self._heap:
+            entry = heapq.heappop(self._heap)[3]
+            if not entry.cancelled:
+                return entry
+        return None
+
+    def can_start(self, now: float) -> bool:
+        """True where an entry waits and the window and a rest allow an attempt."""
+        if not self._heap or self.busy >= min(self.window, self.channel.site_concurrency):
+            return False
+        return self.rest is None or now >= self.rest.until
+
+    def resting(self, now: float) -> Rest | None:
+        """Return the rest that is on at `now`, if any."""
+        return self.rest if self.rest is not None and now < self.rest.until else None
+
+    def reached(self) -> bool:
+        """Note that the site was reached: open the window; True where this ends a rest."""
+        if self.window < self.channel.site_concurrency:
+            self.window += 1
+        ended = self.rest is not None
+        self.rest = None
+        self._failures = 0
+        return ended
+
+    def unreachable(self, now: float, base_s: float, reply: str) -> Rest:
+        """Note that the site could not be used: rest, and then probe with one attempt."""
+        current = self.resting(now)
+        if current is not None:
+            # Attempts that were in flight when the rest began fail one after the other;
+            # they tell nothing new.
+            return current
+        self._failures += 1
+        self.window = 1
+        length_s = min(base_s * 2.0 ** min(self._failures - 1, 16), max(REST_MAX_S, base_s))
+        self.rest = Rest(now + length_s, reply)
+        return self.rest
+
+    def drain(self) -> list[Entry]:
+        """Take out everything that waits, in order."""
+        entries = []
+        while (entry := self.pop()) is not None:
+            entries.append(entry)
+            self.recipients -= len(entry.indexes)
+        return entries
+
+    def is_idle(self, now: float) -> bool:
+        """True where nothing would be lost by forgetting the lane."""
+        if self._heap or self.busy:
+            return False
+        return self.rest is None or now > self.rest.until + REST_MAX_S

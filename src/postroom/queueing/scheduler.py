@@ -1,0 +1,182 @@
+"""Which mail is tried next.
+
+Owns the lanes of one queue and the counts of attempts in flight: of the queue, of each
+channel, of each site. Lanes that may start something stand in a ring and get one attempt
+each in turn, so that a site with a million messages takes no more turns than one with a
+single message. A lane whose channel is full waits at the channel and is the next there.
+
+Pure: the caller passes `now`; `tick` returns the entries to start.
+
+Guarantees: 1. in flight never exceeds the limit of the queue, of a channel or of a site at
+the moment of a start (V5). 2. every lane that may start is served within one round.
+3. an entry that was added is started, or returned by `rest` or `forget`, exactly once.
+Called by: engine.pump.  Raises: nothing; misuse is an AssertionError.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from postroom.channels.policy import ChannelPolicy
+from postroom.queueing.lane import Entry, Lane, LaneKey, Rest
+
+
+class ChannelState:
+    """Attempts in flight of one channel, and the lanes that wait for it."""
+
+    __slots__ = ("busy", "policy", "waiting")
+
+    def __init__(self, policy: ChannelPolicy) -> None:
+        self.policy = policy
+        self.busy = 0
+        self.waiting: deque[Lane] = deque()
+
+
+class Scheduler:
+    """Lanes, limits and turns of one queue."""
+
+    def __init__(self, concurrency: int) -> None:
+        self._concurrency = concurrency
+        self._busy = 0
+        self._lanes: dict[LaneKey, Lane] = {}
+        self._channels: dict[str, ChannelState] = {}
+        self._ring: deque[Lane] = deque()
+
+    @property
+    def busy(self) -> int:
+        """Attempts in flight."""
+        return self._busy
+
+    @property
+    def concurrency(self) -> int:
+        """How many attempts may be in flight in all."""
+        return self._concurrency
+
+    @concurrency.setter
+    def concurrency(self, value: int) -> None:
+        """Put another limit in force for the next start."""
+        self._concurrency = value
+
+    def lane(self, key: LaneKey) -> Lane | None:
+        """Return a lane, where there is one."""
+        return self._lanes.get(key)
+
+    def lanes(self) -> Iterable[Lane]:
+        """Return all lanes, in no order."""
+        return self._lanes.values()
+
+    def channel_busy(self, name: str) -> int:
+        """Return the attempts in flight of a channel."""
+        state = self._channels.get(name)
+        return state.busy if state else 0
+
+    def add(self, entry: Entry, channel: ChannelPolicy) -> Lane:
+        """Queue an entry in its lane."""
+        lane = self._lanes.get(entry.lane)
+        if lane is None:
+            lane = self._lanes[entry.lane] = Lane(entry.lane, channel)
+            if channel.name not in self._channels:
+                self._channels[channel.name] = ChannelState(channel)
+        lane.push(entry)
+        if not lane.listed:
+            lane.listed = True
+            self._ring.append(lane)
+        return lane
+
+    def tick(self, now: float) -> list[Entry]:
+        """Return the entries to start now, each counted as in flight until `finish`."""
+        started: list[Entry] = []
+        ring = self._ring
+        while ring and self._busy < self._concurrency:
+            lane = ring.popleft()
+            if not lane.can_start(now):
+                # Listed again by add, by finish, or by wake when its rest ends.
+                self._unlist(lane)
+                continue
+            state = self._channels[lane.key.channel]
+            if state.busy >= state.policy.concurrency:
+                state.waiting.append(lane)
+                continue
+            entry = lane.pop()
+            if entry is None:
+                self._unlist(lane)
+                continue
+            entry.started = True
+            lane.busy += 1
+            state.busy += 1
+            self._busy += 1
+            started.append(entry)
+            ring.append(lane)
+        return started
+
+    def finish(self, entry: Entry, *, reached: bool) -> bool:
+        """End an attempt; `reached` tells that the site could be used.
+
+        True where a rest of the site ended with it.
+        """
+        lane = self._lanes[entry.lane]
+        state = self._channels[entry.lane.channel]
+        assert entry.started and lane.busy > 0 and state.busy > 0
+        entry.started = False
+        lane.busy -= 1
+        lane.recipients -= len(entry.indexes)
+        state.busy -= 1
+        self._busy -= 1
+        ended = lane.reached() if reached else False
+        self._admit_waiting(state)
+        self._list(lane)
+        return ended
+
+    def rest(self, key: LaneKey, now: float, base_s: float, reply: str) -> tuple[Rest, list[Entry]]:
+        """Let a lane rest and return what waited in it, for the caller to defer."""
+        lane = self._lanes[key]
+        rest = lane.unreachable(now, base_s, reply)
+        return rest, lane.drain()
+
+    def resting(self, key: LaneKey, now: float) -> Rest | None:
+        """Return the rest a lane is in at `now`, if any: then do not add to it."""
+        lane = self._lanes.get(key)
+        return lane.resting(now) if lane is not None else None
+
+    def cancel(self, entry: Entry) -> bool:
+        """Take back an entry that has not started; False where it is in flight."""
+        if entry.started:
+            return False
+        if not entry.cancelled:
+            entry.cancelled = True
+            self._lanes[entry.lane].recipients -= len(entry.indexes)
+        return True
+
+    def reconfigure(self, channels: Iterable[ChannelPolicy]) -> None:
+        """Put new limits in force at once; lanes of channels that are gone keep theirs."""
+        for policy in channels:
+            state = self._channels.get(policy.name)
+            if state is not None:
+                state.policy = policy
+                while state.waiting:
+                    self._ring.append(state.waiting.popleft())
+        for lane in self._lanes.values():
+            lane.channel = self._channels[lane.key.channel].policy
+            self._list(lane)
+
+    def prune(self, now: float) -> None:
+        """Forget lanes nothing is known of any more, so that memory stays bounded."""
+        idle = [lane for lane in self._lanes.values() if not lane.listed and lane.is_idle(now)]
+        for lane in idle:
+            del self._lanes[lane.key]
+
+    def _unlist(self, lane: Lane) -> None:
+        lane.listed = False
+        # The turn it did not use goes to a lane that waits for the same channel.
+        self._admit_waiting(self._channels[lane.key.channel])
+
+    def _admit_waiting(self, state: ChannelState) -> None:
+        if state.waiting and state.busy < state.policy.concurrency:
+            # The lane that waited longest goes first, so that the channel's lanes take turns.
+            self._ring.appendleft(state.waiting.popleft())
+
+    def _list(self, lane: Lane) -> None:
+        if not lane.listed and len(lane):
+            lane.listed = True
+            self._ring.append(lane)
