@@ -92,14 +92,14 @@ class ClientSession(Opening):
         replies = self._reader.feed(data)
         out = b""
         for position, reply in enumerate(replies):
-            self.replies += 1
             state = self.state
+            if state is State.CLOSED or state is State.QUITTING:
+                break
+            self.replies += 1
             if state is State.ENVELOPE:
                 out += self._on_envelope(reply)
             elif state is State.FINAL:
                 self._on_final(reply)
-            elif state is State.QUITTING or state is State.CLOSED:
-                break
             else:
                 out += self._on_opening(reply)
                 if self.state is State.HANDSHAKE and (
