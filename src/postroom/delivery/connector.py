@@ -44,13 +44,11 @@ class LoopConnector:
     ) -> asyncio.Transport:
         """Connect to an address, or to "unix:/path"."""
         loop = asyncio.get_running_loop()
-        transport: asyncio.BaseTransport
         if host.startswith(UNIX_PREFIX):
             path = host[len(UNIX_PREFIX) :]
             transport, _ = await loop.create_unix_connection(protocol_factory, path)
         else:
             transport, _ = await loop.create_connection(protocol_factory, host, port)
-        assert isinstance(transport, asyncio.Transport)
         return transport
 
     async def start_tls(

@@ -14,7 +14,7 @@ import msgspec
 from postroom.core.reply import Reply
 
 
-class State(enum.Enum):
+class State(enum.StrEnum):
     """Where a client session stands; the name says what is awaited."""
 
     GREETING = "greeting"
@@ -31,7 +31,7 @@ class State(enum.Enum):
     CLOSED = "closed"
 
 
-class Signal(enum.Enum):
+class Signal(enum.StrEnum):
     """What moves a session from one state to the next."""
 
     GO = "go on"

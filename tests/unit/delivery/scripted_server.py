@@ -228,10 +228,21 @@ def an_attempt(
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
-    """Run a test's coroutine with a deadline of its own."""
+    """Run a test's coroutine on both event loops, with a deadline of its own."""
 
     async def bounded() -> None:
         async with asyncio.timeout(20):
             await test()
 
-    asyncio.run(bounded())
+    for factory in _loop_factories():
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(bounded())
+
+
+def _loop_factories() -> list[Callable[[], asyncio.AbstractEventLoop] | None]:
+    factories: list[Callable[[], asyncio.AbstractEventLoop] | None] = [None]
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        factories.append(uvloop.new_event_loop)
+    return factories
