@@ -217,6 +217,26 @@ def test_a_failed_handshake_ends_that_session_alone(certificate: tuple[str, str]
     run(scene())
 
 
+@pytest.mark.parametrize("tls", ["starttls", "implicit"])
+def test_a_stop_during_a_handshake_ends_the_session(tls: str, certificate: tuple[str, str]) -> None:
+    async def scene() -> None:
+        async with serving(
+            tls=tls, tls_certificate=certificate[0], tls_key=certificate[1]
+        ) as served:
+            talk = await served.connect()
+            if tls == "starttls":
+                await talk.reply()
+                await talk.ask("EHLO c")
+                await talk.ask("STARTTLS")
+            while not served.listeners.session_count:
+                await asyncio.sleep(0.001)
+            await asyncio.wait_for(served.listeners.stop(0.02), 1)
+            assert await talk.reader.read() == b""
+            assert not any(isinstance(event, Defect) for event in served.events.events)
+
+    run(scene())
+
+
 def proxy_v2(address: bytes, family: int) -> bytes:
     body = address + bytes(len(address)) + struct.pack("!HH", 5, 25)
     return b"\r\n\r\n\0\r\nQUIT\n" + bytes((0x21, family)) + struct.pack("!H", len(body)) + body

@@ -294,7 +294,8 @@ class SmtpSession(asyncio.Protocol):
         smtp, tls = self._smtp, self._tls
         data = smtp.take_output() if smtp is not None else b""
         if tls is not None:
-            if data:
+            # Nothing can be said before the handshake is done, not even goodbye.
+            if data and tls.established:
                 tls.send(data)
             data = tls.take_output()
         if data:
