@@ -7,7 +7,6 @@ header of ours above it; a refused recipient brings a DSN.
 
 from __future__ import annotations
 
-import contextlib
 import email
 import email.policy
 import importlib.util
@@ -17,19 +16,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
 from tests.support import postfix
+from tests.support.daemon import Daemon
 
 pytestmark = [
     pytest.mark.peer,
     pytest.mark.skipif(bool(postfix.missing()), reason=postfix.missing() or "-"),
     pytest.mark.skipif(
-        importlib.util.find_spec("postroom.cli.main") is None,
-        reason="this build has no 'postroom' command",
+        importlib.util.find_spec("postroom.supervisor.serve") is None,
+        reason="this build has no server yet",
     ),
 ]
 
@@ -57,14 +56,6 @@ CONTENT = (
 )
 
 
-@dataclass(frozen=True)
-class Server:
-    """A running Postroom."""
-
-    port: int
-    command: tuple[str, ...]
-
-
 @pytest.fixture(scope="module")
 def host() -> Iterator[postfix.Postfix]:
     with postfix.receiving() as running:
@@ -72,51 +63,17 @@ def host() -> Iterator[postfix.Postfix]:
 
 
 @pytest.fixture(scope="module")
-def server(host: postfix.Postfix, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    base = tmp_path_factory.mktemp("postroom")
-    port = postfix.free_port()
-    file = base / "postroom.toml"
-    file.write_text(
-        f"""\
-hostname = "out.example"
-[spool]
-base = "{base}/spool"
-count = 2
-[listen.smtp]
-address = ["127.0.0.1:{port}"]
-[route.default]
-type = "relay"
-host = "127.0.0.1:{host.port}"
-"""
-    )
-    start = "import sys; from postroom.cli.main import main; sys.exit(main())"
-    command = (sys.executable, "-c", start, "--config", str(file))
-    log = base / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*command, "serve"], stdout=output, stderr=output, stdin=subprocess.DEVNULL
-        )
-    try:
-        try:
-            postfix.wait_for_greeting(port, process)
-        except (RuntimeError, TimeoutError) as error:
-            pytest.fail(f"{error}\n{log.read_text()}")
-        yield Server(port, command)
-    finally:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(40)
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+def server(host: postfix.Postfix) -> Iterator[Daemon]:
+    with Daemon(relay=host.port) as daemon:
+        yield daemon
 
 
-def send_with_smtplib(server: Server, content: Path) -> None:
+def send_with_smtplib(server: Daemon, content: Path) -> None:
     with smtplib.SMTP("127.0.0.1", server.port) as client:
         client.sendmail(SENDER, [RECIPIENT], content.read_bytes(), mail_options=["BODY=8BITMIME"])
 
 
-def send_with_swaks(server: Server, content: Path) -> None:
+def send_with_swaks(server: Daemon, content: Path) -> None:
     # swaks makes line ends of its own and puts one more at the end.
     text = content.read_bytes().replace(b"\r\n", b"\n").removesuffix(b"\n")
     content.with_suffix(".lf").write_bytes(text)
@@ -126,15 +83,19 @@ def send_with_swaks(server: Server, content: Path) -> None:
     )  # fmt: skip
 
 
-def send_with_curl(server: Server, content: Path) -> None:
+def send_with_curl(server: Daemon, content: Path) -> None:
     run(
         "curl", "--silent", "--show-error", f"smtp://127.0.0.1:{server.port}/client.example",
         "--mail-from", SENDER, "--mail-rcpt", RECIPIENT, "--upload-file", str(content),
     )  # fmt: skip
 
 
-def send_with_sendmail(server: Server, content: Path) -> None:
-    command = [*server.command, "sendmail", "-i", "-f", SENDER, RECIPIENT]
+def send_with_sendmail(server: Daemon, content: Path) -> None:
+    if importlib.util.find_spec("postroom.cli.main") is None:
+        pytest.skip("this build has no sendmail command yet")
+    start = "import sys; from postroom.cli.main import main; sys.exit(main())"
+    command = [sys.executable, "-c", start, "--config", str(server.file)]
+    command += ["sendmail", "-i", "-f", SENDER, RECIPIENT]
     # Programs give sendmail lines as the system has them.
     octets = content.read_bytes().replace(b"\r\n", b"\n")
     done = subprocess.run(command, input=octets, capture_output=True, timeout=30, check=False)
@@ -167,7 +128,7 @@ def arrive(host: postfix.Postfix, send: Callable[[], None]) -> bytes:
     "send", [send_with_smtplib, send_with_swaks, send_with_curl, send_with_sendmail]
 )
 def test_content_arrives_octet_by_octet_with_one_received_header(
-    host: postfix.Postfix, server: Server, tmp_path: Path, send: Callable[[Server, Path], None]
+    host: postfix.Postfix, server: Daemon, tmp_path: Path, send: Callable[[Daemon, Path], None]
 ) -> None:
     content = tmp_path / "content"
     content.write_bytes(CONTENT)
@@ -176,10 +137,10 @@ def test_content_arrives_octet_by_octet_with_one_received_header(
     # The maildir's own, Postfix's Received, and one of ours.
     assert names == [b"Return-Path", b"X-Original-To", b"Delivered-To", b"Received", b"Received"]
     ours = headers_above(mail, CONTENT)[-1]
-    assert b"by out.example" in ours
+    assert b"by test.example" in ours
 
 
-def test_a_refused_recipient_brings_a_dsn(host: postfix.Postfix, server: Server) -> None:
+def test_a_refused_recipient_brings_a_dsn(host: postfix.Postfix, server: Daemon) -> None:
     message = EmailMessage()
     message["From"] = SENDER
     message["To"] = postfix.REFUSED
@@ -202,7 +163,7 @@ def test_a_refused_recipient_brings_a_dsn(host: postfix.Postfix, server: Server)
         "text/plain", "message/delivery-status",
     ]  # fmt: skip
     about_message, about_recipient = parts[1].get_payload()
-    assert about_message["Reporting-MTA"] == "dns; out.example"
+    assert about_message["Reporting-MTA"] == "dns; test.example"
     assert about_recipient["Final-Recipient"].replace(" ", "") == f"rfc822;{postfix.REFUSED}"
     assert about_recipient["Action"] == "failed"
     assert about_recipient["Status"] == "5.1.1"
@@ -211,7 +172,7 @@ def test_a_refused_recipient_brings_a_dsn(host: postfix.Postfix, server: Server)
 
 
 def test_a_message_for_two_is_delivered_to_one_and_reported_for_the_other(
-    host: postfix.Postfix, server: Server
+    host: postfix.Postfix, server: Daemon
 ) -> None:
     before = len(host.received())
     with smtplib.SMTP("127.0.0.1", server.port) as client:

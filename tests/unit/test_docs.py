@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from postroom.config.loader import load_text
+from postroom.core.errors import ConfigurationError
+
 ROOT = Path(__file__).resolve().parents[2]
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.M)
@@ -89,6 +92,26 @@ def test_every_page_is_in_the_index() -> None:
     wrong = sorted(str(path.relative_to(ROOT)) for path in pages - linked)
     wrong = [name for name in wrong if name != "docs/README.md"]
     assert not wrong, f"not linked from docs/README.md: {wrong}"
+
+
+def test_modules_that_the_architecture_names_exist() -> None:
+    text = (ROOT / "docs" / "design" / "architecture.md").read_text("utf-8")
+    # Places elsewhere are named from the top: src/…, tests/….
+    named = set(re.findall(r"`((?!src/|tests/)[a-z_]+/[a-z_/]*(?:\.py)?)`", text))
+    assert len(named) > 20
+    wrong = sorted(name for name in named if not (ROOT / "src" / "postroom" / name).exists())
+    assert not wrong, f"not below src/postroom: {wrong}"
+
+
+def test_configurations_in_the_documents_are_valid() -> None:
+    wrong = []
+    for page in _documents():
+        for block in re.findall(r"^```toml\n(.*?)^```", page.read_text("utf-8"), re.M | re.S):
+            try:
+                load_text(block, page, {"HOME": "/nonexistent"}, {}, files=False)
+            except ConfigurationError as error:
+                wrong.append(str(error))
+    assert not wrong, "\n" + "\n".join(wrong)
 
 
 def test_no_file_tells_where_it_was_made() -> None:
