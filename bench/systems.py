@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from tests.support import postfix
 
@@ -68,10 +67,10 @@ relays = [ {{ host = "127.0.0.1:{sink_port}" }} ]
 path = "{directory}/postroom.log"
 """
         )
-        program = Path(sys.executable).with_name("postroom")
+        serve = (sys.executable, "-m", "postroom.supervisor.serve")
         yield System(
             "postroom", __version__, f"{queues} queues, sync = full (default), log to a file",
-            port, (str(program), "--config", str(configuration), "serve"),
+            port, (*serve, "--config", str(configuration)),
         )  # fmt: skip
 
 
