@@ -150,6 +150,24 @@ def test_a_thousand_recipients_by_lmtp_have_a_reply_each() -> None:
     run(test)
 
 
+def test_lmtp_over_a_unix_socket(tmp_path: Any) -> None:
+    async def test() -> None:
+        server = ScriptedServer(lmtp=True)
+        path = f"{tmp_path}/lmtp"
+        listening = await asyncio.start_unix_server(server._serve, path)
+        agent = an_agent()
+        for _ in range(2):
+            attempt = an_attempt((), "a@a.test", "b@a.test", route=LmtpRoute("l", f"unix:{path}"))
+            report = await agent.deliver(attempt)
+            assert kinds(report) == [DELIVERED, DELIVERED]
+        assert len(server.sessions) == 1
+        await agent.close()
+        listening.close()
+        (tmp_path / "lmtp").unlink(missing_ok=True)
+
+    run(test)
+
+
 @pytest.mark.parametrize(
     ("answers", "kind", "scope"),
     [
