@@ -75,20 +75,30 @@ format = "json"
             text += f'relays = [{{ host = "127.0.0.1:{self._relay}" }}]\n'
         self.file.write_text(text + self._more)
 
-    def start(self, *, wait: bool = True) -> Daemon:
-        """Start the server; return once every queue is open."""
-        environment = dict(os.environ)
-        environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+    @property
+    def command(self) -> list[str]:
+        """The command line that starts it."""
+        return [*self._command, "--config", str(self.file)]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment it is started in: with this source tree."""
+        paths = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+        return {**os.environ, "PYTHONPATH": paths}
+
+    def start(self, *, queues_down: int = 0) -> Daemon:
+        """Start the server; return once every queue is open, but for `queues_down`."""
         errors = (self.base / "stderr").open("ab")
         self._log_start = len(self.log())
         self.process = subprocess.Popen(
-            [*self._command, "--config", str(self.file)],
-            stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, env=environment,
+            self.command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
+            env=self.environment,
             start_new_session=True,
         )  # fmt: skip
         errors.close()
-        if wait:
-            self.wait_until(self._is_up, START_DEADLINE_S, "the server is up")
+        self.wait_until(self._is_up, START_DEADLINE_S, "the server is up")
+        [started] = [e for e in self.log()[self._log_start :] if e["event"] == "started"]
+        assert started["queues"] == self._queues - queues_down, self.errors()
         return self
 
     def _is_up(self) -> bool:

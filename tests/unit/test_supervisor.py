@@ -75,8 +75,9 @@ def test_a_reload_takes_what_it_can_and_names_what_needs_a_restart() -> None:
     config, pending = effective(running, wanted)
     assert set(pending) == {
         "spool.base", "spool.count", "listen.smtp.address", "listen.old", "listen.new",
+        "hostname",
     }  # fmt: skip
-    assert config.hostname == "other.example"
+    assert config.hostname == "mail.example"
     assert config.spool == running.spool
     assert config.listen[0].address == ("127.0.0.1:25",)
     assert config.listen[0].sessions_max == 5

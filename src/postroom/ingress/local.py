@@ -17,6 +17,7 @@ import pwd
 import socket
 import struct
 from collections import deque
+from typing import cast
 
 from postroom.core.clock import Clock
 from postroom.core.errors import ReplyError
@@ -118,13 +119,13 @@ class _Session(asyncio.Protocol):
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        peer = transport.get_extra_info("socket")
+        # uvloop's transports do what asyncio's do, and are none of their classes.
+        self._transport = connection = cast(asyncio.Transport, transport)
+        peer = connection.get_extra_info("socket")
         credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         _pid, uid, _gid = _CREDENTIALS.unpack(credentials)
         if uid not in (0, os.geteuid()) or len(self._intake.sessions) >= SESSIONS_MAX:
-            transport.abort()
+            connection.abort()
             return
         self._user = self._intake.name_of(uid)
         self._intake.sessions.add(self)

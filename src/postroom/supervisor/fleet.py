@@ -178,9 +178,11 @@ class Fleet:
 
     async def _run_once(self, slot: Slot) -> tuple[int, str]:
         """Run a slot's worker until it has ended; return its pid and how it ended."""
+        spool = self._config.spool
+        draining = not spool.start <= slot.queue < spool.start + spool.count
         begin = Begin(
-            self._config, slot.queue, slot.number, self._board_path, self._sockets,
-            self.is_suspended,
+            self._config, slot.queue, slot.number, self._board_path,
+            () if draining else self._sockets, self.is_suspended, draining,
         )  # fmt: skip
         try:
             worker = await WorkerProcess.start(self._command, begin)

@@ -40,7 +40,11 @@ class BoundSocket(msgspec.Struct, frozen=True):
 
 
 class Begin(msgspec.Struct, frozen=True, tag="begin"):
-    """Master: this is your queue, your row on the board, your configuration."""
+    """Master: this is your queue, your row on the board, your configuration.
+
+    A `draining` queue is not in the configuration any more: it delivers what it holds and
+    takes nothing new.
+    """
 
     config: Config
     queue: int
@@ -48,6 +52,7 @@ class Begin(msgspec.Struct, frozen=True, tag="begin"):
     board: str
     sockets: tuple[BoundSocket, ...] = ()
     suspended: bool = False
+    draining: bool = False
 
 
 class Prepare(msgspec.Struct, frozen=True, tag="prepare"):

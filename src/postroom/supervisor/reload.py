@@ -1,7 +1,8 @@
 """What a reload may change in a running server, and what waits for a restart.
 
-Sockets and spool directories are made once, at start. A reload keeps them as they are,
-takes everything else from the new configuration, and names what it left out.
+Sockets, spool directories, our name and the resolver are made once, at start. A reload
+keeps them as they are, takes everything else from the new configuration, and names what
+it left out.
 Pure.  Called by: supervisor.master.  Raises: nothing.
 """
 
@@ -11,6 +12,9 @@ import msgspec
 
 from postroom.config.model import Config
 from postroom.ingress.policy import ListenPolicy
+
+FIXED = ("hostname", "resolver", "log")
+"""Tables and settings that are given to the parts of a worker when they are made."""
 
 
 def effective(running: Config, wanted: Config) -> tuple[Config, tuple[str, ...]]:
@@ -33,12 +37,13 @@ def effective(running: Config, wanted: Config) -> tuple[Config, tuple[str, ...]]
                 pending.append(f"listen.{old.name}.{field}")
         listeners.append(msgspec.structs.replace(new, address=old.address, tls=old.tls))
     pending += [f"listen.{name}" for name in wanted_by_name]
-    if running.log != wanted.log:
-        pending.append("log")
+    pending += [name for name in FIXED if getattr(running, name) != getattr(wanted, name)]
     config = msgspec.structs.replace(
         wanted,
         spool=running.spool,
         listen=tuple(listeners),
+        hostname=running.hostname,
+        resolver=running.resolver,
         log=running.log,
         generation=running.generation + 1,
     )

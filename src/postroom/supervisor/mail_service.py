@@ -1,0 +1,255 @@
+"""The service of a worker: one open queue with everything that works on it.
+
+Joins store, router, delivery, engine and listeners, and owns their life: opened in this
+order, closed in the reverse one. Nothing is decided here.
+
+Guarantees: 1. nothing is accepted before the queue is open, nothing is closed before what
+was accepted is durable.  2. A configuration is taken by all parts, or `prepare` refuses it.
+Called by: supervisor.worker.  Raises: QueueBusy, QueueUnusable, OSError,
+ConfigurationError.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import socket
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from postroom.config.model import Config
+from postroom.control.commands import RouteArgs
+from postroom.control.mail_commands import mail_handlers
+from postroom.control.paths import RunPaths, bind_unix
+from postroom.control.server import Handler
+from postroom.core.clock import Clock
+from postroom.delivery.agent import RoutedAgent
+from postroom.engine.engine import Engine
+from postroom.engine.parts import Parts
+from postroom.engine.steering import Steering
+from postroom.ingress.listener import Listeners
+from postroom.ingress.local import LocalIntake
+from postroom.ingress.policy import ListenPolicy
+from postroom.ingress.settings import ListenSettings
+from postroom.observe.board import BoardRow
+from postroom.observe.events import EventSink, QueueClosed, QueueOpened, SettingIgnored
+from postroom.routing.dns import DnsResolver
+from postroom.routing.router import Explanation, Router
+from postroom.spool.embedded import EmbeddedStore, open_store, read_manifest
+from postroom.spool.errors import QueueUnusable
+from postroom.spool.maildrop import Maildrop, MaildropPickup
+from postroom.spool.store import Selection
+from postroom.supervisor.descriptors import budget, raise_limit
+from postroom.supervisor.link import Begin, BoundSocket
+
+LOCAL_CLOSE_DEADLINE_S = 5.0
+
+
+async def open_mail_service(begin: Begin, clock: Clock, events: EventSink) -> MailService:
+    """Open the queue that `begin` names; raises QueueBusy while another process has it."""
+    config = begin.config
+    manifest = read_manifest(Path(config.spool.base))
+    queues = manifest.queues if manifest is not None else ()
+    queue = next((one for one in queues if one.number == begin.queue), None)
+    if queue is None:
+        raise QueueUnusable(f"queue{begin.queue} is not in the manifest of {config.spool.base}")
+    store = open_store(
+        queue.path, config.spool, events=events, clock=clock, identity=uuid.UUID(queue.identity)
+    )
+    try:
+        service = MailService(begin, store, clock, events)
+        await service.open([f"queue{one.number}" for one in queues])
+    except BaseException:
+        await store.close()
+        raise
+    return service
+
+
+class MailService:
+    """One open queue; made by `open_mail_service`."""
+
+    def __init__(self, begin: Begin, store: EmbeddedStore, clock: Clock, events: EventSink) -> None:
+        config = fit_descriptors(begin.config, events)
+        entropy = random.Random(random.SystemRandom().getrandbits(128))
+        self._begin = begin
+        self._store = store
+        self._events = events
+        self._resolver = DnsResolver(config.resolver, clock)
+        self._router = Router(
+            config.channels, config.routes, self._resolver, clock, config.hostname
+        )
+        self._agent = RoutedAgent(self._resolver, clock, entropy, config.hostname, events=events)
+        parts = Parts(store, self._router, self._agent, clock, entropy, events)
+        self._engine = Engine(parts, config.delivery, config.hostname)
+        self._steering = Steering(store, self._engine, events, clock)
+        self._listeners = Listeners(self._engine.intake, events, clock)
+        self._local: LocalIntake | None = None
+        self._pickup = MaildropPickup(
+            Maildrop(config.spool.base), f"queue{begin.queue}", self._engine.intake, events, clock
+        )
+        self._picking: asyncio.Task[None] | None = None
+        self._sockets: list[socket.socket] = []
+        self._config = config
+        self._clock = clock
+
+    async def open(self, queues: Sequence[str]) -> None:
+        """Begin to take mail; `queues` names all queues, whose claims are not ours."""
+        begin, config = self._begin, self._config
+        await self._listeners.start(self._listens(begin.sockets))
+        if not begin.draining:
+            listener = bind_unix(RunPaths(config.spool.base).intake(begin.queue))
+            self._local = LocalIntake(
+                listener, self._engine.intake, local_policy(config), config.hostname, self._clock
+            )
+            await self._local.start()
+            pickup = self._pickup.run(config.hostname, config.delivery.rescan_s, queues)
+            self._picking = asyncio.create_task(pickup)
+        counts = self._store.counts()
+        self._events.emit(QueueOpened(messages=counts.messages, pid=os.getpid()))
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """Handlers of the commands a worker answers."""
+
+        async def route(args: RouteArgs) -> Explanation:
+            return await self._router.explain(args.address)
+
+        return {**mail_handlers(self._steering), "route": route}
+
+    def figures(self) -> BoardRow:
+        """Return what the board shows of this queue."""
+        counts, stats = self._store.counts(), self._engine.stats()
+        return BoardRow(
+            messages=counts.messages,
+            recipients=counts.recipients,
+            held=counts.held,
+            octets=counts.octets,
+            active=stats.active_recipients,
+            in_flight=stats.in_flight,
+            sessions=self._listeners.session_count,
+            accepted=stats.accepted,
+            delivered=stats.delivered,
+            deferred=stats.deferred,
+            failed=stats.failed,
+            concurrency=self._config.delivery.concurrency,
+        )
+
+    def prepare(self, config: Config) -> None:
+        """Check that a configuration could be used; change nothing."""
+        for policy in listen_policies(config):
+            ListenSettings(policy)
+
+    def apply(self, config: Config) -> None:
+        """Use a configuration that `prepare` found good."""
+        config = fit_descriptors(config, self._events)
+        self._listeners.reload(listen_policies(config))
+        if self._local is not None:
+            self._local.policy = local_policy(config)
+        self._router.reconfigure(config.channels, config.routes)
+        self._engine.reconfigure(config.delivery, config.channels, config.hostname)
+        self._config = config
+
+    def suspend(self) -> None:
+        """Make no new attempts."""
+        self._engine.suspend()
+
+    def resume(self) -> None:
+        """Make attempts again."""
+        self._engine.resume()
+
+    async def run_all(self) -> None:
+        """Make every deferred recipient due now."""
+        await self._steering.run(Selection(state="deferred"))
+
+    async def run(self) -> None:
+        """Deliver until `stop`."""
+        await self._engine.run()
+
+    async def stop(self, deadline_s: float) -> None:
+        """Accept nothing more, finish what is in flight within the deadline, close."""
+        # Refused at once is better for a client than waiting for nobody.
+        self._listeners.pause()
+        for listener in self._sockets:
+            listener.close()
+        if self._picking is not None:
+            self._picking.cancel()
+        endings = [self._listeners.stop(deadline_s), self._engine.stop(deadline_s)]
+        if self._local is not None:
+            endings.append(self._local.close(min(deadline_s, LOCAL_CLOSE_DEADLINE_S)))
+        await asyncio.gather(*endings)
+        await self._agent.close()
+        await self._router.close()
+        await self._resolver.close()
+        messages = self._store.counts().messages
+        await self._store.close()
+        self._events.emit(QueueClosed(messages=messages))
+
+    def _listens(
+        self, bound: Sequence[BoundSocket]
+    ) -> list[tuple[ListenPolicy, list[socket.socket]]]:
+        """Return the listeners with the sockets that the master bound for them."""
+        by_name: dict[str, list[socket.socket]] = {}
+        for one in bound:
+            listener = socket.socket(fileno=one.descriptor)
+            listener.set_inheritable(False)
+            listener.setblocking(False)
+            self._sockets.append(listener)
+            by_name.setdefault(one.listener, []).append(listener)
+        return [
+            (policy, by_name[policy.name])
+            for policy in listen_policies(self._config)
+            if policy.name in by_name
+        ]
+
+
+def listen_policies(config: Config) -> tuple[ListenPolicy, ...]:
+    """Return the listeners' policies, each with a host name."""
+    return tuple(
+        policy if policy.hostname else msgspec.structs.replace(policy, hostname=config.hostname)
+        for policy in config.listen
+    )
+
+
+def local_policy(config: Config) -> ListenPolicy:
+    """Return the limits for programs of this machine: the widest that any listener has."""
+    default = ListenPolicy(name="local", address=())
+    return msgspec.structs.replace(
+        default,
+        size_limit_octets=max(
+            (policy.size_limit_octets for policy in config.listen),
+            default=default.size_limit_octets,
+        ),
+        recipients_max=max(
+            (policy.recipients_max for policy in config.listen), default=default.recipients_max
+        ),
+    )
+
+
+def fit_descriptors(config: Config, events: EventSink) -> Config:
+    """Return the configuration with limits for which the descriptors suffice."""
+    limit = raise_limit()
+    sessions = sum(policy.sessions_max for policy in config.listen)
+    fits = budget(limit, sessions, config.delivery.concurrency)
+    if not fits.is_curbed:
+        return config
+    reason = f"this process may open {limit} files"
+    if fits.concurrency != config.delivery.concurrency:
+        setting = f"delivery.concurrency = {config.delivery.concurrency}"
+        events.emit(SettingIgnored(setting, f"{reason}: {fits.concurrency} is in force"))
+    if fits.sessions != sessions:
+        setting = f"listen sessions_max = {sessions} in all"
+        events.emit(SettingIgnored(setting, f"{reason}: {fits.sessions} is in force"))
+    return msgspec.structs.replace(
+        config,
+        delivery=msgspec.structs.replace(config.delivery, concurrency=fits.concurrency),
+        listen=tuple(
+            msgspec.structs.replace(
+                policy, sessions_max=max(1, policy.sessions_max * fits.sessions // sessions)
+            )
+            for policy in config.listen
+        ),
+    )
