@@ -54,7 +54,9 @@ class Run:
     processes: int
 
 
-def measure(options: argparse.Namespace, name: str, pair: int) -> tuple[Run, System]:
+def measure(
+    options: argparse.Namespace, name: str, pair: int, kept_open: bool
+) -> tuple[Run, System]:
     """Run one system once."""
     sink_port = postfix.free_port()
     with (
@@ -80,7 +82,7 @@ def measure(options: argparse.Namespace, name: str, pair: int) -> tuple[Run, Sys
             time.sleep(SETTLE_S)
             before_s = cpu_so_far(wrapper.pid)
             started = time.monotonic()
-            subprocess.run(generator(options, system.port), check=True)
+            subprocess.run(generator(options, system.port, kept_open), check=True)
             injected = time.monotonic()
             processes = process_count(wrapper.pid)
             try:
@@ -103,17 +105,17 @@ def measure(options: argparse.Namespace, name: str, pair: int) -> tuple[Run, Sys
     wall_s = ended - started
     run = Run(
         pair, name, system.version, options.messages, options.octets, options.sessions,
-        options.keep_open, round(wall_s, 3), round(injected - started, 3),
+        kept_open, round(wall_s, 3), round(injected - started, 3),
         round(options.messages / wall_s, 1), round(cpu_s, 3),
         round(cpu_s / options.messages * 1e6, 1), processes,
     )  # fmt: skip
     return run, system
 
 
-def generator(options: argparse.Namespace, port: int) -> list[str]:
+def generator(options: argparse.Namespace, port: int, kept_open: bool) -> list[str]:
     """Return the command that injects the messages."""
     command = [postfix.program("smtp-source") or "smtp-source"]
-    if options.keep_open:
+    if kept_open:
         command.append("-d")
     return [
         *command, "-s", str(options.sessions), "-l", str(options.octets),
@@ -206,7 +208,12 @@ def arguments() -> argparse.Namespace:
     add("--octets", type=int, default=4096, help="length of a message")
     add("--sessions", type=int, default=20, help="simultaneous sessions of the generator")
     add("--pairs", type=int, default=3, help="runs of each system, alternating")
-    add("--keep-open", action="store_true", help="many messages per connection (smtp-source -d)")
+    add(
+        "--connections",
+        choices=("new", "kept", "both"),
+        default="both",
+        help="one for each message, kept open (smtp-source -d), or one table for each",
+    )
     add("--only", choices=sorted(SYSTEMS), help="one system alone")
     add("--directory", default="/var/tmp", help="queues lie below it, on its disk")
     add("--deadline", type=float, default=300.0, help="seconds until a run is given up")
@@ -226,9 +233,22 @@ def main() -> int:
         return 69
     for fact in machine(options.directory):
         print(fact)
-    how = "kept open" if options.keep_open else "a new one for each message"
+    modes = {"new": [False], "kept": [True], "both": [False, True]}[options.connections]
+    runs: list[Run] = []
+    for kept_open in modes:
+        runs += compare(options, names, kept_open)
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    path = Path(options.csv or ROOT / "bench" / "results" / f"end-to-end-{stamp}.csv")
+    write_csv(path, runs)
+    print(f"\nwritten: {os.path.relpath(path)}")
+    return 0
+
+
+def compare(options: argparse.Namespace, names: list[str], kept_open: bool) -> list[Run]:
+    """Run all pairs with one kind of connections, print the table and return the runs."""
+    how = "kept open" if kept_open else "a new one for each message"
     print(
-        f"load: {options.messages} messages of {options.octets} octets, one recipient each, "
+        f"\nload: {options.messages} messages of {options.octets} octets, one recipient each, "
         f"{options.sessions} sessions, connections: {how}"
     )
     runs: list[Run] = []
@@ -236,7 +256,7 @@ def main() -> int:
     for pair in range(1, options.pairs + 1):
         # The order alternates as well: neither always follows the other.
         for name in names if pair % 2 else reversed(names):
-            run, described[name] = measure(options, name, pair)
+            run, described[name] = measure(options, name, pair, kept_open)
             runs.append(run)
             print(
                 f"  pair {pair}, {name}: {run.messages_per_s:.0f} messages/s, "
@@ -247,11 +267,7 @@ def main() -> int:
     for system in described.values():
         print(f"{system.name} {system.version}: {system.settings}")
     print("\n".join(table(runs, names)))
-    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    path = Path(options.csv or ROOT / "bench" / "results" / f"end-to-end-{stamp}.csv")
-    write_csv(path, runs)
-    print(f"written: {os.path.relpath(path)}")
-    return 0
+    return runs
 
 
 if __name__ == "__main__":
