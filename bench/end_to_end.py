@@ -51,6 +51,7 @@ class Run:
     messages_per_s: float
     cpu_s: float
     cpu_us_per_message: float
+    kernel_share: float
     processes: int
 
 
@@ -82,7 +83,8 @@ def measure(
             time.sleep(SETTLE_S)
             before_s = cpu_so_far(wrapper.pid)
             started = time.monotonic()
-            subprocess.run(generator(options, system.port, kept_open), check=True)
+            if subprocess.run(generator(options, system.port, kept_open), check=False).returncode:
+                raise SystemExit(f"{name}: the generator was turned away, see above")
             injected = time.monotonic()
             processes = process_count(wrapper.pid)
             try:
@@ -107,7 +109,8 @@ def measure(
         pair, name, system.version, options.messages, options.octets, options.sessions,
         kept_open, round(wall_s, 3), round(injected - started, 3),
         round(options.messages / wall_s, 1), round(cpu_s, 3),
-        round(cpu_s / options.messages * 1e6, 1), processes,
+        round(cpu_s / options.messages * 1e6, 1),
+        round(used["system"] / (used["user"] + used["system"]), 2), processes,
     )  # fmt: skip
     return run, system
 
@@ -162,15 +165,25 @@ def sync_ms(directory: str) -> float:
 
 def table(runs: list[Run], names: list[str]) -> list[str]:
     """Return the table of all runs, medians and ratios."""
-    form = "{:<6} {:<10} {:>9} {:>9} {:>11} {:>9} {:>11} {:>6}"
-    head = ("pair", "system", "wall s", "inject s", "messages/s", "CPU s", "CPU us/msg", "procs")
+    form = "{:<6} {:<10} {:>9} {:>9} {:>11} {:>9} {:>11} {:>8} {:>6}"
+    head = (
+        "pair",
+        "system",
+        "wall s",
+        "inject s",
+        "messages/s",
+        "CPU s",
+        "CPU us/msg",
+        "kernel",
+        "procs",
+    )
     lines = [form.format(*head)]
     for run in runs:
         lines.append(
             form.format(
                 run.pair, run.system, f"{run.wall_s:.2f}", f"{run.injected_s:.2f}",
                 f"{run.messages_per_s:.0f}", f"{run.cpu_s:.2f}", f"{run.cpu_us_per_message:.0f}",
-                run.processes,
+                f"{run.kernel_share:.0%}", run.processes,
             )
         )  # fmt: skip
     rates, costs = {}, {}
@@ -179,7 +192,9 @@ def table(runs: list[Run], names: list[str]) -> list[str]:
         rates[name] = statistics.median(run.messages_per_s for run in of_name)
         costs[name] = statistics.median(run.cpu_us_per_message for run in of_name)
         lines.append(
-            form.format("median", name, "", "", f"{rates[name]:.0f}", "", f"{costs[name]:.0f}", "")
+            form.format(
+                "median", name, "", "", f"{rates[name]:.0f}", "", f"{costs[name]:.0f}", "", ""
+            )
         )
     if set(names) == {"postfix", "postroom"}:
         rate = rates["postroom"] / rates["postfix"]

@@ -58,6 +58,7 @@ count = {queues}
 
 [listen.smtp]
 address = ["127.0.0.1:{port}"]
+messages_max = 1000000              # the generator does not reconnect after a 421
 
 [route.default]
 type = "relay"
