@@ -20,6 +20,7 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
+
 from tests.support import postfix
 from tests.support.daemon import Daemon
 

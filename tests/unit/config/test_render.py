@@ -7,12 +7,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tools.make_settings import ROOT
 
 from postroom.config import Config
 from postroom.config.changes import diff
 from postroom.config.loader import load_text
 from postroom.config.render import as_json, as_toml
+from tools.make_settings import ROOT
 
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.toml"))
 

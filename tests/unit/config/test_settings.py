@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from tools import make_settings
 
 from postroom.config.delivery_settings import ROUTES
 from postroom.config.gather import gather_text
@@ -18,6 +17,7 @@ from postroom.config.loader import load_text
 from postroom.config.setting import Setting, Table, default_of
 from postroom.config.settings import TABLES
 from postroom.core.errors import ConfigurationError
+from tools import make_settings
 
 EXAMPLES = sorted((make_settings.ROOT / "docs" / "examples").glob("*.toml"))
 PLACE = Place(Path("/"), "/home/user")
