@@ -204,7 +204,7 @@ class Client:
                     return None
                 connection = kept.pop()
             try:
-                connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+                connection.recv(1, socket.MSG_PEEK)
             except BlockingIOError:
                 return connection
             except OSError:
@@ -214,6 +214,8 @@ class Client:
 
     def _give_back(self, path: Path, connection: socket.socket, reusable: bool) -> None:
         if reusable:
+            # Python's recv waits out a timeout whatever its flags say; see _take.
+            connection.setblocking(False)
             with self._lock:
                 kept = self._idle.setdefault(path, [])
                 if len(kept) < IDLE_MAX:

@@ -14,8 +14,7 @@ Called by: engine, control.  Raises: StoreUnavailable, StoreFull, ContentCorrupt
 
 from __future__ import annotations
 
-import asyncio
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -28,6 +27,10 @@ from postroom.core.message import (
     StoredMessage,
 )
 from postroom.core.reply import Reply
+
+if TYPE_CHECKING:
+    # The command line needs the values alone, and asyncio is slow to import.
+    import asyncio
 
 
 class DueKey(msgspec.Struct, frozen=True, order=True):

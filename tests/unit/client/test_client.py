@@ -116,6 +116,20 @@ def test_one_connection_serves_many_messages_and_a_restart_of_the_queue(tmp_path
     asyncio.run(main())
 
 
+def test_a_blocking_client_uses_its_connection_again_at_once(tmp_path: Path) -> None:
+    async def main() -> None:
+        keeper = Keeper()
+        client = Client(tmp_path, timeout_s=5.0)
+        async with intake(tmp_path, keeper) as server, asyncio.timeout(2.5):
+            for _ in range(3):
+                await asyncio.to_thread(client.send, CONTENT, sender="", recipients="b@x.net")
+                assert len(server.sessions) == 1
+        assert len(keeper.kept) == 3
+        client.close()
+
+    asyncio.run(main())
+
+
 def test_recipients_of_the_header_are_used_and_bcc_is_removed(tmp_path: Path) -> None:
     async def main() -> None:
         keeper = Keeper()

@@ -1,0 +1,89 @@
+"""Commands that explain the configuration: route, retry-table.
+
+Called by: cli.main.  Raises: CommandFailed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+
+from postroom.cli.output import FINDING, OK, fail, print_json, print_table
+from postroom.cli.reach import configuration
+from postroom.config.model import Config
+from postroom.core.units import format_duration
+from postroom.routing.router import Explanation
+
+
+def route(options: argparse.Namespace) -> int:
+    """Say where mail to each address goes, and by which rule."""
+    config = configuration(options)
+    found = asyncio.run(_explain(config, options.address))
+    for number, explanation in enumerate(found):
+        if options.json:
+            print_json(explanation)
+            continue
+        if number:
+            print()
+        facts = (
+            ("address", explanation.address),
+            ("domain", explanation.domain),
+            ("channel", explanation.channel),
+            ("rule", explanation.rule),
+            ("route", f"{explanation.route} ({explanation.route_type})"),
+            ("site", explanation.site),
+            *(("host", _hop(hop)) for hop in explanation.hops),
+            ("error", explanation.error),
+        )
+        for name, value in facts:
+            if value and value != " ()":
+                print(f"{name + ':':<10}{value}")
+    return FINDING if any(explanation.error for explanation in found) else OK
+
+
+def _hop(hop: object) -> str:
+    host, port = getattr(hop, "host", ""), getattr(hop, "port", 0)
+    shown = f"[{host}]" if ":" in host else host
+    return f"{shown}:{port} preference {getattr(hop, 'preference', 0)}"
+
+
+async def _explain(config: Config, addresses: list[str]) -> list[Explanation]:
+    from postroom.core.clock import SystemClock
+    from postroom.routing.dns import DnsResolver
+    from postroom.routing.router import Router
+
+    resolver = DnsResolver(config.resolver, SystemClock())
+    router = Router(
+        config.channels, config.routes, resolver, SystemClock(), hostname=config.hostname
+    )
+    return [await router.explain(address) for address in addresses]
+
+
+def retry_table(options: argparse.Namespace) -> int:
+    """Print when a recipient that is always deferred is tried."""
+    from itertools import islice
+
+    from postroom.channels.retry import format_schedule, table
+
+    config = configuration(options)
+    channels = {channel.name: channel for channel in config.channels}
+    channel = channels.get(options.channel)
+    if channel is None:
+        fail(f"no channel {options.channel!r}", f"there are: {', '.join(channels)}", 2)
+    limit = options.limit or None
+    steps = list(islice(table(channel.retry), limit + 1 if limit else None))
+    cut = limit is not None and len(steps) > limit
+    if options.json:
+        for step in steps[:limit]:
+            print_json(step)
+        return OK
+    print(f"{channel.name}: {format_schedule(channel.retry)}")
+    rows = [
+        (step.number, format_duration(step.delay_s), format_duration(step.at_s),
+         "last try" if step.is_last else "")
+        for step in steps[:limit]
+    ]  # fmt: skip
+    print_table(("ATTEMPT", "WAIT", "AFTER ARRIVAL", ""), rows)
+    if cut:
+        print(f"... ends after {format_duration(channel.retry.lifetime_s)} (--limit 0 shows all)")
+    return OK

@@ -1,0 +1,269 @@
+"""`postroom mail …`: see messages, and do something about them.
+
+Called by: cli.main.  Raises: CommandFailed, ControlError.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from postroom.cli.filters import MailFilter, parse_filter
+from postroom.cli.output import (
+    FINDING,
+    OK,
+    USAGE,
+    fail,
+    plural,
+    print_json,
+    print_table,
+    printable,
+    warn,
+)
+from postroom.cli.reach import QueueLink, configuration, each_queue
+from postroom.control.answers import Changed
+from postroom.control.commands import PAGE_MAX, MailListArgs, MailShowArgs, MailVerbArgs
+from postroom.control.protocol import Code, ControlError
+from postroom.core.clock import SystemClock
+from postroom.core.ids import QueueId, parse_queue_id
+from postroom.core.message import RecipientState, StoredMessage
+from postroom.core.units import format_duration, format_size
+from postroom.spool.store import Counts
+
+SAMPLE = 5
+DONE = {
+    "run": "due now",
+    "hold": "held",
+    "release": "released",
+    "delete": "deleted",
+}
+
+
+def chosen(options: argparse.Namespace, *, needed: bool) -> MailFilter:
+    """Return the filter of a command line."""
+    try:
+        return parse_filter(options.filter, needed=needed)
+    except ValueError as error:
+        fail(str(error), "postroom mail list state=deferred domain=example.com", USAGE)
+
+
+def messages_of(link: QueueLink, which: MailFilter, limit: int) -> Iterator[StoredMessage]:
+    """Give the messages of one queue that match, `limit` at most, in pages."""
+    after: QueueId | None = None
+    while limit > 0:
+        size = min(limit, PAGE_MAX)
+        args = MailListArgs(which.selection, size, after)
+        page = list(link.stream("mail list", args, StoredMessage))
+        yield from page
+        limit -= len(page)
+        if len(page) < size:
+            return
+        after = page[-1].id
+
+
+def state_of(message: StoredMessage, now: float) -> str:
+    """Return the state of a message in a word, as filters name it."""
+    if message.hold:
+        return "held"
+    waiting = [s for s in message.statuses if not s.state.is_final]
+    if any(status.attempts and status.due_at > now for status in waiting):
+        return "deferred"
+    return "waiting"
+
+
+def in_json(message: StoredMessage, queue: int, now: float) -> dict[str, Any]:
+    """Return a message as listings in JSON show it."""
+    return {
+        "id": message.id,
+        "queue": queue,
+        "state": state_of(message, now),
+        "hold": message.hold,
+        "arrived_at": message.arrived_at,
+        "size_octets": message.size_octets,
+        "sender": message.envelope.reverse_path,
+        "envid": message.envelope.envid,
+        "provenance": message.provenance,
+        "recipients": [
+            {
+                "address": recipient.address,
+                "state": status.state.name.lower(),
+                "attempts": status.attempts,
+                "due_at": status.due_at,
+                "reply": status.reply,
+                "host": status.host,
+            }
+            for recipient, status in zip(message.envelope.recipients, message.statuses, strict=True)
+        ],
+    }
+
+
+def listing(options: argparse.Namespace) -> int:
+    """`mail list`."""
+    which = chosen(options, needed=False)
+    now, total, cut = SystemClock().now(), 0, False
+    limit = options.limit or sys.maxsize
+    rows: list[tuple[object, ...]] = []
+    for link in each_queue(configuration(options), which.queues):
+        for message in messages_of(link, which, limit - total + 1):
+            if total == limit:
+                cut = True
+                break
+            total += 1
+            if options.json:
+                print_json(in_json(message, link.number, now))
+            else:
+                rows.append(_row(message, link.number, now))
+    if not options.json:
+        if rows:
+            heads = ("ID", "QUEUE", "STATE", "AGE", "SIZE", "SENDER", "RECIPIENT", "LAST REPLY")
+            print_table(heads, rows)
+        print(f"{plural(total, 'message')}{' shown; --limit 0 shows all' if cut else ''}")
+    return OK if total or not options.filter else FINDING
+
+
+def _row(message: StoredMessage, queue: int, now: float) -> tuple[object, ...]:
+    waiting = [
+        (recipient.address, status)
+        for recipient, status in zip(message.envelope.recipients, message.statuses, strict=True)
+        if not status.state.is_final
+    ]
+    address, reply = (waiting[0][0], waiting[0][1].reply) if waiting else ("", "")
+    more = f" +{len(waiting) - 1}" if len(waiting) > 1 else ""
+    return (
+        message.id,
+        f"queue{queue}",
+        state_of(message, now),
+        format_duration(max(0.0, now - message.arrived_at)),
+        format_size(message.size_octets),
+        message.envelope.reverse_path or "<>",
+        address + more,
+        message.hold or reply[:60],
+    )
+
+
+def show(options: argparse.Namespace) -> int:
+    """`mail show`."""
+    try:
+        queue_id = parse_queue_id(options.id.lower())
+    except ValueError as error:
+        fail(str(error), "ids are in the first column of: postroom mail list", USAGE)
+    args = MailShowArgs(queue_id, content=options.raw)
+    for link in each_queue(configuration(options)):
+        items = link.stream("mail show", args, msgspec.Raw)
+        try:
+            first = next(items)
+        except ControlError as error:
+            if error.code != Code.NOT_FOUND:
+                raise
+            continue
+        message = msgspec.json.decode(first, type=StoredMessage)
+        if options.raw:
+            for item in items:
+                sys.stdout.buffer.write(msgspec.json.decode(item, type=bytes))
+            sys.stdout.buffer.flush()
+            return OK
+        for _ in items:
+            pass
+        now = SystemClock().now()
+        if options.json:
+            print_json(in_json(message, link.number, now))
+        else:
+            _print_message(message, link.number, now)
+        return OK
+    fail(f"no message {queue_id}", "it was delivered or deleted: the event log knows")
+
+
+def _print_message(message: StoredMessage, queue: int, now: float) -> None:
+    envelope, provenance = message.envelope, message.provenance
+    age = format_duration(max(0.0, now - message.arrived_at))
+    source = provenance.client or provenance.user or provenance.listener
+    facts = [
+        ("id", message.id),
+        ("queue", f"queue{queue}"),
+        ("state", state_of(message, now) + (f": {message.hold}" if message.hold else "")),
+        ("arrived", f"{_moment(message.arrived_at)} ({age} ago)"),
+        ("from", f"{provenance.protocol} {source}".strip()),
+        ("size", format_size(message.size_octets)),
+        ("sender", envelope.reverse_path or "<>"),
+    ]
+    parameters = [
+        text
+        for text, is_set in (
+            (f"RET={envelope.ret}", envelope.ret),
+            (f"ENVID={envelope.envid}", envelope.envid),
+            ("BODY=8BITMIME", envelope.eight_bit),
+            ("SMTPUTF8", envelope.smtputf8),
+        )
+        if is_set
+    ]
+    if parameters:
+        facts.append(("parameters", " ".join(parameters)))
+    for name, value in facts:
+        print(f"{name + ':':<12}{printable(value)}")
+    print(f"{'recipients:':<12}{message.live_count} of {message.total_count} not final")
+    for recipient, status in zip(envelope.recipients, message.statuses, strict=True):
+        print(f"  {printable(recipient.address)}")
+        line = f"    {status.state.name.lower()}, {plural(status.attempts, 'attempt')}"
+        if status.state is RecipientState.WAITING:
+            wait = status.due_at - now
+            line += f", next try {f'in {format_duration(wait)}' if wait > 0 else 'now'}"
+        print(line)
+        if status.reply:
+            said_by = f"{status.host}: " if status.host else ""
+            print(f"    {printable(said_by + status.reply)}")
+
+
+def verb(options: argparse.Namespace) -> int:
+    """`mail run`, `hold`, `release` and `delete`."""
+    name = options.verb
+    which = chosen(options, needed=True)
+    if name == "delete" and sys.stdin.isatty() and not (options.yes or options.dry_run):
+        fail("delete forgets mail without a report", "add --yes, or --dry-run to see it", USAGE)
+    config = configuration(options)
+    args = MailVerbArgs(which.selection, getattr(options, "reason", ""), options.dry_run)
+    total, running, sample = 0, True, list[str]()
+    for link in each_queue(config, which.queues):
+        total += link.call(f"mail {name}", args, Changed).count
+        running = running and link.is_running
+        if options.dry_run and len(sample) < SAMPLE:
+            for message in messages_of(link, which, SAMPLE - len(sample)):
+                sample.append(f"  {message.id}  {message.envelope.reverse_path or '<>'}")
+    if options.json:
+        print_json({"verb": name, "count": total, "dry_run": options.dry_run})
+    elif options.dry_run:
+        print(f"{plural(total, 'message')} would be {DONE[name]}")
+        for line in sample:
+            print(printable(line))
+    else:
+        print(f"{plural(total, 'message')} {DONE[name]}")
+    if name == "run" and total and not running:
+        warn("the server is down; they are tried when it starts (postroom serve)")
+    return OK if total else FINDING
+
+
+def count(options: argparse.Namespace) -> int:
+    """`mail count`."""
+    total = Counts()
+    rows: list[tuple[object, ...]] = []
+    for link in each_queue(configuration(options)):
+        counts = link.call("mail count", None, Counts)
+        rows.append((f"queue{link.number}", *msgspec.structs.astuple(counts)))
+        pairs = zip(msgspec.structs.astuple(total), msgspec.structs.astuple(counts), strict=True)
+        total = Counts(*(one + other for one, other in pairs))
+    if options.json:
+        print_json(total)
+    else:
+        rows.append(("total", *msgspec.structs.astuple(total)))
+        print_table(("QUEUE", "MESSAGES", "RECIPIENTS", "HELD", "OCTETS"), rows)
+    return OK
+
+
+def _moment(seconds: float) -> str:
+    """Return a time as people write it, in this machine's zone."""
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S %z")

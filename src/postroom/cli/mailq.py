@@ -1,0 +1,83 @@
+"""`mailq`: the queues as sendmail and Postfix list them.
+
+Each queue has its heading, each message its lines; at the end stands `Total requests`.
+With --counts only the numbers are printed, which costs the same however much is queued.
+
+Called by: cli.main.  Raises: CommandFailed, ControlError.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import UTC, datetime
+
+from postroom.cli.filters import MailFilter
+from postroom.cli.mail import in_json, messages_of
+from postroom.cli.output import OK, print_json, printable
+from postroom.cli.reach import configuration, each_queue
+from postroom.core.clock import SystemClock
+from postroom.core.message import StoredMessage
+from postroom.spool.store import Counts
+
+_HEAD = "-Queue ID-------- --Size-- ----Arrival Time---- -Sender/Recipient-------"
+_INDENT = " " * (len(_HEAD) - len("-Sender/Recipient-------"))
+
+
+def run(options: argparse.Namespace) -> int:
+    """List the queues."""
+    config, now = configuration(options), SystemClock().now()
+    total, octets = 0, 0
+    for link in each_queue(config):
+        counts: Counts = link.call("mail count", None, Counts)
+        total += counts.messages
+        octets += counts.octets
+        name = f"{config.spool.base}/queue{link.number}"
+        if options.counts:
+            if options.json:
+                print_json({"queue": link.number, "counts": counts})
+            else:
+                print(f"{name}: {counts.messages} requests, {counts.held} held")
+            continue
+        headed = False
+        for message in messages_of(link, MailFilter(), sys.maxsize):
+            if options.json:
+                print_json(in_json(message, link.number, now))
+                continue
+            if not headed:
+                _print_heading(name, counts)
+                headed = True
+            _print_message(message, now)
+    if options.json:
+        return OK
+    # The lines other programs look for: sendmail's total, and Postfix's empty queue.
+    print(f"Total requests: {total}" if total else "Mail queue is empty")
+    return OK
+
+
+def _print_heading(name: str, counts: Counts) -> None:
+    noun = "request" if counts.messages == 1 else "requests"
+    print(f"\t\t{name} ({counts.messages} {noun})")
+    print(_HEAD)
+
+
+def _print_message(message: StoredMessage, now: float) -> None:
+    # A mark behind the id, as Postfix has it: ! is held, * is being or about to be tried.
+    due = any(not s.state.is_final and s.due_at <= now for s in message.statuses)
+    mark = "!" if message.hold else "*" if due else " "
+    arrived = datetime.fromtimestamp(message.arrived_at, UTC).astimezone()
+    print(
+        f"{message.id}{mark} {message.size_octets:>8} "
+        f"{arrived.strftime('%a %b %e %H:%M:%S'):<20} "
+        f"{printable(message.envelope.reverse_path) or '<>'}"
+    )
+    if message.hold:
+        print(f"{_INDENT}({printable(message.hold)})")
+    for recipient, status in zip(message.envelope.recipients, message.statuses, strict=True):
+        if status.state.is_final:
+            continue
+        if status.reply:
+            said_by = f"{status.host} said: " if status.host else ""
+            print(f"{_INDENT}({printable(said_by + status.reply)})")
+        print(f"{_INDENT}{printable(recipient.address)}")
+    print()

@@ -1,0 +1,133 @@
+"""The command line: every command with its arguments, and which function does it.
+
+Functions are named, not imported, so that a command imports only what it needs.
+docs/commands.md and the completion are made from this parser.
+
+Called by: cli.main, cli.completion, tools.  Raises: SystemExit through argparse.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from postroom import __version__
+from postroom.core.ids import QUEUE_ID_LENGTH
+
+EPILOG = """\
+Exit codes: 0 done; 1 a finding, or nothing matched; 2 wrong usage; 75 the server cannot be
+reached, or refuses for now; 78 the configuration is wrong."""
+
+FILTER_HELP = (
+    f"which messages; all words must hold: an id ({QUEUE_ID_LENGTH} characters), "
+    "domain=example.com (or *.example.com), recipient=ADDRESS, sender=ADDRESS (or <>), "
+    "state=waiting|deferred|held, age>1h, age<10m, queue=N; or all"
+)
+VERBS = (
+    ("run", "make messages due now, whatever their next try was to be"),
+    ("hold", "keep messages from being tried until they are released"),
+    ("release", "lift a hold"),
+    ("delete", "forget messages, without a report to anybody"),
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of `postroom`."""
+    parser = argparse.ArgumentParser(
+        prog="postroom",
+        description="Outbound mail queue.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", metavar="FILE", help="configuration file")
+    parser.add_argument(
+        "--set",
+        action="append",
+        metavar="NAME=VALUE",
+        help="a setting that wins over file and environment; repeatable",
+    )
+    parser.add_argument("--version", action="version", version=f"postroom {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _server_commands(commands)
+    _mail_commands(commands)
+    _other_commands(commands)
+    return parser
+
+
+def _server_commands(commands: Any) -> None:
+    _add(commands, "serve", "run the server until TERM", "server:serve")
+    _json(_add(commands, "check", "print the effective configuration", "server:check"))
+    _json(_add(commands, "reload", "read the configuration again, all or nothing", "server:reload"))
+    stop = _add(commands, "stop", "finish what is in flight, and stop the server", "server:stop")
+    stop.add_argument("--now", action="store_true", help="do not wait for attempts in flight")
+    _json(_add(commands, "status", "state of the server and its queues", "server:status"))
+    queue = commands.add_parser("queue", help="the queues", description="The queues.")
+    below = queue.add_subparsers(dest="verb", metavar="VERB", required=True)
+    _json(_add(below, "list", "the queues with state, counts and place", "server:queue_list"))
+
+
+def _mail_commands(commands: Any) -> None:
+    inject = _json(_add(commands, "inject", "hand messages to a queue", "submit:inject"))
+    inject.add_argument("file", nargs="*", metavar="FILE", help="messages; none or -: stdin")
+    inject.add_argument("-f", "--sender", metavar="ADDRESS", help='default: the header; "": null')
+    inject.add_argument(
+        "-r", "--recipient", action="append", metavar="ADDRESS",
+        help="default: To, Cc and Bcc of the header; repeatable",
+    )  # fmt: skip
+    inject.add_argument("--envid", default="", metavar="TEXT", help="ENVID (RFC 3461)")
+    inject.add_argument("--ret", default="", choices=("full", "hdrs"), help="what DSNs return")
+    inject.add_argument("--notify", default="", metavar="WORDS", help="success,failure,delay")
+
+    mail = commands.add_parser("mail", help="messages", description="Messages in the queues.")
+    below = mail.add_subparsers(dest="verb", metavar="VERB", required=True)
+    listing = _json(_add(below, "list", "list messages", "mail:listing"))
+    listing.add_argument("filter", nargs="*", metavar="FILTER", help=FILTER_HELP)
+    listing.add_argument(
+        "--limit", type=int, default=1000, metavar="N", help="at most so many (0: all)"
+    )
+    show = _json(_add(below, "show", "all about one message", "mail:show"))
+    show.add_argument("id", metavar="ID", help="the queue id")
+    show.add_argument("--raw", action="store_true", help="its content instead, octet for octet")
+    _json(_add(below, "count", "exact counts of each queue, at once", "mail:count"))
+    for name, help_text in VERBS:
+        verb = _json(_add(below, name, help_text, "mail:verb"))
+        verb.add_argument("filter", nargs="*", metavar="FILTER", help=FILTER_HELP)
+        verb.add_argument("--dry-run", action="store_true", help="count and show a few, no more")
+        if name == "hold":
+            verb.add_argument("--reason", default="", metavar="TEXT", help="kept with the hold")
+        if name == "delete":
+            verb.add_argument("--yes", action="store_true", help="needed on a terminal")
+
+    mailq = _json(_add(commands, "mailq", "the queues as sendmail lists them", "mailq:run"))
+    mailq.add_argument("-c", "--counts", action="store_true", help="only the numbers")
+    _add(commands, "sendmail", "the sendmail command, with its own options", "main:sendmail")
+
+
+def _other_commands(commands: Any) -> None:
+    route = _json(_add(commands, "route", "explain where mail goes, and why", "explain:route"))
+    route.add_argument("address", nargs="+", metavar="ADDRESS", help="an address or a domain")
+    table = _json(
+        _add(commands, "retry-table", "when deferred mail is tried again", "explain:retry_table")
+    )
+    table.add_argument("channel", nargs="?", default="default", metavar="CHANNEL")
+    table.add_argument("--limit", type=int, default=50, metavar="N", help="lines (0: all)")
+    _add(commands, "sink", "a test destination that plays any reply", "main:sink")
+    users = _add(commands, "user-hash", "a line for the users file", "users:user_hash")
+    users.add_argument("name", metavar="NAME", help="the user; the password is asked for")
+    completion = _add(commands, "completion", "completion for a shell", "completion:run")
+    completion.add_argument("shell", choices=("bash",), help="eval it in ~/.bashrc")
+    _json(_add(commands, "version", "the version", "main:version"))
+
+
+def _add(commands: Any, name: str, help_text: str, does: str) -> argparse.ArgumentParser:
+    description = f"{help_text[0].upper()}{help_text[1:]}."
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=help_text, description=description
+    )
+    parser.set_defaults(does=does)
+    return parser
+
+
+def _json(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("--json", action="store_true", help="print JSON lines")
+    return parser

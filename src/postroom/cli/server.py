@@ -1,0 +1,198 @@
+"""Commands about the server: serve, check, reload, stop, status, queue list.
+
+Called by: cli.main.  Raises: CommandFailed, ControlError.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from postroom.cli.output import FINDING, OK, TEMPORARY, fail, plural, print_json, print_table, warn
+from postroom.cli.reach import (
+    configuration,
+    load_again,
+    load_configuration,
+    master,
+    queue_directories,
+)
+from postroom.config.model import Config
+from postroom.control.answers import Changed, QueueStatus, ReloadResult, Status
+from postroom.control.client import ServerUnavailable
+from postroom.control.commands import StopArgs
+from postroom.core.clock import SystemClock
+from postroom.core.units import format_duration
+from postroom.observe.board import WorkerState
+
+HEALTHY = (WorkerState.RUNNING.word, WorkerState.SUSPENDED.word, WorkerState.STARTING.word)
+HEARTBEAT_AGE_MAX_S = 10.0
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Run the server until it is told to stop."""
+    from postroom.spool.errors import QueueBusy, QueueUnusable
+    from postroom.supervisor.serve import serve as run
+
+    loaded = load_configuration(options, files=True)
+    for warning in loaded.warnings:
+        warn(warning)
+
+    def load() -> Config:
+        return load_again(options)
+
+    def announce(state: Status) -> None:
+        for line in welcome(state, options.config):
+            print(line)
+        # The last line a person needs; what follows is the event log.
+        print(flush=True)
+
+    try:
+        return run(loaded.config, load, announce)
+    except QueueBusy as error:
+        fail(f"already running: {error}", "see it: postroom status", TEMPORARY)
+    except QueueUnusable as error:
+        fail(str(error), "see what is wrong: postroom fsck", 73)
+    except OSError as error:
+        fail(_explained(error), "see which addresses are set: postroom check", 73)
+
+
+def welcome(state: Status, config_file: str | None) -> list[str]:
+    """Return what a person wants to know when the server is up."""
+    with_file = f" --config {config_file}" if config_file else ""
+    lines = [
+        f"Postroom {state.version} is up: {plural(len(state.queues), 'queue')}, pid {state.pid}",
+        *(f"  listening on {address}" for address in state.listen),
+        f"  spool        {state.base}",
+        f"  settings     {state.source or 'defaults (no configuration file)'}",
+    ]
+    if state.listen:
+        host, _, port = state.listen[0].rpartition(":")
+        host = host.rpartition(" ")[2].strip("[]")
+        python = (
+            f"import smtplib; smtplib.SMTP('{host}', {port}).sendmail('me@example.org', "
+            "['you@example.org'], 'Subject: hello\\n\\nhello')"
+        )
+        lines += [
+            "To try next:",
+            f"  swaks --server {host} --port {port} --from me@example.org --to you@example.org",
+            f'  python3 -c "{python}"',
+            f"  postroom{with_file} status",
+            f"  postroom{with_file} mailq",
+        ]
+    return lines
+
+
+def _explained(error: OSError) -> str:
+    text = error.strerror or str(error)
+    return f"{error.filename}: {text}" if error.filename else text
+
+
+def check(options: argparse.Namespace) -> int:
+    """Print the effective configuration, or every mistake."""
+    from postroom.config.render import as_json, as_toml
+
+    loaded = load_configuration(options, files=True)
+    if options.json:
+        print_json(as_json(loaded.config, loaded.sources))
+    else:
+        print(as_toml(loaded.config, loaded.sources), end="")
+    for warning in loaded.warnings:
+        warn(warning)
+    return OK
+
+
+def reload(options: argparse.Namespace) -> int:
+    """Have the server read its configuration again."""
+    with master(configuration(options)) as client:
+        result = client.call("reload", None, ReloadResult)
+    if options.json:
+        print_json(result)
+        return OK
+    print(f"generation {result.generation} is in force")
+    for name in result.pending:
+        print(f"{name}: changed, needs a restart")
+    return OK
+
+
+def stop(options: argparse.Namespace) -> int:
+    """Stop the server."""
+    with master(configuration(options)) as client:
+        count = client.call("stop", StopArgs(options.now), Changed).count
+    print(f"stopping {plural(count, 'worker')}")
+    return OK
+
+
+def status(options: argparse.Namespace) -> int:
+    """Print the state of the server and its queues."""
+    config = configuration(options)
+    with master(config) as client:
+        state = client.call("status", None, Status)
+    healthy = all(_is_healthy(queue) for queue in state.queues) and not state.stopping
+    if options.json:
+        print_json(state)
+        return OK if healthy else FINDING
+    up_s = max(1.0, SystemClock().now() - state.started_at)
+    print(
+        f"postroom {state.version}, pid {state.pid}, up {format_duration(up_s)}, "
+        f"{state.hostname}, delivery {state.delivery}{', stopping' if state.stopping else ''}"
+    )
+    print(f"spool {state.base}")
+    print(f"configuration {state.source or 'defaults'} (generation {state.generation})")
+    for address in state.listen:
+        print(f"listening on {address}")
+    for name in state.pending:
+        print(f"{name}: changed, needs a restart")
+    heads = (
+        "QUEUE", "STATE", "PID", "MESSAGES", "RECIPIENTS", "HELD", "IN FLIGHT", "SESSIONS",
+        "ACCEPTED", "DELIVERED", "DEFERRED", "FAILED", "DELIVERED/S", "NOTE",
+    )  # fmt: skip
+    rows = [(*_row(queue), queue.delivered / up_s, _note(queue)) for queue in state.queues]
+    print_table(heads, [(*row[:-2], f"{row[-2]:.1f}", row[-1]) for row in rows])
+    return OK if healthy else FINDING
+
+
+def queue_list(options: argparse.Namespace) -> int:
+    """Print the queues, those that are not served too."""
+    config = configuration(options)
+    served: dict[int, QueueStatus] = {}
+    try:
+        with master(config) as client:
+            served = {q.queue: q for q in client.stream("queue list", None, QueueStatus)}
+    except ServerUnavailable as error:
+        warn(f"{error.error}: only what lies in the spool is shown")
+    rows: list[tuple[object, ...]] = []
+    wrong = False
+    for number, path in queue_directories(config).items():
+        queue = served.get(number, QueueStatus(number, "not served"))
+        missing = not path.is_dir()
+        wrong |= missing or (bool(served) and not _is_healthy(queue))
+        state = "MISSING" if missing else queue.state
+        if options.json:
+            print_json({"queue": number, "path": str(path), "state": state, "worker": queue})
+        figures = (queue.messages, queue.recipients, queue.held) if number in served else ("",) * 3
+        rows.append((f"queue{number}", state, *figures, path, _note(queue)))
+    if not options.json:
+        print_table(("QUEUE", "STATE", "MESSAGES", "RECIPIENTS", "HELD", "PATH", "NOTE"), rows)
+    if not rows:
+        fail(f"no queue in {config.spool.base}", "the first start makes them: postroom serve")
+    return FINDING if wrong else OK
+
+
+def _is_healthy(queue: QueueStatus) -> bool:
+    return queue.state in HEALTHY and queue.heartbeat_age_s < HEARTBEAT_AGE_MAX_S
+
+
+def _row(queue: QueueStatus) -> tuple[object, ...]:
+    return (
+        f"queue{queue.queue}", queue.state, queue.pid, queue.messages, queue.recipients,
+        queue.held, f"{queue.in_flight}/{queue.concurrency}", queue.sessions, queue.accepted,
+        queue.delivered, queue.deferred, queue.failed,
+    )  # fmt: skip
+
+
+def _note(queue: QueueStatus) -> str:
+    notes = [queue.detail] if queue.detail else []
+    if queue.restarts:
+        notes.append(plural(queue.restarts, "restart"))
+    if queue.heartbeat_age_s >= HEARTBEAT_AGE_MAX_S:
+        notes.append(f"silent for {format_duration(queue.heartbeat_age_s)}")
+    return "; ".join(notes)

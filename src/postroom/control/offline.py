@@ -1,0 +1,104 @@
+"""The mail commands of a queue that no worker serves: its store is opened right here.
+
+Takes the queue's lease for as long as it is open, so a server that starts meanwhile waits
+for us, and we never work beside one.
+
+Called by: cli.reach.  Raises: ControlError.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import msgspec
+
+from postroom.config.model import Config
+from postroom.control.commands import BY_NAME
+from postroom.control.mail_commands import mail_handlers
+from postroom.control.protocol import Code, ControlError
+from postroom.core.clock import SystemClock
+from postroom.core.errors import ReplyError
+from postroom.engine.steering import Steering
+from postroom.observe.events import EventList, EventSink
+from postroom.observe.log import EventLog
+from postroom.spool.embedded import EmbeddedStore, ManifestQueue, open_store
+from postroom.spool.errors import QueueBusy, QueueUnusable
+
+
+class OfflineQueue:
+    """A queue opened by this process; speaks as a ControlClient does."""
+
+    is_running = False
+
+    def __init__(self, config: Config, queue: ManifestQueue) -> None:
+        """Open the queue; raises ControlError."""
+        self.number = queue.number
+        self._runner = asyncio.Runner()
+        clock = SystemClock()
+        self._log: EventLog | None = None
+        events: EventSink = EventList()
+        if config.log.path != "-":
+            # What an operator does is in the log, whoever does it.
+            name = f"queue{queue.number}"
+            self._log = EventLog(config.log.path, config.log.format, name, clock)
+            events = self._log
+        try:
+            self._store = self._runner.run(_open(config, queue, events, clock))
+        except BaseException as error:
+            self._runner.close()
+            if self._log is not None:
+                self._log.close()
+            if isinstance(error, QueueBusy):
+                hint = "its worker is starting or stopping: try again, or see postroom status"
+                raise ControlError(str(error), hint, Code.UNAVAILABLE) from error
+            if isinstance(error, QueueUnusable | OSError):
+                raise ControlError(f"queue{queue.number}: {error}") from error
+            raise
+        self._handlers = mail_handlers(Steering(self._store, None, events, clock))
+
+    def call(self, command: str, args: object = None, type: Any = Any) -> Any:
+        """Do a command and return its result."""
+        answer = self._handlers[command](_arguments(command, args))
+        assert inspect.isawaitable(answer)
+
+        async def wait() -> object:
+            return await answer
+
+        try:
+            return self._runner.run(wait())
+        except ReplyError as error:
+            raise ControlError(str(error), code=Code.UNAVAILABLE) from error
+
+    def stream(self, command: str, args: object = None, type: Any = Any) -> Iterator[Any]:
+        """Do a command that lists; give each item."""
+        items = self._handlers[command](_arguments(command, args))
+        assert isinstance(items, AsyncIterator)
+
+        async def following() -> object:
+            return await anext(items, None)
+
+        while (item := self._runner.run(following())) is not None:
+            yield msgspec.Raw(msgspec.json.encode(item)) if type is msgspec.Raw else item
+
+    def close(self) -> None:
+        """Close the store and release its lease."""
+        self._runner.run(self._store.close())
+        self._runner.close()
+        if self._log is not None:
+            self._log.close()
+
+
+def _arguments(command: str, args: object) -> object:
+    return BY_NAME[command].args() if args is None else args
+
+
+async def _open(
+    config: Config, queue: ManifestQueue, events: EventSink, clock: SystemClock
+) -> EmbeddedStore:
+    return open_store(
+        queue.path, config.spool, events=events, clock=clock, identity=uuid.UUID(queue.identity)
+    )
