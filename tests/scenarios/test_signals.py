@@ -17,7 +17,7 @@ from tests.support.sink import SinkThread
 
 def test_term_lets_what_is_in_flight_end_and_loses_and_repeats_nothing() -> None:
     with (
-        SinkThread("content delay=500ms") as sink,
+        SinkThread("content delay=2s") as sink,
         Daemon(relay=sink.port, queues=2) as daemon,
     ):
         for number in range(10):
