@@ -89,7 +89,7 @@ bench: $(VENV)/.ready-run ## messages per second and CPU side by side with Postf
 	@exec $(PY) bench/end_to_end.py $(ARGS)
 
 crash: $(VENV)/.ready-dev ## kill -9 under load, many times; nothing acknowledged may be lost
-	@exec $(PY) -m tests.crash $(ARGS)
+	@exec $(PY) -m tools.crash $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 sim: $(VENV)/.ready-dev ## one run of the simulator: make sim SEED=7
 	@exec $(PY) -m tests.sim $(if $(SEED),--seed $(SEED)) $(ARGS)
