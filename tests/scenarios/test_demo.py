@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -10,14 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
-
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("postroom.supervisor.serve") is None,
-    reason="this build has no server yet",
-)
 
 
 def test_the_demo_delivers_to_its_sites_and_stops() -> None:

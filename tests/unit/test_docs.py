@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from postroom.cli.parser import build_parser
 from postroom.config.loader import load_text
 from postroom.core.errors import ConfigurationError
 
@@ -78,6 +79,22 @@ def test_every_make_command_in_the_documents_is_a_target() -> None:
             in_code = pair[0] or any(f"make {name}" in c for c in _code_blocks(page))
             if in_code and name not in targets:
                 wrong.append(f"{page.relative_to(ROOT)}: make {name}")
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+def test_every_postroom_command_in_the_documents_exists() -> None:
+    listing = build_parser().format_help().partition("options:")[0]
+    commands = set(re.findall(r"^    ([a-z-]+)", listing, re.M))
+    assert {"serve", "mail", "sink"} <= commands
+    named = re.compile(r"(?:^|`)(?:\$ )?postroom (?:--config \S+ )?([a-z][a-z-]*)", re.M)
+    wrong = []
+    for page in _documents():
+        # What is planned is on the roadmap, and does not exist.
+        if page.name == "roadmap.md":
+            continue
+        for command in named.findall(page.read_text("utf-8")):
+            if command not in commands:
+                wrong.append(f"{page.relative_to(ROOT)}: postroom {command}")
     assert not wrong, "\n" + "\n".join(wrong)
 
 

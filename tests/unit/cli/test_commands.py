@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tools import make_commands
 
 from postroom.cli.completion import script, walk
 from postroom.cli.parser import build_parser
@@ -23,6 +22,7 @@ from postroom.spool.embedded import open_store, prepare_base
 from postroom.spool.maildrop import Maildrop
 from postroom.spool.policy import SpoolPolicy
 from postroom.spool.store import Settlement
+from tools import make_commands
 
 ROOT = Path(__file__).parents[3]
 CONTENT = b"Subject: x\r\n\r\nhello\r\n"
