@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 from postroom.core.clock import Clock
 from postroom.ingress.acceptor import Acceptor
-from postroom.ingress.addresses import BACKLOG
+from postroom.ingress.door import Door, Turn
 from postroom.ingress.limits import INTAKE_OCTETS_MAX, IntakeMemory, SessionCount
 from postroom.ingress.policy import ListenPolicy
 from postroom.ingress.session import SmtpSession
@@ -45,7 +45,7 @@ class Listener:
         self.sessions: set[SmtpSession] = set()
         self.draining = False
         self._sockets = tuple(sockets)
-        self._servers: list[asyncio.AbstractServer] = []
+        self._doors: list[Door] = []
         self._empty = asyncio.Event()
 
     def forget(self, session: SmtpSession) -> None:
@@ -53,25 +53,23 @@ class Listener:
         self.sessions.discard(session)
         if not self.sessions:
             self._empty.set()
+        if self.shared.turn is not None:
+            self.shared.turn.left()
 
-    async def accept(self) -> None:
+    def accept(self) -> None:
         """Take connections."""
-        if self._servers:
+        if self._doors:
             return
         for bound in self._sockets:
-            duplicate = bound.dup()
-            duplicate.setblocking(False)
-            self._servers.append(
-                await self.loop.create_server(
-                    lambda: SmtpSession(self), sock=duplicate, backlog=BACKLOG
-                )
-            )
+            door = Door(bound, lambda: SmtpSession(self), self.shared.turn)
+            self._doors.append(door)
+            door.open()
 
     def refrain(self) -> None:
         """Leave new connections to others, or to later."""
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
+        for door in self._doors:
+            door.close()
+        self._doors.clear()
 
     async def drained(self) -> None:
         """Return once there is no session."""
@@ -91,8 +89,12 @@ class Listeners:
         *,
         intake_octets: int = INTAKE_OCTETS_MAX,
         auth_delay_s: float = AUTH_FAILURE_DELAY_S,
+        turn: Turn | None = None,
     ) -> None:
-        self._shared = Shared(acceptor, events, clock, IntakeMemory(intake_octets), auth_delay_s)
+        """`turn` says when to leave a connection to other workers; None: never."""
+        self._shared = Shared(
+            acceptor, events, clock, IntakeMemory(intake_octets), auth_delay_s, turn
+        )
         self._listeners: dict[str, Listener] = {}
         self._sweep: asyncio.TimerHandle | None = None
 
@@ -135,7 +137,7 @@ class Listeners:
     async def resume(self) -> None:
         """Take connections again."""
         for listener in self._listeners.values():
-            await listener.accept()
+            listener.accept()
 
     async def stop(self, deadline_s: float) -> None:
         """Accept no more, let transactions in progress finish, then end every session."""

@@ -15,6 +15,7 @@ from typing import Protocol
 from postroom.core.clock import Clock
 from postroom.core.reply import Reply
 from postroom.ingress.acceptor import Acceptor
+from postroom.ingress.door import Turn
 from postroom.ingress.limits import AuthFailures, IntakeMemory
 from postroom.ingress.settings import ListenSettings
 from postroom.observe.events import Defect, EventSink
@@ -56,7 +57,9 @@ class Shared:
         clock: Clock,
         memory: IntakeMemory,
         auth_delay_s: float = AUTH_FAILURE_DELAY_S,
+        turn: Turn | None = None,
     ) -> None:
+        self.turn = turn
         self.acceptor = acceptor
         self.events = events
         self.clock = clock

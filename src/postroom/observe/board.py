@@ -30,6 +30,8 @@ MAGIC = b"POSTROOM-BOARD-1"
 HEADER = struct.Struct("@16sqq")
 SEQUENCE = struct.Struct("@Q")
 BODY = struct.Struct("@qqqqd13q")
+NUMBER = struct.Struct("@q")
+MOMENT = struct.Struct("@d")
 ROW_OCTETS = 256
 ROWS_OFFSET = 256
 ROWS_MAX = 1024
@@ -129,10 +131,29 @@ class Board:
                 break
         return _row(values)
 
+    def glance(self, slot: int) -> tuple[int, float, int]:
+        """Return state, heartbeat and sessions of a row, each as it is just now."""
+        offset = ROWS_OFFSET + slot * ROW_OCTETS
+        (state,) = NUMBER.unpack_from(self._map, offset + _STATE)
+        (heartbeat,) = MOMENT.unpack_from(self._map, offset + _HEARTBEAT)
+        (sessions,) = NUMBER.unpack_from(self._map, offset + _SESSIONS)
+        return state, heartbeat, sessions
+
+    def write_sessions(self, slot: int, sessions: int) -> None:
+        """Publish the number of sessions alone, between two rows: one aligned word."""
+        NUMBER.pack_into(self._map, ROWS_OFFSET + slot * ROW_OCTETS + _SESSIONS, sessions)
+
     def read_all(self) -> list[BoardRow]:
         """Return the rows that are in use, in order of slot."""
         rows = [self.read(slot) for slot in range(self.rows)]
         return [row for row in rows if row.state is not WorkerState.UNUSED]
+
+
+def _offset_of(field: str) -> int:
+    return SEQUENCE.size + NUMBER.size * BoardRow.__struct_fields__.index(field)
+
+
+_STATE, _HEARTBEAT, _SESSIONS = map(_offset_of, ("state", "heartbeat", "sessions"))
 
 
 def create_board(path: Path, rows: int) -> None:

@@ -35,7 +35,7 @@ from postroom.ingress.listener import Listeners
 from postroom.ingress.local import LocalIntake
 from postroom.ingress.policy import ListenPolicy
 from postroom.ingress.settings import ListenSettings
-from postroom.observe.board import BoardRow
+from postroom.observe.board import Board, BoardRow
 from postroom.observe.events import EventSink, QueueClosed, QueueOpened, SettingIgnored
 from postroom.routing.dns import DnsResolver
 from postroom.routing.router import Explanation, Router
@@ -45,6 +45,7 @@ from postroom.spool.maildrop import Maildrop, MaildropPickup
 from postroom.spool.store import Selection
 from postroom.supervisor.descriptors import budget, raise_limit
 from postroom.supervisor.link import Begin, BoundSocket
+from postroom.supervisor.turns import BoardTurn
 
 LOCAL_CLOSE_DEADLINE_S = 5.0
 
@@ -86,7 +87,9 @@ class MailService:
         parts = Parts(store, self._router, self._agent, clock, entropy, events)
         self._engine = Engine(parts, config.delivery, config.hostname)
         self._steering = Steering(store, self._engine, events, clock)
-        self._listeners = Listeners(self._engine.intake, events, clock)
+        board = Board(Path(begin.board), writable=True)
+        self._turn = BoardTurn(board, begin.slot, clock)
+        self._listeners = Listeners(self._engine.intake, events, clock, turn=self._turn)
         self._local: LocalIntake | None = None
         self._pickup = MaildropPickup(
             Maildrop(config.spool.base), f"queue{begin.queue}", self._engine.intake, events, clock
@@ -130,7 +133,7 @@ class MailService:
             octets=counts.octets,
             active=stats.active_recipients,
             in_flight=stats.in_flight,
-            sessions=self._listeners.session_count,
+            sessions=self._turn.sessions,
             accepted=stats.accepted,
             delivered=stats.delivered,
             deferred=stats.deferred,

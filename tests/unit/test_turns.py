@@ -1,0 +1,111 @@
+"""Workers take connections in turn, and none waits for one that is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+
+from postroom.core.clock import ManualClock
+from postroom.ingress.door import PATIENCE_S, Door
+from postroom.observe.board import Board, BoardRow, WorkerState, create_board
+from postroom.supervisor.turns import HEARTBEAT_AGE_MAX_S, BoardTurn
+
+CLOCK = ManualClock(1000.0)
+
+
+def two_turns(path: Path, state: WorkerState = WorkerState.RUNNING) -> list[BoardTurn]:
+    create_board(path, 2)
+    board = Board(path, writable=True)
+    for slot in (0, 1):
+        board.write(slot, BoardRow(queue=slot + 1, state=state, heartbeat=CLOCK.now()))
+    return [BoardTurn(board, slot, CLOCK) for slot in (0, 1)]
+
+
+def test_sessions_are_spread_evenly(tmp_path: Path) -> None:
+    one, two = two_turns(tmp_path / "b")
+    for _ in range(20):
+        # `one` always wakes first, and takes what is its turn.
+        (one if one.is_ours() else two).took()
+    assert abs(one.sessions - two.sessions) <= 2
+
+
+def test_a_session_that_ends_makes_it_our_turn_again(tmp_path: Path) -> None:
+    one, two = two_turns(tmp_path / "b")
+    one.took()
+    one.took()
+    assert not one.is_ours()
+    one.left()
+    two.took()
+    assert one.is_ours()
+
+
+def test_a_worker_that_is_not_heard_of_is_not_waited_for(tmp_path: Path) -> None:
+    one, _two = two_turns(tmp_path / "b")
+    one.took()
+    assert not one.is_ours()
+    later = BoardTurn(one._board, 0, ManualClock(CLOCK.now() + HEARTBEAT_AGE_MAX_S + 1))
+    later.sessions = 1
+    assert later.is_ours()
+    one, _two = two_turns(tmp_path / "b", WorkerState.STOPPING)
+    one.took()
+    assert one.is_ours()
+
+
+class NeverOurs:
+    """A board that says for ever that others should go first."""
+
+    def __init__(self) -> None:
+        self.sessions = 0
+
+    def is_ours(self) -> bool:
+        return False
+
+    def took(self) -> None:
+        self.sessions += 1
+
+    def left(self) -> None:
+        self.sessions -= 1
+
+
+def test_a_connection_is_taken_after_a_while_whatever_the_board_says() -> None:
+    async def run() -> float:
+        loop = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.1", 0)) as bound:
+            turn = NeverOurs()
+            made: asyncio.Future[None] = loop.create_future()
+
+            class Protocol(asyncio.Protocol):
+                def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                    made.set_result(None)
+                    transport.close()
+
+            door = Door(bound, Protocol, turn)
+            door.open()
+            began = loop.time()
+            client = socket.create_connection(bound.getsockname())
+            async with asyncio.timeout(5):
+                await made
+            took_s = loop.time() - began
+            assert turn.sessions == 1
+            client.close()
+            door.close()
+            door.close()
+            return took_s
+
+    assert PATIENCE_S * 0.9 <= asyncio.run(run()) < 2
+
+
+def test_a_door_that_is_closed_takes_nothing_more() -> None:
+    async def run() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as bound:
+            door = Door(bound, asyncio.Protocol, None)
+            door.open()
+            door.close()
+            client = socket.create_connection(bound.getsockname())
+            bound.settimeout(5)
+            connection, _ = bound.accept()
+            connection.close()
+            client.close()
+
+    asyncio.run(run())
