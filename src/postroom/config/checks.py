@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import ssl
 import stat
 from pathlib import Path
 
@@ -240,6 +239,10 @@ def _check_secret(path: str, setting: str, findings: _Findings) -> bool:
 def _check_pair(listen: ListenPolicy, findings: _Findings) -> None:
     if not _check_secret(listen.tls_key, "tls_key", findings):
         return
+    # Imported here: it takes as long as the rest of a command that only lists the queue, and
+    # most configurations have no certificates.
+    import ssl
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         # A key that asks for a password must fail here, not wait at the terminal.
@@ -256,6 +259,8 @@ def _check_pair(listen: ListenPolicy, findings: _Findings) -> None:
 
 
 def _check_authorities(path: str, findings: _Findings) -> None:
+    import ssl
+
     try:
         ssl.create_default_context(cafile=path)
     except ssl.SSLError:
