@@ -17,8 +17,8 @@ STRUCTURE := tests/unit/test_layers.py tests/unit/test_style.py tests/unit/test_
 	tests/unit/test_docs.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test check format scenarios demo bench crash sim sim-long \
-	rfc peers clean
+.PHONY: help run setup setup-dev test check format scenarios demo bench bench-queue crash \
+	sim sim-long rfc peers clean
 
 help: ## list these commands
 	@echo "Postroom: an outbound mail queue. The commands:"
@@ -87,6 +87,9 @@ demo: $(VENV)/.ready-run ## a server, a few remote sites and a load, to look at
 
 bench: $(VENV)/.ready-run ## messages per second and CPU side by side with Postfix
 	@exec $(PY) bench/end_to_end.py $(ARGS)
+
+bench-queue: $(VENV)/.ready-run ## start, count and list with 100,000 deferred messages
+	@exec $(PY) -m bench.big_queue $(ARGS)
 
 crash: $(VENV)/.ready-dev ## kill -9 under load, many times; nothing acknowledged may be lost
 	@exec $(PY) -m tools.crash $(if $(SEED),--seed $(SEED)) $(ARGS)

@@ -12,17 +12,13 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
-import msgspec
-
-from postroom.sink.recorder import Received
-from tests.support.daemon import ROOT, Daemon
+from tests.support.daemon import Daemon
 from tests.support.ledger import REFUSED, Findings, Kill, Ledger
 from tests.support.load import Load
+from tests.support.sink_process import SinkProcess
 
 QUEUES = 2
 CONCURRENCY = 16
@@ -32,6 +28,10 @@ KILL_MIN_S, KILL_MAX_S = 0.05, 2.0
 EMPTY_DEADLINE_S = 120.0
 TARGETS = ("group", "worker", "master")
 
+SINK_RULES = (
+    "--rule", "rcpt=*@grey.example greylist=200ms",
+    "--rule", f"rcpt=*@{REFUSED} reply=550 5.1.1 No such user",
+)  # fmt: skip
 CONFIGURATION = f"""
 [channel.default]
 retry = "list 1s for 1h"
@@ -41,41 +41,6 @@ site_rest = "1s"
 rescan = "1s"
 stop_deadline = "5s"
 """
-
-
-class SinkProcess:
-    """`postroom sink` in a process of its own, which outlives every kill."""
-
-    def __init__(self, base: Path) -> None:
-        self.record = base / "received.jsonl"
-        command = [
-            sys.executable, "-m", "postroom.sink", "--listen", "127.0.0.1:0", "--json",
-            "--record", str(self.record),
-            "--rule", "rcpt=*@grey.example greylist=200ms",
-            "--rule", f"rcpt=*@{REFUSED} reply=550 5.1.1 No such user",
-        ]  # fmt: skip
-        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-        self._process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, env=environment, start_new_session=True
-        )
-        assert self._process.stdout is not None
-        self.port = int(json.loads(self._process.stdout.readline())["port"])
-        # Its times are of the clock that rises steadily; the ledger's are the day's.
-        self._offset_s = time.time() - time.monotonic()
-
-    def received(self) -> list[Received]:
-        """Return what it took so far, with the times of day."""
-        decode = msgspec.json.Decoder(Received).decode
-        lines = self.record.read_bytes().splitlines()
-        return [
-            msgspec.structs.replace(message, at=message.at + self._offset_s)
-            for message in map(decode, lines)
-        ]
-
-    def stop(self) -> None:
-        """End it."""
-        self._process.kill()
-        self._process.communicate()
 
 
 class CrashRun:
@@ -94,7 +59,7 @@ class CrashRun:
 
     def run(self, longest_s: float = KILL_MAX_S) -> Findings:
         """Play all rounds and return what they came to."""
-        sink = SinkProcess(self._base)
+        sink = SinkProcess(self._base, *SINK_RULES)
         daemon = Daemon(
             relay=sink.port, queues=QUEUES, config=CONFIGURATION, base=self._base / "server"
         )
@@ -118,12 +83,15 @@ class CrashRun:
             sink.stop()
 
     def _round(self, daemon: Daemon, number: int, longest_s: float) -> None:
-        if self._target != "worker" or daemon.process is None:
-            self._start(daemon)
+        self._start(daemon)
         load = Load(self.ledger, random.Random(f"{self._seed}/{number}"), f"m{number}")
         after_s = self._dice.uniform(KILL_MIN_S, longest_s)
         port = daemon.port
         asyncio.run(self._load_and_kill(daemon, load, port, after_s))
+        if self._target == "worker":
+            # A living master waits longer before each restart: a new one begins afresh. And
+            # a stop in good order shall lose nothing either.
+            daemon.stop()
         for reply, count in load.unexpected.items():
             self.unexpected[reply] = self.unexpected.get(reply, 0) + count
 
@@ -167,8 +135,6 @@ class CrashRun:
         daemon.wait_until(is_back, 30, "the killed worker is back")
 
     def _start(self, daemon: Daemon) -> None:
-        if daemon.process is not None and daemon.process.poll() is None:
-            return  # only a worker was killed
         self._set_log_aside(daemon)
         begun = time.monotonic()
         daemon.start()
