@@ -1,0 +1,247 @@
+"""Check of a queue directory, and repair that never deletes mail.
+
+Looks at everything: each message's record and checksum, the agreement of the tables, the
+counts, the files. A queue may be in use while it is checked; a repair takes its lease.
+
+What a repair does: a message whose content or recipients are damaged is held as a
+quarantine, counts are computed anew, files without a live record are removed, recipients
+without a message are dropped.
+
+Called by: control, cli.  Raises: QueueUnusable, QueueBusy (repair), apsw.Error.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+import msgspec
+
+from postroom.core.errors import ContentCorrupt
+from postroom.core.ids import QueueId
+from postroom.spool.embedded import records
+from postroom.spool.embedded.content import read_content
+from postroom.spool.embedded.disk import Disk, RealDisk
+from postroom.spool.embedded.layout import QueueLayout, check_control_identity, check_queue
+from postroom.spool.embedded.lease import Lease, take_lease
+from postroom.spool.embedded.recovery import is_ours
+from postroom.spool.embedded.schema import connect
+from postroom.spool.errors import QueueBusy
+
+_PAGE: Final = 1000  # messages read from the table at a time
+_NO_RECIPIENTS = (
+    "SELECT id, live, total, (SELECT count(*) FROM recipient WHERE message_id = id),"
+    " (SELECT count(*) FROM recipient WHERE message_id = id AND state = 0) AS waiting"
+    " FROM message WHERE live <> waiting OR live = 0"
+    " OR total <> (SELECT count(*) FROM recipient WHERE message_id = id)"
+)
+_HELD_WRONGLY = (
+    "SELECT id FROM message WHERE EXISTS (SELECT 1 FROM recipient WHERE message_id = id"
+    " AND state = 0 AND held <> (hold <> ''))"
+)
+_ORPHANS = (
+    "SELECT message_id, count(*) FROM recipient"
+    " WHERE NOT EXISTS (SELECT 1 FROM message WHERE id = message_id) GROUP BY message_id"
+)
+_TRUE_COUNTS = (
+    "SELECT segment, count(*), sum(live), sum(hold <> ''), sum(size) FROM message GROUP BY segment"
+)
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Something that is not as it should be.
+
+    `kind` is control, content, recipients, hold, orphan-recipients, counts or
+    orphan-segment. `about` names a message, a file or a table.
+    """
+
+    kind: str
+    about: str
+    text: str
+    repaired: bool = False
+
+
+def check(queue_dir: Path, *, repair: bool = False, disk: Disk | None = None) -> list[Finding]:
+    """Check a queue; return what was found, empty where all is well."""
+    disk = disk or RealDisk()
+    layout = QueueLayout(queue_dir)
+    identity = check_queue(disk, layout, None)
+    lease: Lease | None = None
+    try:
+        lease = take_lease(disk, layout.lock)
+    except QueueBusy:
+        if repair:
+            raise
+    try:
+        connection = connect(disk, layout.control, alone=bool(disk.vfs))
+        try:
+            check_control_identity(connection, layout, identity)
+            return _Check(connection, layout, disk, lease is not None, repair).run()
+        finally:
+            connection.close(True)
+    finally:
+        if lease is not None:
+            lease.release()
+
+
+class _Check:
+    """One check of one queue; `alone` where nobody else has it open."""
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        layout: QueueLayout,
+        disk: Disk,
+        alone: bool,
+        repair: bool,
+    ) -> None:
+        self._connection = connection
+        self._layout = layout
+        self._disk = disk
+        self._alone = alone
+        self._repair = repair
+        self._findings: list[Finding] = []
+
+    def run(self) -> list[Finding]:
+        """Look at everything."""
+        damage = [str(row[0]) for row in self._connection.execute("PRAGMA quick_check")]
+        if damage != ["ok"]:
+            # Nothing is changed in a file whose pages are damaged: sqlite3's .recover is.
+            self._found("control", str(self._layout.control), "; ".join(damage), False)
+            return self._findings
+        self._connection.execute("BEGIN IMMEDIATE" if self._repair else "BEGIN")
+        try:
+            self._check_recipients()
+            self._check_contents()
+            self._check_counts()
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        if self._alone:
+            self._check_files()
+        return self._findings
+
+    def _found(self, kind: str, about: str, text: str, repaired: bool | None = None) -> None:
+        done = self._repair if repaired is None else repaired
+        self._findings.append(Finding(kind, about, text, done))
+
+    def _quarantine(self, queue_id: str, reason: str) -> None:
+        if self._repair:
+            self._connection.execute(
+                "UPDATE message SET hold = ? WHERE id = ? AND hold = ''",
+                (f"quarantine: {reason}", queue_id),
+            )
+            self._connection.execute(
+                "UPDATE recipient SET held = 1 WHERE message_id = ?", (queue_id,)
+            )
+
+    def _rows(self, statement: str, *values: object) -> list[Any]:
+        return self._connection.execute(statement, values).fetchall()
+
+    def _check_recipients(self) -> None:
+        for queue_id, live, total, rows, waiting in self._rows(_NO_RECIPIENTS):
+            text = f"{rows} recipients, {waiting} waiting, where {total} and {live} are recorded"
+            self._found("recipients", queue_id, text)
+            if self._repair:
+                self._connection.execute(
+                    "UPDATE message SET live = ? WHERE id = ?", (waiting, queue_id)
+                )
+            self._quarantine(queue_id, text)
+        for (queue_id,) in self._rows(_HELD_WRONGLY):
+            self._found("hold", queue_id, "its recipients are not held as the message is")
+            if self._repair:
+                self._connection.execute(
+                    "UPDATE recipient SET held = (SELECT hold <> '' FROM message WHERE id = ?1)"
+                    " WHERE message_id = ?1",
+                    (queue_id,),
+                )
+        for queue_id, count in self._rows(_ORPHANS):
+            self._found("orphan-recipients", queue_id, f"{count} recipients without a message")
+            if self._repair:
+                self._connection.execute("DELETE FROM recipient WHERE message_id = ?", (queue_id,))
+
+    def _check_contents(self) -> None:
+        after = ""
+        while True:
+            page = self._rows(
+                "SELECT id, segment, place, size, hold FROM message WHERE id > ?"
+                " ORDER BY id LIMIT ?",
+                after,
+                _PAGE,
+            )
+            for queue_id, segment, place, size, hold in page:
+                error = self._damage(queue_id, segment, place, size)
+                if error is not None:
+                    quarantined = str(hold).startswith("quarantine:")
+                    self._found("content", queue_id, error, self._repair or quarantined)
+                    self._quarantine(queue_id, error)
+            if len(page) < _PAGE:
+                return
+            after = page[-1][0]
+
+    def _damage(self, queue_id: QueueId, segment: int, place: int, size: int) -> str | None:
+        path = self._layout.content / records.segment_name(segment)
+        try:
+            read_content(self._disk, path, queue_id, place, size, _nowhere)
+        except FileNotFoundError:
+            if not self._alone and self._moved(queue_id, segment):
+                return None
+            return f"segment {path.name} is missing"
+        except ContentCorrupt as error:
+            return str(error)
+        return None
+
+    def _moved(self, queue_id: str, segment: int) -> bool:
+        # The transaction of this check sees the tables as they were; the store has gone on.
+        with apsw.Connection(
+            str(self._layout.control), flags=apsw.SQLITE_OPEN_READONLY
+        ) as connection:
+            now = connection.execute("SELECT segment FROM message WHERE id = ?", (queue_id,)).get
+        return bool(now != segment)
+
+    def _check_counts(self) -> None:
+        true = {number: rest for number, *rest in self._rows(_TRUE_COUNTS)}
+        kept = {
+            number: rest
+            for number, *rest in self._rows(
+                "SELECT number, messages, recipients, held, octets FROM segment"
+            )
+        }
+        for number in sorted({*true, *kept}):
+            found, expected = kept.get(number, [0, 0, 0, 0]), true.get(number, [0, 0, 0, 0])
+            if found != expected and not self._held_by_this_repair(found, expected):
+                self._found("counts", f"segment {number}", f"{found} where {expected} is true")
+            if found != expected and self._repair:
+                self._connection.execute(
+                    "INSERT INTO segment VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (number) DO UPDATE"
+                    " SET messages = excluded.messages, recipients = excluded.recipients,"
+                    " held = excluded.held, octets = excluded.octets",
+                    (number, *expected, expected[3]),
+                )
+
+    def _held_by_this_repair(self, found: list[int], expected: list[int]) -> bool:
+        return bool(self._repair and self._findings) and [*found[:2], found[3]] == [
+            *expected[:2],
+            expected[3],
+        ]
+
+    def _check_files(self) -> None:
+        known = {row[0] for row in self._connection.execute("SELECT number FROM segment")}
+        known |= {row[0] for row in self._connection.execute("SELECT segment FROM message")}
+        identity = check_queue(self._disk, self._layout, None)
+        for name in self._disk.names(self._layout.content):
+            number = records.segment_number(name)
+            if number is None or number in known:
+                continue
+            path = self._layout.content / name
+            ours = is_ours(self._disk, path, identity, number)
+            text = "no live record" if ours else "no live record, and not of this queue: kept"
+            self._found("orphan-segment", name, text, self._repair and ours)
+            if self._repair and ours:
+                self._disk.unlink(path)
+
+
+async def _nowhere(ask: object) -> bytes:
+    raise AssertionError("a check does not stream content")

@@ -1,0 +1,343 @@
+"""A disk in memory that loses, tears and refuses as real ones do, chosen by a seed.
+
+Files have what a program sees and what would survive a power cut. `sync` makes the one the
+other; what was written since is after a cut, sector by sector, there or not. Names become
+durable by `sync_directory`; of later changes a prefix survives. After a failed sync the
+octets concerned stay visible but never become durable, as on Linux.
+
+`disk.stop_at` = n cuts the power at the n-th operation that changes something; `reboot`
+then gives the machine back. `fail(kind, ...)` makes single operations fail. SQLite uses the
+same disk through the VFS of tests.sim.sqlite.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from postroom.spool.embedded.disk import Disk, DiskFile, FreeSpace
+
+SECTOR = 512
+_numbers = itertools.count(1)
+
+
+class PowerCut(OSError):
+    """The machine is off."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EIO, "power cut")
+
+
+class Inode:
+    """One file: `seen` by programs, `durable` on the platter, and what lies between."""
+
+    __slots__ = ("durable", "lost", "pending", "seen")
+
+    def __init__(self) -> None:
+        self.seen = bytearray()
+        self.durable = bytearray()
+        self.pending: list[tuple[int, bytes | None]] = []  # (place, octets) or (size, None)
+        self.lost = False
+
+    def write(self, place: int, octets: bytes) -> None:
+        if place > len(self.seen):
+            self.seen.extend(bytes(place - len(self.seen)))
+        self.seen[place : place + len(octets)] = octets
+        self.pending.append((place, bytes(octets)))
+
+    def truncate(self, size: int) -> None:
+        del self.seen[size:]
+        self.pending.append((size, None))
+
+    def sync(self) -> None:
+        if self.lost:
+            # Earlier octets were given up by a sync that failed: only what is new counts.
+            for change in self.pending:
+                _apply(self.durable, change)
+        else:
+            self.durable = bytearray(self.seen)
+        self.pending.clear()
+
+    def fail_sync(self) -> None:
+        self.pending.clear()
+        self.lost = True
+
+    def cut(self, entropy: random.Random) -> None:
+        """Decide what of the pending changes survived."""
+        fate = entropy.choice(("dropped", "kept", "torn", "torn"))
+        if fate != "dropped":
+            for place, octets in self.pending:
+                if fate == "torn" and entropy.random() < 0.3:
+                    continue
+                if octets is None or fate == "kept":
+                    _apply(self.durable, (place, octets))
+                    continue
+                for start in range(place - place % SECTOR, place + len(octets), SECTOR):
+                    if entropy.random() < 0.7:
+                        low, high = max(start, place), min(start + SECTOR, place + len(octets))
+                        _apply(self.durable, (low, octets[low - place : high - place]))
+        self.pending.clear()
+        self.lost = False
+        self.seen = bytearray(self.durable)
+
+
+def _apply(octets: bytearray, change: tuple[int, bytes | None]) -> None:
+    place, written = change
+    if written is None:
+        del octets[place:]
+    else:
+        if place > len(octets):
+            octets.extend(bytes(place - len(octets)))
+        octets[place : place + len(written)] = written
+
+
+class Directory:
+    """Names: as seen, as durable, and the changes between."""
+
+    __slots__ = ("durable", "pending", "seen")
+
+    def __init__(self) -> None:
+        self.seen: dict[str, Inode] = {}
+        self.durable: dict[str, Inode] = {}
+        self.pending: list[tuple[tuple[str, Inode | None], ...]] = []
+
+    def change(self, *names: tuple[str, Inode | None]) -> None:
+        self._apply(self.seen, names)
+        self.pending.append(names)
+
+    def sync(self) -> None:
+        self.durable = dict(self.seen)
+        self.pending.clear()
+
+    def cut(self, entropy: random.Random) -> None:
+        for names in self.pending[: entropy.randint(0, len(self.pending))]:
+            self._apply(self.durable, names)
+        self.pending.clear()
+        self.seen = dict(self.durable)
+
+    @staticmethod
+    def _apply(target: dict[str, Inode], names: tuple[tuple[str, Inode | None], ...]) -> None:
+        for name, inode in names:
+            if inode is None:
+                target.pop(name, None)
+            else:
+                target[name] = inode
+
+
+class Fault:
+    """An operation that is to fail."""
+
+    __slots__ = ("count", "kind", "number", "suffix")
+
+    def __init__(self, kind: str, number: int, suffix: str, count: int) -> None:
+        self.kind, self.number, self.suffix, self.count = kind, number, suffix, count
+
+
+class SimulatedDisk(Disk):
+    """A Disk whose every operation is counted and may be the last."""
+
+    def __init__(self, seed: int = 0, capacity_octets: int = 1 << 40) -> None:
+        from tests.sim.sqlite import SimulatedVfs
+
+        self.entropy = random.Random(seed)
+        self.capacity_octets = capacity_octets
+        self.inodes = 1 << 40
+        self.operations = 0
+        self.stop_at: int | None = None
+        self.off = False
+        self.epoch = 0
+        self.log: list[str] = []
+        self.directories: dict[str, Directory] = {}
+        self._locked: set[str] = set()
+        self._faults: list[Fault] = []
+        self._vfs = SimulatedVfs(self, f"simulated{next(_numbers)}")
+
+    # For tests.
+
+    def fail(self, kind: str, number: int = errno.EIO, suffix: str = "", count: int = 1) -> None:
+        """Let the next `count` operations of a kind on names that end so fail."""
+        self._faults.append(Fault(kind, number, suffix, count))
+
+    def reboot(self) -> None:
+        """Come back after a power cut (or cut it now) with what survived."""
+        for directory in self.directories.values():
+            inodes = {id(i): i for i in (*directory.seen.values(), *directory.durable.values())}
+            directory.cut(self.entropy)
+            for inode in inodes.values():
+                inode.cut(self.entropy)
+        self.restart()
+
+    def restart(self) -> None:
+        """Let all processes die and come back; the disk keeps what was seen."""
+        self.epoch += 1
+        self._locked.clear()
+        self._faults.clear()
+        self.off = False
+        self.stop_at = None
+
+    @property
+    def used_octets(self) -> int:
+        """The length of all files."""
+        return sum(len(i.seen) for d in self.directories.values() for i in d.seen.values())
+
+    # What files and the VFS ask.
+
+    def step(self, kind: str, path: str) -> None:
+        """Count an operation that changes something; it may fail or be the last."""
+        if self.off:
+            raise PowerCut
+        self.operations += 1
+        if self.operations == self.stop_at:
+            self.off = True
+            raise PowerCut
+        for fault in self._faults:
+            if fault.kind == kind and path.endswith(fault.suffix):
+                fault.count -= 1
+                if fault.count <= 0:
+                    self._faults.remove(fault)
+                raise OSError(fault.number, os.strerror(fault.number), path)
+
+    def write(self, inode: Inode, path: str, place: int, octets: bytes) -> None:
+        """Write, as much as fits; a write at which the power is cut may have begun."""
+        try:
+            self.step("write", path)
+        except PowerCut:
+            if self.operations == self.stop_at and self.entropy.random() < 0.5:
+                inode.write(place, octets)
+                self.operations += 1
+            raise
+        growth = max(0, place + len(octets) - len(inode.seen))
+        room = self.capacity_octets - self.used_octets if growth else 0
+        if growth > max(room, 0):
+            inode.write(place, octets[: len(octets) - growth + max(room, 0)])
+            raise OSError(errno.ENOSPC, "no space", path)
+        inode.write(place, octets)
+
+    def sync_inode(self, inode: Inode, path: str) -> None:
+        """Make a file durable."""
+        try:
+            self.step("sync", path)
+        except PowerCut:
+            raise
+        except OSError:
+            inode.fail_sync()
+            raise
+        inode.sync()
+
+    def directory(self, path: Path) -> Directory:
+        """Return a directory; FileNotFoundError where there is none."""
+        found = self.directories.get(str(path))
+        if found is None:
+            raise FileNotFoundError(errno.ENOENT, "no such directory", str(path))
+        return found
+
+    def inode(self, path: Path) -> Inode:
+        """Return a file; FileNotFoundError where there is none."""
+        found = self.directory(path.parent).seen.get(path.name)
+        if found is None:
+            raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
+        return found
+
+    # The Disk interface.
+
+    @property
+    def vfs(self) -> str:
+        return self._vfs.name
+
+    def create(self, path: Path) -> DiskFile:
+        directory = self.directory(path.parent)
+        if path.name in directory.seen:
+            raise FileExistsError(errno.EEXIST, "exists", str(path))
+        self.step("create", str(path))
+        inode = Inode()
+        directory.change((path.name, inode))
+        return SimulatedFile(self, inode, str(path))
+
+    def open(self, path: Path) -> DiskFile:
+        return SimulatedFile(self, self.inode(path), str(path))
+
+    def lock(self, path: Path) -> DiskFile | None:
+        if str(path) in self._locked:
+            return None
+        if not self.exists(path):
+            self.create(path)
+        self._locked.add(str(path))
+        return SimulatedFile(self, self.inode(path), str(path), locked=True)
+
+    def unlock(self, path: str) -> None:
+        self._locked.discard(path)
+
+    def make_directory(self, path: Path) -> None:
+        # Directories are simply there: their own names are not lost in this simulation.
+        for one in (path, *path.parents):
+            self.directories.setdefault(str(one), Directory())
+
+    def sync_directory(self, path: Path) -> None:
+        directory = self.directory(path)
+        self.step("sync_directory", str(path))
+        directory.sync()
+
+    def rename(self, old: Path, new: Path) -> None:
+        assert old.parent == new.parent
+        inode = self.inode(old)
+        self.step("rename", str(new))
+        self.directory(old.parent).change((old.name, None), (new.name, inode))
+
+    def unlink(self, path: Path) -> None:
+        directory = self.directory(path.parent)
+        if path.name in directory.seen:
+            self.step("unlink", str(path))
+            directory.change((path.name, None))
+
+    def names(self, path: Path) -> list[str]:
+        return sorted(self.directory(path).seen)
+
+    def exists(self, path: Path) -> bool:
+        if str(path) in self.directories:
+            return True
+        directory = self.directories.get(str(path.parent))
+        return directory is not None and path.name in directory.seen
+
+    def free_space(self, path: Path) -> FreeSpace:
+        return FreeSpace(1, self.capacity_octets - self.used_octets, self.inodes)
+
+
+class SimulatedFile(DiskFile):
+    """An open file; after a reboot it is no more."""
+
+    def __init__(
+        self, disk: SimulatedDisk, inode: Inode, path: str, *, locked: bool = False
+    ) -> None:
+        self._disk = disk
+        self._inode = inode
+        self._path = path
+        self._locked = locked
+        self._epoch = disk.epoch
+
+    def _check(self) -> None:
+        if self._epoch != self._disk.epoch:
+            raise PowerCut
+
+    def append(self, parts: Sequence[bytes]) -> None:
+        self._check()
+        self._disk.write(self._inode, self._path, len(self._inode.seen), b"".join(parts))
+
+    def read_at(self, place: int, length: int) -> bytes:
+        self._check()
+        return bytes(self._inode.seen[place : place + length])
+
+    def sync(self) -> None:
+        self._check()
+        self._disk.sync_inode(self._inode, self._path)
+
+    def size(self) -> int:
+        return len(self._inode.seen)
+
+    def close(self) -> None:
+        if self._locked and self._epoch == self._disk.epoch:
+            self._locked = False
+            self._disk.unlock(self._path)
