@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from postroom.core.errors import StoreUnavailable
 from postroom.core.ids import QueueId
 from postroom.core.message import NewMessage, RecipientState
 from postroom.spool.store import Selection, Settlement, Store
@@ -36,10 +37,15 @@ class Expectation:
             self.contents[report.id] = b"".join(report.content)
         final = [status for status in settlement.statuses if status.state]
         self.asked_final.update((queue_id, status.index) for status in final)
-        await asyncio.shield(store.settle(settlement))
+        try:
+            await asyncio.shield(store.settle(settlement))
+        except StoreUnavailable:
+            # As the engine does: an outcome that was not recorded is recorded again.
+            await asyncio.shield(store.settle(settlement))
         if settlement.removes:
             self.gone.add(queue_id)
-        self.kept.update(report.id for report in settlement.reports)
+        if queue_id in self.kept:  # an unknown message has no reports
+            self.kept.update(report.id for report in settlement.reports)
         self.final.update({(queue_id, status.index): status.state for status in final})
 
     async def hold(self, store: Store, queue_id: QueueId) -> None:

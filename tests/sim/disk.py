@@ -6,7 +6,8 @@ durable by `sync_directory`; of later changes a prefix survives. After a failed 
 octets concerned stay visible but never become durable, as on Linux.
 
 `disk.stop_at` = n cuts the power at the n-th operation that changes something; `reboot`
-then gives the machine back. `fail(kind, ...)` makes single operations fail. SQLite uses the
+then gives the machine back. `fail_at` makes the n-th operation fail, `fail(kind, ...)` the
+next of a kind. SQLite uses the
 same disk through the VFS of tests.sim.sqlite.
 """
 
@@ -148,9 +149,9 @@ class SimulatedDisk(Disk):
         self.inodes = 1 << 40
         self.operations = 0
         self.stop_at: int | None = None
+        self.fail_at: int | None = None
         self.off = False
         self.epoch = 0
-        self.log: list[str] = []
         self.directories: dict[str, Directory] = {}
         self._locked: set[str] = set()
         self._faults: list[Fault] = []
@@ -177,7 +178,7 @@ class SimulatedDisk(Disk):
         self._locked.clear()
         self._faults.clear()
         self.off = False
-        self.stop_at = None
+        self.stop_at = self.fail_at = None
 
     @property
     def used_octets(self) -> int:
@@ -194,6 +195,8 @@ class SimulatedDisk(Disk):
         if self.operations == self.stop_at:
             self.off = True
             raise PowerCut
+        if self.operations == self.fail_at:
+            self._faults.append(Fault(kind, errno.EIO, path, 1))
         for fault in self._faults:
             if fault.kind == kind and path.endswith(fault.suffix):
                 fault.count -= 1
@@ -280,6 +283,12 @@ class SimulatedDisk(Disk):
         directory = self.directory(path)
         self.step("sync_directory", str(path))
         directory.sync()
+
+    def rewrite(self, path: Path) -> None:
+        if self.exists(path) and self.inode(path).seen:
+            inode = self.inode(path)
+            self.write(inode, str(path), 0, bytes(inode.seen))
+            self.sync_inode(inode, str(path))
 
     def rename(self, old: Path, new: Path) -> None:
         assert old.parent == new.parent

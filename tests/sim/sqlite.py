@@ -39,19 +39,22 @@ class SimulatedVfs(apsw.VFS):
             self.disk.sync_directory(path.parent)
 
     def xOpen(self, name: Any, flags: list[int]) -> Any:
+        if self.disk.off:
+            raise PowerCut
         flags[1] = flags[0]
         if name is None:
             return SimulatedDatabaseFile(self.disk, Inode(), None, False)
         path = Path(name.filename() if isinstance(name, apsw.URIFilename) else name)
-        is_new = not self.disk.exists(path)
-        if is_new:
-            if not flags[0] & apsw.SQLITE_OPEN_CREATE:
+        may_make = bool(flags[0] & apsw.SQLITE_OPEN_CREATE)
+        if not self.disk.exists(path):
+            if not may_make:
                 raise apsw.CantOpenError(str(path))
             self.disk.create(path)
         journal = apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_MAIN_JOURNAL
-        # SQLite syncs the directory together with a journal that it has just made.
+        # SQLite's own VFS syncs the directory with the first sync of a journal that it opened
+        # so that it might have made it.
         return SimulatedDatabaseFile(
-            self.disk, self.disk.inode(path), path, is_new and bool(flags[0] & journal)
+            self.disk, self.disk.inode(path), path, may_make and bool(flags[0] & journal)
         )
 
 

@@ -30,8 +30,8 @@ from postroom.spool.embedded.schema import connect
 from postroom.spool.errors import QueueBusy
 
 _PAGE: Final = 1000  # messages read from the table at a time
-_NO_RECIPIENTS = (
-    "SELECT id, live, total, (SELECT count(*) FROM recipient WHERE message_id = id),"
+_WRONG_RECIPIENTS = (
+    "SELECT id, hold, live, total, (SELECT count(*) FROM recipient WHERE message_id = id),"
     " (SELECT count(*) FROM recipient WHERE message_id = id AND state = 0) AS waiting"
     " FROM message WHERE live <> waiting OR live = 0"
     " OR total <> (SELECT count(*) FROM recipient WHERE message_id = id)"
@@ -80,6 +80,9 @@ def check(queue_dir: Path, *, repair: bool = False, disk: Disk | None = None) ->
             return _Check(connection, layout, disk, lease is not None, repair).run()
         finally:
             connection.close(True)
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        # Nothing is changed in a file whose pages are damaged: `sqlite3 .recover` is for it.
+        return [Finding("control", str(layout.control), str(error))]
     finally:
         if lease is not None:
             lease.release()
@@ -107,7 +110,6 @@ class _Check:
         """Look at everything."""
         damage = [str(row[0]) for row in self._connection.execute("PRAGMA quick_check")]
         if damage != ["ok"]:
-            # Nothing is changed in a file whose pages are damaged: sqlite3's .recover is.
             self._found("control", str(self._layout.control), "; ".join(damage), False)
             return self._findings
         self._connection.execute("BEGIN IMMEDIATE" if self._repair else "BEGIN")
@@ -141,9 +143,10 @@ class _Check:
         return self._connection.execute(statement, values).fetchall()
 
     def _check_recipients(self) -> None:
-        for queue_id, live, total, rows, waiting in self._rows(_NO_RECIPIENTS):
+        for queue_id, hold, live, total, rows, waiting in self._rows(_WRONG_RECIPIENTS):
             text = f"{rows} recipients, {waiting} waiting, where {total} and {live} are recorded"
-            self._found("recipients", queue_id, text)
+            harmless = hold != "" and live == waiting
+            self._found("recipients", queue_id, text, self._repair or harmless)
             if self._repair:
                 self._connection.execute(
                     "UPDATE message SET live = ? WHERE id = ?", (waiting, queue_id)
@@ -174,8 +177,8 @@ class _Check:
             for queue_id, segment, place, size, hold in page:
                 error = self._damage(queue_id, segment, place, size)
                 if error is not None:
-                    quarantined = str(hold).startswith("quarantine:")
-                    self._found("content", queue_id, error, self._repair or quarantined)
+                    # A held message is out of the way already, whatever the reason.
+                    self._found("content", queue_id, error, self._repair or hold != "")
                     self._quarantine(queue_id, error)
             if len(page) < _PAGE:
                 return

@@ -20,6 +20,7 @@ from typing import Final, Protocol
 import msgspec
 
 _IOV_MAX: Final = 1024  # what one writev takes on Linux
+_PIECE_OCTETS: Final = 1024 * 1024
 
 
 class FreeSpace(msgspec.Struct, frozen=True):
@@ -80,6 +81,14 @@ class Disk(Protocol):
 
     def sync_directory(self, path: Path) -> None:
         """Make the names in a directory durable."""
+        ...
+
+    def rewrite(self, path: Path) -> None:
+        """Write the octets of a file again, in place, and sync them, where there are any.
+
+        What a failed sync gave up is clean in memory and not on the disk; only writing it
+        again makes it durable.
+        """
         ...
 
     def rename(self, old: Path, new: Path) -> None:
@@ -195,6 +204,21 @@ class RealDisk:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def rewrite(self, path: Path) -> None:
+        """Write the octets of a file again, in place, and sync them."""
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return
+        try:
+            place = 0
+            while piece := os.pread(descriptor, _PIECE_OCTETS, place):
+                place += os.pwrite(descriptor, piece, place)
+            if place:
+                os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
 

@@ -114,6 +114,16 @@ def connect(
     return connection
 
 
+def make_wal_durable(disk: Disk, path: Path) -> None:
+    """Make sure of the WAL before anything is built on it, whatever became of it before.
+
+    After a sync of the WAL that failed, its last frames may be readable and yet never reach
+    the disk. SQLite, opening the file anew, takes them for committed and appends behind
+    them; a power cut would then take everything behind the gap, acknowledged or not.
+    """
+    disk.rewrite(path.with_name(path.name + "-wal"))
+
+
 def check_version(connection: apsw.Connection, path: Path) -> None:
     """Raise QueueUnusable where the file is not a control file that we understand."""
     if connection.execute("PRAGMA application_id").get != APPLICATION_ID:

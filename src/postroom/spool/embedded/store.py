@@ -38,7 +38,7 @@ from postroom.spool.embedded.ledger import Ledger
 from postroom.spool.embedded.reads import Reads
 from postroom.spool.embedded.records import RECORD_HEADER_OCTETS, segment_name
 from postroom.spool.embedded.recovery import load_ledger, recover
-from postroom.spool.embedded.schema import connect
+from postroom.spool.embedded.schema import connect, make_wal_durable
 from postroom.spool.embedded.segments import SegmentWriter
 from postroom.spool.embedded.space import SpaceGauge
 from postroom.spool.embedded.writer import GroupWriter
@@ -102,6 +102,7 @@ class EmbeddedStore:
             policy.reserve_octets,
             clock,
         )
+        make_wal_durable(disk, layout.control)
         connection = self._connect()
         try:
             check_control_identity(connection, layout, identity)
@@ -252,6 +253,7 @@ class EmbeddedStore:
     def _reopen(self) -> tuple[Control, Ledger]:
         """Give the committer a fresh connection after a failed commit."""
         self._committer.control.connection.close(True)
+        make_wal_durable(self._disk, self._layout.control)
         connection = self._connect()
         if self._alone:
             self._reads.connection = connection

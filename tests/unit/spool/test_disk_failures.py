@@ -1,0 +1,228 @@
+"""What callers are told when a disk fails, and what is in force afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import uuid
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from postroom.core.clock import ManualClock
+from postroom.core.errors import ContentCorrupt, StoreFull, StoreUnavailable
+from postroom.core.message import RecipientState
+from postroom.observe.events import EventList, StoreFailed
+from postroom.spool.embedded.layout import create_queue
+from postroom.spool.embedded.store import EmbeddedStore, open_store
+from postroom.spool.policy import SpoolPolicy
+from postroom.spool.store import Counts, Settlement
+from tests.contract.store_contract import message, octets_of, queue_id, status
+from tests.sim.disk import SimulatedDisk
+
+QUEUE = Path("/sim/queue1")
+
+
+class Machine:
+    def __init__(self, **policy: object) -> None:
+        self.disk = SimulatedDisk()
+        self.events = EventList()
+        self.clock = ManualClock()
+        self.policy = SpoolPolicy(base="/sim", **{"reserve_octets": 0, **policy})  # type: ignore[arg-type]
+        create_queue(self.disk, QUEUE, uuid.uuid4(), alone=True)
+
+    def opened(self) -> EmbeddedStore:
+        return open_store(
+            QUEUE,
+            self.policy,
+            events=self.events,
+            clock=self.clock,
+            disk=self.disk,
+            inline=True,
+        )
+
+    def run(self, test: Callable[[EmbeddedStore], Awaitable[None]]) -> None:
+        async def main() -> None:
+            await test(self.opened())
+
+        asyncio.run(main())
+
+    def segments(self) -> list[str]:
+        return [name for name in self.disk.names(QUEUE / "df") if name.endswith(".seg")]
+
+
+async def failing(*futures: asyncio.Future[None]) -> list[StoreUnavailable]:
+    found = await asyncio.gather(*futures, return_exceptions=True)
+    assert all(isinstance(one, StoreUnavailable) for one in found), found
+    return found  # type: ignore[return-value]
+
+
+def test_a_failed_sync_of_content_fails_the_puts_of_its_group_alone() -> None:
+    machine = Machine()
+
+    async def test(store: EmbeddedStore) -> None:
+        await asyncio.gather(store.put(message(1)), store.put(message(2)))
+        machine.disk.fail("sync", suffix=".seg")
+        puts = store.put(message(3)), store.put(message(4))
+        settled = store.settle(Settlement(queue_id(1), (status(0),), removes=True))
+        reported = store.settle(
+            Settlement(queue_id(2), (status(0),), removes=True, reports=(message(5),))
+        )
+        for error in await failing(*puts, reported):
+            assert str(error.reply).startswith("451 4.3.0")
+        await settled
+        assert store.counts().messages == 1
+        assert await store.get(queue_id(2)) is not None
+        assert [type(event) for event in machine.events.events] == [StoreFailed]
+
+    machine.run(test)
+
+
+def test_a_segment_that_failed_to_sync_is_never_used_again() -> None:
+    machine = Machine()
+
+    async def test(store: EmbeddedStore) -> None:
+        await store.put(message(1))
+        machine.disk.fail("sync", suffix=".seg")
+        await failing(store.put(message(2)))
+        await store.put(message(2))
+        assert machine.segments() == ["00000001.seg", "00000002.seg"]
+        machine.disk.reboot()
+        again = machine.opened()
+        for number in (1, 2):
+            assert await octets_of(again, queue_id(number)) == b"".join(message(number).content)
+
+    machine.run(test)
+
+
+def test_a_full_disk_is_452_and_nothing_is_lost() -> None:
+    machine = Machine()
+
+    async def test(store: EmbeddedStore) -> None:
+        await store.put(message(1))
+        machine.disk.capacity_octets = machine.disk.used_octets + 5000
+        (error,) = await failing(store.put(message(2, content=b"x" * 20_000)))
+        assert isinstance(error, StoreFull)
+        assert str(error.reply).startswith("452 4.3.1")
+        machine.disk.capacity_octets = 1 << 30
+        await store.put(message(2, content=b"x" * 20_000))
+        assert len(await octets_of(store, queue_id(2))) == 20_013
+        assert await octets_of(store, queue_id(1)) == b"".join(message(1).content)
+
+    machine.run(test)
+
+
+def test_a_control_disk_that_is_full_fails_the_group_and_recovers() -> None:
+    machine = Machine()
+
+    async def test(store: EmbeddedStore) -> None:
+        await store.put(message(1))
+        machine.disk.capacity_octets = machine.disk.used_octets + 600
+        settle = Settlement(queue_id(1), (status(0),), removes=True)
+        for error in await failing(store.put(message(2)), store.settle(settle)):
+            assert isinstance(error, StoreFull)
+        assert store.counts().messages == 1
+        machine.disk.capacity_octets = 1 << 30
+        # The caller of a settlement keeps the outcome and asks again.
+        await asyncio.gather(store.put(message(2)), store.settle(settle))
+        assert await store.get(queue_id(1)) is None
+        assert store.counts() == Counts(1, 1, 0, message(2).size_octets)
+
+    machine.run(test)
+
+
+@pytest.mark.parametrize("kind", ["write", "sync"])
+def test_a_failed_commit_fails_everything_and_the_next_one_counts(kind: str) -> None:
+    machine = Machine()
+
+    async def test(store: EmbeddedStore) -> None:
+        await asyncio.gather(store.put(message(1, "a@x.example", "b@x.example")))
+        machine.disk.fail(kind, errno.EIO, suffix="queue.db-wal")
+        await failing(
+            store.put(message(2)),
+            store.settle(Settlement(queue_id(1), (status(0),))),
+            store.hold((queue_id(1),), "look"),
+        )
+        # Where COMMIT failed the file says what is true; here it may say either.
+        before = store.counts()
+        await asyncio.gather(
+            store.put(message(2)),
+            store.settle(Settlement(queue_id(1), (status(0),))),
+            store.hold((queue_id(1),), "look"),
+        )
+        assert before.messages in (1, 2)
+        assert store.counts() == Counts(2, 2, 1, message(1).size_octets + message(2).size_octets)
+        machine.disk.reboot()
+        again = machine.opened()
+        assert again.counts() == store.counts()
+        back = await again.get(queue_id(1))
+        assert back is not None
+        assert back.statuses[0].state is RecipientState.DELIVERED
+
+    machine.run(test)
+
+
+def test_a_control_file_that_cannot_be_opened_again_is_tried_with_each_group() -> None:
+    machine = Machine()
+
+    async def test(store: EmbeddedStore) -> None:
+        await store.put(message(1))
+        machine.disk.fail("sync", suffix="queue.db-wal")
+        machine.disk.fail("write", suffix="queue.db-wal", count=4)
+        for number in (2, 3):
+            await failing(store.put(message(number)))
+        for number in (2, 3, 4, 5, 6, 7):
+            await asyncio.gather(store.put(message(number)), return_exceptions=True)
+        await asyncio.gather(*(store.put(message(number)) for number in (2, 3, 4)))
+        assert await store.get(queue_id(4)) is not None
+
+    machine.run(test)
+
+
+def test_there_is_room_only_while_the_reserve_is_left() -> None:
+    machine = Machine(reserve_octets=100_000)
+
+    async def test(store: EmbeddedStore) -> None:
+        machine.disk.capacity_octets = machine.disk.used_octets + 300_000
+        assert store.room_for(200_000)
+        assert not store.room_for(200_001)
+        await store.put(message(1, content=b"x" * 195_000))
+        # Counted at once, before the system is asked again.
+        assert not store.room_for(6_000)
+        machine.disk.capacity_octets += 1 << 20
+        assert not store.room_for(6_000)
+        machine.clock.advance(1.0)
+        assert store.room_for(6_000)
+        machine.disk.inodes = 10
+        machine.clock.advance(1.0)
+        assert not store.room_for(0)
+
+    machine.run(test)
+
+
+def test_damaged_content_is_noticed_and_the_rest_is_served() -> None:
+    machine = Machine()
+
+    async def test(store: EmbeddedStore) -> None:
+        big = message(2, content=bytes(700_000))
+        await asyncio.gather(store.put(message(1)), store.put(big), store.put(message(3)))
+        segment = machine.disk.inode(QUEUE / "df" / "00000001.seg")
+        assert (await store.content(queue_id(2))).parts is None
+        streamed = await store.content(queue_id(2))
+        segment.seen[32 + 32 + 20] ^= 1
+        with pytest.raises(ContentCorrupt):
+            await store.content(queue_id(1))
+        assert len(await octets_of(store, queue_id(2))) == 700_013
+        segment.seen[400_000] ^= 1
+        with pytest.raises(ContentCorrupt):
+            await store.content(queue_id(2))
+        # Damage that comes while a content is being read: the last piece is not given away.
+        given = []
+        with pytest.raises(ContentCorrupt):
+            async for piece in streamed.chunks():
+                given.append(len(piece))
+        assert sum(given) < 700_013
+        assert await octets_of(store, queue_id(3)) == b"".join(message(3).content)
+
+    machine.run(test)
