@@ -111,6 +111,8 @@ def _other_commands(commands: Any) -> None:
     )
     table.add_argument("channel", nargs="?", default="default", metavar="CHANNEL")
     table.add_argument("--limit", type=int, default=50, metavar="N", help="lines (0: all)")
+    fsck = _json(_add(commands, "fsck", "check the queues on disk", "repair:fsck"))
+    fsck.add_argument("--repair", action="store_true", help="repair; mail is never deleted")
     _add(commands, "sink", "a test destination that plays any reply", "main:sink")
     users = _add(commands, "user-hash", "a line for the users file", "users:user_hash")
     users.add_argument("name", metavar="NAME", help="the user; the password is asked for")

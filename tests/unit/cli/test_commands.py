@@ -178,6 +178,35 @@ def test_a_queue_whose_directory_is_gone_is_missing(shell: Shell) -> None:
     assert shell.ids[3] in out and "queue1 is MISSING" in error
 
 
+def test_fsck_finds_damaged_content_and_repair_holds_it(shell: Shell) -> None:
+    shell.fill()
+    assert shell.run("fsck")[:2] == (0, "2 queues checked: nothing is wrong\n")
+    (segment,) = (shell.base / "queue2" / "df").glob("*.seg")
+    octets = segment.read_bytes()
+    segment.write_bytes(octets.replace(b"hello", b"hexlo"))
+    code, out, _ = shell.run("fsck")
+    assert code == 1 and shell.ids[3] in out and "1 finding" in out
+    assert shell.run("fsck", "--repair")[0] == 0
+    assert [message["id"] for message in shell.lines("mail", "list", "state=held")] == [
+        shell.ids[3]
+    ]
+
+
+def test_delete_on_a_terminal_asks_for_yes(shell: Shell) -> None:
+    shell.fill()
+    command = [sys.executable, "-m", "postroom", "--config", str(shell.file), "mail", "delete"]
+    master, terminal = os.openpty()
+    for words, code in ((["all"], 2), (["all", "--dry-run"], 0), (["all", "--yes"], 0)):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+        done = subprocess.run(
+            [*command, *words], stdin=terminal, capture_output=True, env=environment
+        )
+        assert done.returncode == code, done.stderr
+    os.close(master)
+    os.close(terminal)
+    assert shell.lines("mail", "count")[0]["messages"] == 0
+
+
 def test_a_wrong_configuration_exits_78_with_file_and_line(shell: Shell) -> None:
     shell.file.write_text("[spool]\ncuont = 2\n")
     for words in (("check",), ("serve",), ("mailq",)):
