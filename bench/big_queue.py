@@ -7,9 +7,10 @@
 The queues are filled through the store's own verbs (put, then settle as deferred), not by
 mail: the rows and segments are those the server writes, in minutes less. The files are warm
 in the page cache, as after a restart of the server, not of the machine. Then the server is
-started as `postroom serve` starts it, relaying to a sink of the project; commands are timed
-as whole processes, from before their start to after their end. Bytecode is compiled before,
-as an installation does it.
+started as `postroom serve` starts it, relaying to a sink of the project, and killed and
+started again at its first delivery, a few times; the last one runs on. Commands are timed as
+whole processes, from before their start to after their end. Bytecode is compiled before, as an
+installation does it.
 
 The exit status is 1 where a goal is missed.
 """
@@ -54,6 +55,8 @@ SPREAD_S = 4 * 3600.0
 """What is not due at once is due within this time, as after hours of retries."""
 BATCH = 1000
 POLL_S = 0.002
+SETTLE_S = 0.3
+"""Given to the sink after a kill to take what was still on its way."""
 COMMAND_RUNS = 7
 
 FIRST_DELIVERY_GOAL_S = 2.0
@@ -160,6 +163,18 @@ def compile_bytecode(directory: Path) -> None:
     subprocess.run([sys.executable, "-m", "compileall", "-q", source], check=True)
 
 
+def first_delivery_s(daemon: Daemon, sink: SinkProcess) -> float:
+    """Start the server; return when the sink has received the first message."""
+    time.sleep(SETTLE_S)
+    before = sink.record.stat().st_size
+    with ThreadPoolExecutor(1) as watcher:
+        watching = watcher.submit(
+            wait_for, lambda: sink.record.stat().st_size > before, 120, "the first delivery"
+        )
+        daemon.start()
+        return watching.result()
+
+
 def measure(options: argparse.Namespace, base: Path) -> list[Row]:
     """Fill, start, look, run for a while; return the rows of the table."""
     policy = SpoolPolicy(base=str(base / "server" / "spool"), count=options.queues)
@@ -171,18 +186,19 @@ def measure(options: argparse.Namespace, base: Path) -> list[Row]:
     sink = SinkProcess(base, "--no-content")
     daemon = Daemon(relay=sink.port, queues=options.queues, base=base / "server")
     try:
-        with ThreadPoolExecutor(1) as watcher:
-            watching = watcher.submit(
-                wait_for, lambda: sink.record.stat().st_size > 0, 120, "the first delivery"
-            )
-            daemon.start()
-            first_s = watching.result()
+        starts = []
+        for _ in range(options.starts):
+            daemon.kill_all()
+            starts.append(first_delivery_s(daemon, sink))
+        starts.sort()
+        first_s = statistics.median(starts)
         rows = [
             Row("messages", f"{options.messages} of {SIZE_OCTETS} octets in"
                 f" {options.queues} queues, filled in {filled_s:.0f} s"),
             Row("due at the start", f"{options.due_percent:g} %"),
-            Row("start to first delivery", f"{first_s:.2f} s", f"< {FIRST_DELIVERY_GOAL_S:g} s",
-                first_s < FIRST_DELIVERY_GOAL_S),
+            Row("start after kill -9 to first delivery",
+                f"{first_s:.2f} s ({starts[0]:.2f} to {starts[-1]:.2f})",
+                f"< {FIRST_DELIVERY_GOAL_S:g} s", first_s < FIRST_DELIVERY_GOAL_S),
         ]  # fmt: skip
         time.sleep(1)
         rows += memory_rows(daemon, "after the start")
@@ -263,6 +279,7 @@ def main() -> int:
     parser.add_argument("--domains", type=int, default=1000)
     parser.add_argument("--queues", type=int, default=2)
     parser.add_argument("--due-percent", type=float, default=5.0)
+    parser.add_argument("--starts", type=int, default=5, help="how often it is started")
     parser.add_argument("--run-s", type=float, default=15.0, help="seconds to run at the end")
     parser.add_argument("--directory", default=None, help="where the spool lies meanwhile")
     options = parser.parse_args()
