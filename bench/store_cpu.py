@@ -4,8 +4,8 @@
 
 Sessions put a message of 4 KiB, wait for it to be durable, settle it and go on. `--busy`
 burns that many microseconds of Python on the loop for each message, as SMTP sessions do, so
-that the writer thread has to compete for the interpreter's lock. `--variants` compares ways
-to write the rows of a group with SQLite alone.
+that the writer thread has to compete for the interpreter's lock. bench/store_variants.py
+compares ways to write the rows of a group.
 """
 
 from __future__ import annotations

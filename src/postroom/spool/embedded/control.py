@@ -2,7 +2,7 @@
 
 apsw gives up the interpreter's lock for every step of a statement, and beside a busy event
 loop it waits to get it back; so a group is written with as few statements as there are
-tables, not with one for each row. See bench/store_cpu.py for what the alternatives cost.
+tables, not with one for each row. See bench/store_variants.py for what the alternatives cost.
 
 Owns the connection that writes. Must be used between `begin` and `commit` or `roll_back`.
 Called by: spool.embedded.committer (one thread).  Raises: apsw.Error.

@@ -73,6 +73,7 @@ class GroupWriter:
         self._waiting: deque[Group] = deque()  # full groups; more than none only under overload
         self._kicked = False
         self._busy = False
+        self._stopping = False
         self._closing = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -113,7 +114,8 @@ class GroupWriter:
         await self._idle.wait()
 
     async def close(self) -> None:
-        """Drain, and end the thread."""
+        """Commit what waits, and end the thread; compaction goes on after the next start."""
+        self._stopping = True
         await self.drain()
         self._closing = True
         if self._thread is not None:
@@ -130,7 +132,7 @@ class GroupWriter:
             group, self._group = self._group, Group()
         else:
             group = Group()  # nothing to commit: a step of compaction, if one is due
-            if not self._compactor.has_work():
+            if self._stopping or not self._compactor.has_work():
                 self._idle.set()
                 return
         self._busy = True
