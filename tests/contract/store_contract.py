@@ -33,7 +33,7 @@ WAITING, DELIVERED, FAILED = (
 
 
 def queue_id(number: int) -> QueueId:
-    return encode(1_700_000_000_000, 7, number)
+    return encode(1_700_000_000_000 + (number >> 14), 7, number & 0x3FFF)
 
 
 def message(
