@@ -19,6 +19,7 @@ import os
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from postroom.spool.embedded.disk import Disk, DiskFile, FreeSpace
 
@@ -156,6 +157,7 @@ class SimulatedDisk(Disk):
         self._locked: set[str] = set()
         self._faults: list[Fault] = []
         self._vfs = SimulatedVfs(self, f"simulated{next(_numbers)}")
+        self._dead: list[SimulatedVfs] = []
 
     # For tests.
 
@@ -174,11 +176,20 @@ class SimulatedDisk(Disk):
 
     def restart(self) -> None:
         """Let all processes die and come back; the disk keeps what was seen."""
+        from tests.sim.sqlite import SimulatedVfs
+
         self.epoch += 1
+        # Connections of the dead process may still be closed: that must reach nothing.
+        self._dead.append(self._vfs)
+        self._vfs = SimulatedVfs(self, f"simulated{next(_numbers)}")
         self._locked.clear()
         self._faults.clear()
         self.off = False
         self.stop_at = self.fail_at = None
+
+    def mounted(self) -> Disk:
+        """Return the disk as one process has it: after its death it reaches nothing."""
+        return MountedDisk(self)
 
     @property
     def used_octets(self) -> int:
@@ -350,3 +361,21 @@ class SimulatedFile(DiskFile):
         if self._locked and self._epoch == self._disk.epoch:
             self._locked = False
             self._disk.unlock(self._path)
+
+
+class MountedDisk:
+    """The disk as a process sees it, for as long as that process lives."""
+
+    def __init__(self, disk: SimulatedDisk) -> None:
+        self._disk = disk
+        self._epoch = disk.epoch
+        self._vfs_name = disk.vfs
+
+    @property
+    def vfs(self) -> str:
+        return self._vfs_name
+
+    def __getattr__(self, name: str) -> Any:
+        if self._epoch != self._disk.epoch:
+            raise PowerCut
+        return getattr(self._disk, name)

@@ -24,15 +24,22 @@ class SimulatedVfs(apsw.VFS):
     def __init__(self, disk: SimulatedDisk, name: str) -> None:
         self.name = name
         self.disk = disk
+        self.epoch = disk.epoch
         super().__init__(name, base="")
+
+    def _check(self) -> None:
+        if self.epoch != self.disk.epoch:
+            raise PowerCut
 
     def xFullPathname(self, name: str) -> str:
         return name
 
     def xAccess(self, pathname: str, flags: int) -> bool:
+        self._check()
         return self.disk.exists(Path(pathname))
 
     def xDelete(self, filename: str, syncdir: bool) -> None:
+        self._check()
         path = Path(filename)
         self.disk.unlink(path)
         if syncdir:
@@ -41,6 +48,7 @@ class SimulatedVfs(apsw.VFS):
     def xOpen(self, name: Any, flags: list[int]) -> Any:
         if self.disk.off:
             raise PowerCut
+        self._check()
         flags[1] = flags[0]
         if name is None:
             return SimulatedDatabaseFile(self.disk, Inode(), None, False)

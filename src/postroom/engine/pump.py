@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Iterable
 
 from postroom.channels.policy import ChannelPolicy
-from postroom.core.errors import ContentCorrupt
+from postroom.core.errors import ContentCorrupt, StoreUnavailable
 from postroom.core.ids import QueueId
 from postroom.core.message import Envelope, Outcome, OutcomeKind
 from postroom.core.reply import Reply
@@ -130,6 +130,9 @@ class Pump:
         except KeyError:
             self.forget((active.id,))
             return None
+        except StoreUnavailable as failure:
+            outcome = Outcome(OutcomeKind.DEFERRED, failure.reply)
+            return AttemptReport((outcome,) * len(indexes), FailureScope.LOCAL)
         except Exception as error:
             # SEEDS row 36: our own bugs are temporary; the mail stays and the log says why.
             self._events.emit(Defect("attempt", repr(error), active.id))

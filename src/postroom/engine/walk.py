@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 
+from postroom.core.errors import StoreUnavailable
 from postroom.core.message import StoredMessage
 from postroom.engine.active import ActiveTable
 from postroom.engine.admission import Admission
@@ -27,7 +28,7 @@ PAGE = 500
 ROOM_MIN = 0.1
 """Part of the active bound that must be free before the store is read again."""
 
-PAUSE_AFTER_DEFECT_S = 1.0
+PAUSE_AFTER_FAILURE_S = 1.0
 
 
 class Walk:
@@ -81,9 +82,12 @@ class Walk:
                 await self._all()
                 following = await self._store.next_due(self._clock.now())
                 self._next_due = float("inf") if following is None else following
+            except StoreUnavailable:
+                # The store tells of it itself; mail waits where it is.
+                await asyncio.sleep(PAUSE_AFTER_FAILURE_S)
             except Exception as error:
                 self._events.emit(Defect("walk", repr(error)))
-                await asyncio.sleep(PAUSE_AFTER_DEFECT_S)
+                await asyncio.sleep(PAUSE_AFTER_FAILURE_S)
             await self._wait()
 
     async def _wait(self) -> None:

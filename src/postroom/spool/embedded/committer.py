@@ -72,6 +72,11 @@ class Committer:
         self._broken = False
         self._places: dict[int, tuple[int, int]] = {}
 
+    @property
+    def is_usable(self) -> bool:
+        """False after a failure, until the control file could be opened again."""
+        return not self._broken
+
     def commit(self, with_content: Sequence[Change], changes: Sequence[Change]) -> CommitResult:
         """Make a group durable. `with_content` are those of `changes` that bring content."""
         content_error = None

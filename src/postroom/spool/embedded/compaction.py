@@ -14,6 +14,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+import apsw
+
 from postroom.core.ids import QueueId
 from postroom.spool.embedded import records
 from postroom.spool.embedded.committer import CommitResult, Committer, reply_error
@@ -38,7 +40,8 @@ class Compactor:
 
     def has_work(self) -> bool:
         """Say whether a segment is to be compacted."""
-        return self._choose() is not None
+        # Where the control file failed, the next group opens it again first.
+        return self._committer.is_usable and self._choose() is not None
 
     def _choose(self) -> int | None:
         committer = self._committer
@@ -65,7 +68,7 @@ class Compactor:
             copied = self._read_some(number)
             if copied:
                 self._copy(number, copied, result)
-        except OSError as error:
+        except (apsw.Error, OSError) as error:
             result.error = reply_error(error)
         if result.error is not None:
             self._leave(number)

@@ -30,13 +30,14 @@ from postroom.spool.store import Counts, Settlement
 
 GROUP_OCTETS_MAX: Final = 32 * 1024 * 1024  # one writev and sync; bounds the wait of a commit
 GROUP_CHANGES_MAX: Final = 2000  # bounds the time of one transaction to some 50 ms
+RIDE_S: Final = 0.02  # part of what a crash may repeat (guarantee 4), so it is short
 _DEFECT: Final = Reply(451, "4.3.0", "internal error in the store")
 
 
 class Group:
     """Changes that become durable together."""
 
-    __slots__ = ("changes", "content_future", "future", "octets", "with_content")
+    __slots__ = ("changes", "content_future", "future", "is_urgent", "octets", "with_content")
 
     def __init__(self) -> None:
         self.changes: list[Change] = []
@@ -44,6 +45,8 @@ class Group:
         self.content_future: asyncio.Future[None] | None = None
         self.future: asyncio.Future[None] | None = None
         self.octets = 0
+        self.is_urgent = False
+        """True where somebody waits for it: it holds more than settlements."""
 
 
 class GroupWriter:
@@ -72,6 +75,7 @@ class GroupWriter:
         self._group = Group()
         self._waiting: deque[Group] = deque()  # full groups; more than none only under overload
         self._kicked = False
+        self._ride: asyncio.TimerHandle | None = None
         self._busy = False
         self._stopping = False
         self._closing = False
@@ -91,6 +95,15 @@ class GroupWriter:
             self._waiting.append(group)
             group = self._group = Group()
         group.changes.append(change)
+        if isinstance(change, Settlement) and not change.reports:
+            if self._ride is None and not self._kicked:
+                self._idle.clear()
+                self._ride = self._loop.call_later(RIDE_S, self._kick)
+            future = group.future
+            if future is None:
+                future = group.future = self._loop.create_future()
+            return future
+        group.is_urgent = True
         if not self._kicked:
             # At the end of this turn of the loop, so that all its sessions share a commit.
             self._kicked = True
@@ -98,7 +111,7 @@ class GroupWriter:
             self._loop.call_soon(self._kick)
         if isinstance(change, NewMessage):
             group.octets += change.size_octets
-        elif not (isinstance(change, Settlement) and change.reports):
+        elif not isinstance(change, Settlement):
             future = group.future
             if future is None:
                 future = group.future = self._loop.create_future()
@@ -111,6 +124,8 @@ class GroupWriter:
 
     async def drain(self) -> None:
         """Wait until everything that was asked for is committed, or has failed."""
+        if self._ride is not None:
+            self._kick()
         await self._idle.wait()
 
     async def close(self) -> None:
@@ -124,6 +139,9 @@ class GroupWriter:
 
     def _kick(self) -> None:
         self._kicked = False
+        if self._ride is not None:
+            self._ride.cancel()
+            self._ride = None
         if self._busy:
             return  # the end of the present commit comes back here
         if self._waiting:
@@ -180,6 +198,15 @@ class GroupWriter:
                 else:
                     future.set_exception(error)
         # After the callbacks of the futures, which may bring the next changes.
-        if not self._kicked:
-            self._kicked = True
-            self._loop.call_soon(self._kick)
+        self._loop.call_soon(self._next)
+
+    def _next(self) -> None:
+        """Go on after a commit, unless only settlements wait, which can wait for company."""
+        if self._kicked or self._busy:
+            return
+        waiting = self._group
+        if waiting.changes and not self._waiting and not waiting.is_urgent:
+            if self._ride is None:
+                self._ride = self._loop.call_later(RIDE_S, self._kick)
+            return
+        self._kick()

@@ -1,0 +1,261 @@
+"""One machine of ours in a hostile world: store, engine and delivery, driven by a seed.
+
+The store is the embedded one on a simulated disk, delivery the real one over a simulated
+network, time is virtual. The world injects mail, makes disks and hosts fail, kills the
+worker and cuts the power, and compares what happened with what was promised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import random
+from pathlib import Path
+
+from postroom.channels.policy import ChannelPolicy, RetrySchedule
+from postroom.core.errors import PostroomError
+from postroom.core.ids import QueueId
+from postroom.core.message import Envelope, Provenance, Recipient, RecipientState
+from postroom.delivery.agent import RoutedAgent
+from postroom.delivery.deadlines import ClientDeadlines
+from postroom.engine.engine import Engine
+from postroom.engine.parts import Parts
+from postroom.engine.policy import EnginePolicy
+from postroom.observe.events import Defect, EventList
+from postroom.routing.policy import MxRoute
+from postroom.routing.router import Router
+from postroom.routing.table import StaticResolver
+from postroom.spool.embedded import EmbeddedStore, open_store
+from postroom.spool.policy import SpoolPolicy
+from postroom.spool.store import Selection
+from tests.sim.disk import SimulatedDisk
+from tests.sim.loop import LoopClock, VirtualLoop
+from tests.sim.network import Network
+from tests.sim.queue import make_queue
+from tests.sim.remote import Mood, Record, RemoteHost
+
+SITES = 6
+HOME = "home.test"
+SITE_CONCURRENCY = 4
+QUEUE = Path("/spool/queue1")
+SEGMENT_OCTETS = 8192
+
+Key = tuple[QueueId, int]
+
+
+class World:
+    """Everything of one run."""
+
+    def __init__(self, seed: int, loop: VirtualLoop) -> None:
+        self.chance = random.Random(seed)
+        self.loop = loop
+        self.clock = LoopClock(loop)
+        self.disk = SimulatedDisk(seed)
+        self.events = EventList()
+        self.record = Record()
+        self.network = Network(self.chance)
+        self.acknowledged: dict[QueueId, tuple[bytes, tuple[str, ...]]] = {}
+        self.attempted: set[QueueId] = set()
+        self.final: set[Key] = set()
+        self.violations: list[str] = []
+        self._told: set[str] = set()
+        self.crashes = 0
+        self.crash_budget = 0
+        """Recipients that a crash may have caused to be delivered again (guarantee 4)."""
+        self.refusals = 0
+        self._number = 0
+        self.store: EmbeddedStore | None = None
+        self.engine: Engine | None = None
+        self._agent: RoutedAgent | None = None
+        mx: dict[str, tuple[str, ...]] = {}
+        addresses: dict[str, tuple[str, ...]] = {}
+        for number, name in enumerate([*(f"d{n}.test" for n in range(SITES)), HOME]):
+            # Two hosts of different preference for each second site.
+            hosts = [f"mx{host}.{name}" for host in range(1 + number % 2)]
+            mx[name] = tuple(f"{10 * (place + 1)} {host}" for place, host in enumerate(hosts))
+            for place, host in enumerate(hosts):
+                address = f"192.0.2.{10 * number + place}"
+                addresses[host] = (address,)
+                self.network.hosts[address] = RemoteHost(host, self.chance, self.record)
+        self._resolver = StaticResolver(mx=mx, addresses=addresses)
+        make_queue(self.disk, QUEUE)
+
+    # The life of our worker.
+
+    def start(self) -> None:
+        """Open the queue and begin to work; as a supervisor does, again and again."""
+        policy = SpoolPolicy("/spool", reserve_octets=0, segment_octets=SEGMENT_OCTETS)
+        self.store = open_store(
+            QUEUE, policy, events=self.events, clock=self.clock, disk=self.disk.mounted(),
+            inline=True,
+        )  # fmt: skip
+        retry = RetrySchedule(first_s=60, factor=2, max_s=600, lifetime_s=5 * 86400)
+        channels = (
+            ChannelPolicy(
+                "default", concurrency=20, site_concurrency=SITE_CONCURRENCY, retry=retry,
+                recipients_max=3, delay_warning_s=0,
+            ),
+        )  # fmt: skip
+        router = Router(channels, {"default": MxRoute()}, self._resolver, self.clock)
+        self._agent = RoutedAgent(
+            self._resolver, self.clock, self.chance, "mail.home.test",
+            deadlines=ClientDeadlines(attempt_s=300, final_s=120), connector=self.network,
+            events=self.events,
+        )  # fmt: skip
+        parts = Parts(self.store, router, self._agent, self.clock, self.chance, self.events)
+        policy_of_engine = EnginePolicy(
+            active_max=60, lane_active_max=30, concurrency=30, rescan_s=30, site_rest_s=30
+        )
+        self.engine = Engine(parts, policy_of_engine, "mail.home.test")
+        self.engine.start()
+
+    def kill(self, *, power: bool) -> None:
+        """End the worker at once: by kill -9, or with the machine."""
+        self.crashes += 1
+        self.crash_budget += sum(self.record.in_transaction.values()) + self._unsettled()
+        me = asyncio.current_task()
+        self.network.cut()
+        if power:
+            self.disk.reboot()
+        else:
+            self.disk.restart()
+        for task in asyncio.all_tasks():
+            if task is not me and not getattr(task, "belongs_to_the_world", False):
+                task.cancel()
+        self.engine = self.store = self._agent = None
+
+    def _unsettled(self) -> int:
+        # What was taken by a host and whose settlement may not have been durable: at most
+        # what the engine had in memory at that moment.
+        assert self.engine is not None
+        return self.engine.stats().active_recipients
+
+    # What the world does to us.
+
+    def inject(self) -> None:
+        """Give the worker one message, and note whether it took responsibility."""
+        if self.engine is None:
+            return
+        self._number += 1
+        token = f"m{self._number}"
+        count = self.chance.choice((1, 1, 1, 2, 4, 8))
+        recipients = tuple(
+            f"{token}.r{place}@d{self.chance.randrange(SITES)}.test" for place in range(count)
+        )
+        reverse_path = f"s{self._number}@{HOME}"
+        size = self.chance.choice((0, 10, 500, 3000))
+        content = f"X-Token: {token}\r\nSubject: x\r\n\r\n.dot\r\n{'x' * size}\r\n.\r\n".encode()
+        intake = self.engine.intake
+        if intake.ready(len(content)) is not None:
+            self.refusals += 1
+            return
+        queue_id = intake.new_id()
+        self.attempted.add(queue_id)
+        envelope = Envelope(reverse_path, tuple(map(Recipient, recipients)))
+        future = intake.accept(queue_id, envelope, (content,), Provenance())
+        epoch = self.crashes
+
+        def committed(done: asyncio.Future[None]) -> None:
+            if self.crashes != epoch:
+                return  # The worker was dead before it could say so.
+            if done.exception() is None:
+                self.acknowledged[queue_id] = (content, recipients)
+            else:
+                self.refusals += 1
+
+        future.add_done_callback(committed)
+
+    def upset(self) -> None:
+        """Change the moods of some hosts and let a disk operation fail, perhaps."""
+        chance = self.chance
+        for address in self.network.hosts:
+            host = self.network.hosts[address]
+            if host.name.endswith(HOME) or chance.random() < 0.5:
+                continue
+            host.mood = chance.choice(
+                (
+                    Mood(),
+                    Mood(refuse=1.0),
+                    Mood(silent=1.0),
+                    Mood(busy_greeting=0.5, drop=0.05),
+                    Mood(mail_transient=0.3, rcpt_transient=0.3),
+                    Mood(rcpt_permanent=0.2, data_permanent=0.1),
+                    Mood(data_transient=0.5, take_and_vanish=0.1),
+                    Mood(hang=0.05, drop=0.1),
+                    Mood(latency_s=5.0),
+                    Mood(extensions=("8BITMIME", "CHUNKING")),
+                    Mood(extensions=("PIPELINING", "CHUNKING", "8BITMIME"), rcpt_permanent=0.3),
+                    Mood(extensions=()),
+                )
+            )
+        if chance.random() < 0.3:
+            kind = chance.choice(("sync", "write", "create", "unlink"))
+            suffix = chance.choice((".seg", "-wal", ""))
+            number = chance.choice((errno.EIO, errno.ENOSPC))
+            self.disk.fail(kind, number, suffix, chance.randint(1, 3))
+
+    def heal(self) -> None:
+        """Make all hosts good, so that everything can come to an end."""
+        for host in self.network.hosts.values():
+            host.mood = Mood()
+
+    # What must be true.
+
+    async def check(self) -> None:
+        """Compare the store with the record, at a moment when the worker is alive."""
+        if self.store is None:
+            return
+        try:
+            before = self.store.counts()
+            kept = await self.store.select(Selection(), self.clock.now(), 100_000)
+        except (PostroomError, OSError):
+            return  # The disk failed while it was asked.
+        by_id = {message.id: message for message in kept}
+        # V6: the counts are those of a full scan.
+        if before == self.store.counts():
+            live = sum(message.live_count for message in kept)
+            self._hold(before.messages == len(kept), f"V6 {before} but {len(kept)} messages")
+            self._hold(before.recipients == live, f"V6 {before} but {live} live recipients")
+        for message in kept:
+            for status in message.statuses:
+                key = (message.id, status.index)
+                if status.state is RecipientState.WAITING:
+                    self._hold(key not in self.final, f"V2 {key} was final, now waiting")
+                else:
+                    self.final.add(key)
+        # V1: an acknowledged id is in the store, or final for each recipient.
+        ended = self.record.refused.union(self.record.taken)
+        for queue_id, (_, recipients) in self.acknowledged.items():
+            if queue_id not in by_id:
+                lost = set(recipients) - ended
+                self._hold(not lost, f"V1 {queue_id} is gone without {sorted(lost)}")
+
+    def check_end(self) -> None:
+        """Check what must hold once everything has come to its end."""
+        taken = set(self.record.taken)
+        reported = b"".join(self.record.reports)
+        for queue_id, (content, recipients) in self.acknowledged.items():
+            for recipient in recipients:
+                refused = recipient in self.record.refused
+                self._hold(refused or recipient in taken, f"V1 {queue_id} {recipient} never came")
+                if recipient in taken:
+                    same = self.record.contents[recipient] == content
+                    self._hold(same, f"{queue_id} {recipient} got other content")
+                elif refused:
+                    told = content.partition(b"Subject")[0] in reported
+                    self._hold(told, f"{queue_id} {recipient} failed without a DSN")
+        # Guarantee 4: duplicates only where a crash, or a host that vanished, explains them.
+        twice = len(self.record.taken) - len(taken)
+        allowed = self.crash_budget + self.record.vanished
+        self._hold(twice <= allowed, f"guarantee 4: {twice} duplicates, {allowed} explained")
+        for name, peak in self.record.peak.items():
+            if self.crashes == 0:
+                self._hold(peak <= SITE_CONCURRENCY, f"V5 {name}: {peak} at once")
+        for event in self.events.events:
+            if isinstance(event, Defect) and "PowerCut" not in event.error:
+                self._hold(False, f"defect: {event.where} {event.error}")
+
+    def _hold(self, condition: bool, text: str) -> None:
+        if not condition and text not in self._told:
+            self._told.add(text)
+            self.violations.append(f"{self.loop.time():.3f}s: {text}")
