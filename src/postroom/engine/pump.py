@@ -123,6 +123,11 @@ class Pump:
             )
             report = await self._agent.deliver(attempt)
             assert len(report.outcomes) == len(indexes), "an outcome for each recipient"
+            if report.scope is FailureScope.LOCAL and content.parts is None:
+                # The agent stopped in the middle of content that it read in pieces: find out
+                # whether the content is damaged, for then no later attempt will go better.
+                async for _ in content.chunks():
+                    pass
             return report
         except ContentCorrupt as damage:
             self._quarantine(active, damage)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 from postroom.channels.policy import ChannelPolicy, RetrySchedule
+from postroom.core.errors import ContentCorrupt
+from postroom.core.ids import QueueId
+from postroom.core.message import Content
 from postroom.delivery.attempt import Attempt, AttemptReport, FailureScope
 from postroom.engine.policy import EnginePolicy
 from postroom.observe.events import (
+    ContentDamaged,
     Defect,
     MessageDone,
     RecipientDeferred,
@@ -15,6 +20,7 @@ from postroom.observe.events import (
     SiteResumed,
     SiteSuspended,
 )
+from postroom.spool.memory import MemoryStore
 from tests.sim.loop import run
 from tests.support.engine import (
     NO_JITTER,
@@ -133,6 +139,39 @@ def test_an_agent_that_raises_defers_the_recipient_and_says_so() -> None:
         assert isinstance(event, RecipientDeferred) and event.attempts == 1
         assert bench.events_of(Defect)
         assert bench.store.counts().messages == 1
+        await bench.engine.stop(1)
+
+    run(scene())
+
+
+class DamagedContent:
+    """Content on a disk that went bad."""
+
+    size_octets = 10_000_000
+    parts = None
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        yield b"Subject: x"
+        raise ContentCorrupt("record at 4096: checksum differs")
+
+
+class DamagedStore(MemoryStore):
+    async def content(self, queue_id: QueueId) -> Content:
+        return DamagedContent()
+
+
+def test_content_that_turns_out_damaged_is_quarantined_not_tried_for_days() -> None:
+    async def scene() -> None:
+        # What an agent reports that could not read the content to its end.
+        agent = ScriptedAgent(lambda attempt: deferred(attempt, FailureScope.LOCAL))
+        bench = Bench(agent, store=DamagedStore())
+        queue_id = await bench.put("a@d1.test")
+        bench.engine.start()
+        await asyncio.sleep(1000)
+        assert len(agent.attempts) == 1
+        stored = await bench.store.get(QueueId(queue_id))
+        assert stored is not None and stored.hold.startswith("quarantine")
+        assert bench.events_of(ContentDamaged)
         await bench.engine.stop(1)
 
     run(scene())
