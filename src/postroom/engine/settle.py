@@ -68,6 +68,7 @@ class Settler:
         if judgement.reports:
             reports = await self._compose(message, judgement.reports)
         message.live -= judgement.finals
+        self._unsettled += 1
         self._submit(
             message,
             judgement,
@@ -75,15 +76,12 @@ class Settler:
         )
 
     def _submit(self, message: ActiveMessage, judgement: Judgement, settlement: Settlement) -> None:
-        self._unsettled += 1
-
         def committed(done: asyncio.Future[None]) -> None:
-            self._unsettled -= 1
             if done.cancelled() or done.exception() is not None:
                 # The store reports its failures itself; here nothing may be forgotten.
                 done.get_loop().call_later(RETRY_S, self._submit, message, judgement, settlement)
-                self._unsettled += 1
                 return
+            self._unsettled -= 1
             self._announce(message, judgement, settlement)
 
         self._store.settle(settlement).add_done_callback(committed)

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from postroom.channels.policy import ChannelPolicy, RetrySchedule
-from postroom.core.errors import ContentCorrupt
+from postroom.core.errors import ContentCorrupt, StoreFull
 from postroom.core.ids import QueueId
 from postroom.core.message import Content
+from postroom.core.reply import Reply
 from postroom.delivery.attempt import Attempt, AttemptReport, FailureScope
 from postroom.engine.policy import EnginePolicy
 from postroom.observe.events import (
@@ -316,6 +317,25 @@ def test_a_stop_lets_attempts_end_and_settles_them() -> None:
         assert cut_off == 0
         assert bench.store.counts().messages == 20 - len(bench.agent.attempts)
         assert bench.engine.intake.ready(0) is not None
+
+    run(scene())
+
+
+def test_a_settlement_that_fails_is_made_again_until_the_store_takes_it() -> None:
+    async def scene() -> None:
+        bench = Bench(ScriptedAgent(takes_s=1.0))
+        bench.engine.start()
+        await bench.put("a@d1.test")
+        bench.store.failure = StoreFull(Reply(452, "4.3.1", "insufficient system storage"))
+        await asyncio.sleep(10)
+        assert bench.events_of(MessageDone) == []
+        bench.store.failure = None
+        await asyncio.sleep(2)
+        assert bench.agent.recipients == ["a@d1.test"], "not sent a second time"
+        assert len(bench.events_of(MessageDone)) == 1
+        before = asyncio.get_running_loop().time()
+        await bench.engine.stop(30)
+        assert asyncio.get_running_loop().time() - before < 1, "nothing is left to wait for"
 
     run(scene())
 
