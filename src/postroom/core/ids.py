@@ -72,11 +72,3 @@ def parse_queue_id(text: str) -> QueueId:
     if len(text) != QUEUE_ID_LENGTH or any(character not in _VALUES for character in text):
         raise ValueError(f"not a queue id: {text!r} (16 letters and digits expected)")
     return QueueId(text)
-
-
-def time_of(queue_id: QueueId) -> float:
-    """Return the moment, in seconds, that is written in an id."""
-    number = 0
-    for character in queue_id:
-        number = (number << 5) | _VALUES[character]
-    return (number >> (_NODE_BITS + _COUNTER_BITS)) / 1000

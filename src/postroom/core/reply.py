@@ -3,27 +3,17 @@
 RFC 5321 §4.2 gives the code, RFC 3463 the enhanced status code. What a remote host said
 and what we say ourselves have the same shape, so that outcomes, logs and DSNs need one.
 
-Called by: all layers.  Raises: ValueError for an enhanced status code that is none.
+Called by: all layers.  Raises: nothing.
 """
 
 from __future__ import annotations
 
-import re
 from typing import NewType
 
 import msgspec
 
 EnhancedStatusCode = NewType("EnhancedStatusCode", str)
 """`class.subject.detail`, RFC 3463 §2, as text: "4.4.1"."""
-
-_ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\Z")
-
-
-def parse_enhanced(text: str) -> EnhancedStatusCode:
-    """Return `text` as an enhanced status code; raise ValueError where it is none."""
-    if not _ENHANCED.match(text):
-        raise ValueError(f"not an enhanced status code: {text!r}")
-    return EnhancedStatusCode(text)
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False):

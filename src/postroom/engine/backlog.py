@@ -11,8 +11,6 @@ Called by: engine.walk.  Raises: nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from postroom.core.ids import QueueId
 from postroom.spool.store import DueKey
 
@@ -106,6 +104,3 @@ class Backlog:
         """Return the messages of the page that may be stale."""
         self._reading = False
         return frozenset(self._touched)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(tuple(self._domains))

@@ -6,7 +6,7 @@ again at a time of the channel's schedule, or expired because its lifetime is ov
 Pure: the caller passes `now`.
 
 Guarantees: 1. a recipient's state never goes back (V2). 2. every recipient that becomes
-final either gets the report it is owed or an event that says why there is none.
+final has an event, and the report it is owed.
 Called by: engine.settle.  Raises: nothing.
 """
 

@@ -120,7 +120,7 @@ class Walk:
 
     async def _domains(self) -> None:
         """Refill the lanes that had more than found room."""
-        for domain in self._backlog:
+        for domain in self._backlog.domains:
             if self._table.room <= 0:
                 return
             room = self._admission.room_for(domain)

@@ -60,11 +60,6 @@ class ServerSession(CommandSession):
         """True from MAIL until its message is answered or given up."""
         return self._transaction is not None
 
-    @property
-    def transaction_smtputf8(self) -> bool:
-        """True where the open transaction asked for SMTPUTF8."""
-        return self._transaction is not None and self._transaction.smtputf8
-
     def receive(self, data: bytes) -> ServerEvent | None:
         """Take octets from the client; return what is asked of the caller, if anything."""
         if self._pending:
