@@ -104,14 +104,19 @@ class Bench:
             addresses={f"mx.{name}": ("192.0.2.1",) for name in names},
         )
         self.router = Router(channels, {"default": MxRoute()}, resolver, self.clock)
-        parts = Parts(self.store, self.router, agent, self.clock, random.Random(7), self.events)
-        self.engine = Engine(parts, policy, "mail.home.test")
+        self.parts = Parts(
+            self.store, self.router, agent, self.clock, random.Random(7), self.events
+        )
+        self.engine = Engine(self.parts, policy, "mail.home.test")
 
-    async def put(self, *recipients: str, reverse_path: str = "me@home.test") -> str:
+    async def put(self, *recipients: str | Recipient, reverse_path: str = "me@home.test") -> str:
         """Take in one message."""
         intake = self.engine.intake
         queue_id = intake.new_id()
-        envelope = Envelope(reverse_path, tuple(Recipient(address) for address in recipients))
+        envelope = Envelope(
+            reverse_path,
+            tuple(Recipient(one) if isinstance(one, str) else one for one in recipients),
+        )
         await asyncio.shield(
             intake.accept(queue_id, envelope, (b"Subject: x\r\n\r\nhello\r\n",), Provenance())
         )

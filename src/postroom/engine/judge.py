@@ -6,13 +6,15 @@ again at a time of the channel's schedule, or expired because its lifetime is ov
 Pure: the caller passes `now`.
 
 Guarantees: 1. a recipient's state never goes back (V2). 2. every recipient that becomes
-final has an event, and the report it is owed.
+final has an event, and the report it is owed; where a failure is reported to nobody, an
+event says so.
 Called by: engine.settle.  Raises: nothing.
 """
 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -28,8 +30,14 @@ from postroom.core.message import (
     RecipientState,
     RecipientStatus,
 )
-from postroom.observe.events import Event, RecipientDeferred, RecipientDelivered, RecipientFailed
-from postroom.reports.decide import ReportKind, report_due
+from postroom.observe.events import (
+    Event,
+    RecipientDeferred,
+    RecipientDelivered,
+    RecipientFailed,
+    ReportDropped,
+)
+from postroom.reports.decide import ReportKind, report_due, why_dropped
 from postroom.routing.destination import Destination
 from postroom.routing.policy import MxRoute, RelayRoute
 
@@ -67,7 +75,10 @@ class DueReport(msgspec.Struct, frozen=True):
 
 
 class Judgement(msgspec.Struct, frozen=True):
-    """New statuses, in the order of the outcomes, and what follows from them."""
+    """New statuses, in the order of the outcomes, and what follows from them.
+
+    `events` are to be emitted once the statuses are durable.
+    """
 
     statuses: tuple[RecipientStatus, ...]
     finals: int
@@ -87,6 +98,7 @@ def judge(
     statuses: list[RecipientStatus] = []
     events: list[Event] = []
     reports: list[DueReport] = []
+    dropped: Counter[str] = Counter()
     finals = 0
     for index, outcome in outcomes:
         recipient = recipients[index]
@@ -101,6 +113,10 @@ def judge(
                 reports.append(report)
                 if report.kind is ReportKind.DELAYED:
                     statuses[-1] = msgspec.structs.replace(status, warned=True)
+            elif status.state in (RecipientState.FAILED, RecipientState.EXPIRED):
+                dropped[why_dropped(case.reverse_path, recipient)] += 1
+    # SEEDS row 35: a failure ends in a DSN or in a recorded discard.
+    events.extend(ReportDropped(case.id, count, reason) for reason, count in dropped.items())
     return Judgement(tuple(statuses), finals, tuple(events), tuple(reports))
 
 

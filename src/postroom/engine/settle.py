@@ -5,7 +5,7 @@ the store as one change, try again for as long as the store cannot take it. Only
 recipients leave memory, so that nothing is attempted twice because a disk was busy.
 
 Guarantees: 1. a final state and its DSN become durable in one commit. 2. a settlement is
-never lost while the process lives.
+never lost while the process lives. 3. an event is emitted after the commit it tells of.
 Called by: engine.pump.  Raises: nothing.
 """
 
@@ -17,10 +17,10 @@ from collections.abc import Callable, Sequence
 from postroom.core.errors import ContentCorrupt, PostroomError
 from postroom.core.message import NewMessage, Outcome, RecipientState, RecipientStatus
 from postroom.engine.active import ActiveMessage, ActiveTable
-from postroom.engine.judge import Case, DueReport, Judgement, judge
+from postroom.engine.judge import Case, DueReport, judge
 from postroom.engine.parts import Parts
 from postroom.engine.reporter import Reporter
-from postroom.observe.events import MessageDone, ReportDropped, ReportQueued
+from postroom.observe.events import Defect, Event, MessageDone, ReportDropped, ReportQueued
 from postroom.spool.store import Settlement
 
 RETRY_S = 1.0
@@ -65,36 +65,37 @@ class Settler:
             case, message.recipients, message.statuses, known, self._clock.now(), self._entropy
         )
         reports: tuple[NewMessage, ...] = ()
+        events = judgement.events
         if judgement.reports:
-            reports = await self._compose(message, judgement.reports)
+            reports, about_reports = await self._compose(message, judgement.reports)
+            events += about_reports
         message.live -= judgement.finals
         self._unsettled += 1
-        self._submit(
-            message,
-            judgement,
-            Settlement(message.id, judgement.statuses, message.live <= 0, reports),
-        )
+        settlement = Settlement(message.id, judgement.statuses, message.live <= 0, reports)
+        self._submit(message, settlement, events)
 
-    def _submit(self, message: ActiveMessage, judgement: Judgement, settlement: Settlement) -> None:
+    def _submit(
+        self, message: ActiveMessage, settlement: Settlement, events: tuple[Event, ...]
+    ) -> None:
         def committed(done: asyncio.Future[None]) -> None:
             if done.cancelled() or done.exception() is not None:
                 # The store reports its failures itself; here nothing may be forgotten.
-                done.get_loop().call_later(RETRY_S, self._submit, message, judgement, settlement)
+                done.get_loop().call_later(RETRY_S, self._submit, message, settlement, events)
                 return
             self._unsettled -= 1
-            self._announce(message, judgement, settlement)
+            self._announce(message, settlement, events)
 
         self._store.settle(settlement).add_done_callback(committed)
 
     def _announce(
-        self, message: ActiveMessage, judgement: Judgement, settlement: Settlement
+        self, message: ActiveMessage, settlement: Settlement, events: tuple[Event, ...]
     ) -> None:
         emit = self._events.emit
-        for event in judgement.events:
+        for event in events:
             emit(event)
         if settlement.removes:
             emit(MessageDone(message.id))
-        for status in judgement.statuses:
+        for status in settlement.statuses:
             match status.state:
                 case RecipientState.WAITING:
                     self.deferred += 1
@@ -102,28 +103,28 @@ class Settler:
                     self.delivered += 1
                 case _:
                     self.failed += 1
-        self.table.remove(message, tuple(status.index for status in judgement.statuses))
-        self.settled(message, judgement.statuses, settlement.reports)
+        self.table.remove(message, tuple(status.index for status in settlement.statuses))
+        self.settled(message, settlement.statuses, settlement.reports)
 
     async def _compose(
         self, message: ActiveMessage, due: Sequence[DueReport]
-    ) -> tuple[NewMessage, ...]:
+    ) -> tuple[tuple[NewMessage, ...], tuple[Event, ...]]:
+        """Return the DSNs, and what to say of them once they are durable."""
         content = message.content
-        reports = []
         try:
             source = content if content is not None else await self._store.content(message.id)
         except (ContentCorrupt, KeyError, PostroomError):
             # The report matters more than the copy of the mail in it.
             source = None
-        for report, about in await self._reporter.compose(message, due, source):
-            reports.append(report)
-            for one in about:
-                self._events.emit(
-                    ReportQueued(report.id, message.id, one.kind.value, one.recipient.address)
-                )
-        if not reports:
-            for one in due:
-                self._events.emit(
-                    ReportDropped(message.id, one.recipient.address, "could not be composed")
-                )
-        return tuple(reports)
+        try:
+            composed = await self._reporter.compose(message, due, source)
+        except Exception as error:
+            # A bug of ours: the outcome counts all the same, or the recipients would stay in
+            # memory and be tried again after every start.
+            self._events.emit(Defect("report", repr(error), message.id))
+            return (), (ReportDropped(message.id, len(due), "could not be composed"),)
+        return tuple(report for report, _ in composed), tuple(
+            ReportQueued(report.id, message.id, one.kind.value, one.recipient.address)
+            for report, about in composed
+            for one in about
+        )

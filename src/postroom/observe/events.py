@@ -78,10 +78,14 @@ class ReportQueued(Event, frozen=True, tag="report"):
 
 
 class ReportDropped(Event, frozen=True, tag="report-dropped"):
-    """No DSN is sent for a failed recipient: null reverse-path, or NOTIFY forbids it."""
+    """No DSN is sent about so many recipients of a message, for `reason`.
+
+    They failed and nobody may be told (a null reverse-path, or NOTIFY of RFC 3461), or a
+    defect of ours kept the DSN from being composed. One event for all that fail together.
+    """
 
     about: str
-    recipient: str
+    recipients: int
     reason: str
 
 

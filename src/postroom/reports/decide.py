@@ -51,3 +51,10 @@ def report_due(
     if not notify:
         return kind in _UNASKED
     return bool(notify & _ASKED[kind])
+
+
+def why_dropped(reverse_path: str, recipient: Recipient) -> str:
+    """Return why nobody is told that this recipient failed: words for the log."""
+    if not reverse_path:
+        return "null reverse-path"
+    return "NOTIFY=NEVER" if recipient.notify & Notify.NEVER else "NOTIFY without FAILURE"
