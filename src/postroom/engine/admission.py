@@ -11,6 +11,7 @@ Called by: engine.engine, engine.walk.  Raises: nothing.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from postroom.core.ids import QueueId
@@ -184,9 +185,14 @@ class Admission:
         kind = OutcomeKind.FAILED if reply.is_permanent else OutcomeKind.DEFERRED
         outcome = Outcome(kind, reply)
         channel = self._router.channel_of(domain)
-        for active, indexes in by_message.values():
-            case = Case(active.id, active.arrived_at, active.envelope.reverse_path, channel, domain)
-            await self._settler.settle(active, case, [(index, outcome) for index in indexes])
+        # Side by side: the failures of one message may wait for others of the same message.
+        async with asyncio.TaskGroup() as settlements:
+            for active, indexes in by_message.values():
+                case = Case(
+                    active.id, active.arrived_at, active.envelope.reverse_path, channel, domain
+                )
+                outcomes = [(index, outcome) for index in indexes]
+                settlements.create_task(self._settler.settle(active, case, outcomes))
 
     async def defer(
         self, active: ActiveMessage, destination: Destination, indexes: Sequence[int], rest: Rest

@@ -102,6 +102,7 @@ class Engine:
         if self._walking is not None:
             self._walking.cancel()
             await asyncio.gather(self._walking, return_exceptions=True)
+        self._settler.hurry()
         cut_off = await self._tasks.stop(deadline_s)
         # Outcomes that are known must reach the store, or mail would be sent twice.
         while self._settler.unsettled and loop.time() < until + deadline_s:

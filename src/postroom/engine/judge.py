@@ -71,19 +71,22 @@ class DueReport(msgspec.Struct, frozen=True):
     recipient: Recipient
     status: RecipientStatus
     outcome: Outcome
+    attempted_at: float
     retry_until: float | None = None
 
 
 class Judgement(msgspec.Struct, frozen=True):
     """New statuses, in the order of the outcomes, and what follows from them.
 
-    `events` are to be emitted once the statuses are durable.
+    `events` has one for each status; they and `dropped`, the failures nobody is told of,
+    are to be emitted once the statuses are durable.
     """
 
     statuses: tuple[RecipientStatus, ...]
     finals: int
     events: tuple[Event, ...]
     reports: tuple[DueReport, ...]
+    dropped: tuple[ReportDropped, ...] = ()
 
 
 def judge(
@@ -116,8 +119,8 @@ def judge(
             elif status.state in (RecipientState.FAILED, RecipientState.EXPIRED):
                 dropped[why_dropped(case.reverse_path, recipient)] += 1
     # SEEDS row 35: a failure ends in a DSN or in a recorded discard.
-    events.extend(ReportDropped(case.id, count, reason) for reason, count in dropped.items())
-    return Judgement(tuple(statuses), finals, tuple(events), tuple(reports))
+    told = tuple([ReportDropped(case.id, count, reason) for reason, count in dropped.items()])
+    return Judgement(tuple(statuses), finals, tuple(events), tuple(reports), told)
 
 
 def _one(
@@ -188,4 +191,4 @@ def _report(
     if not report_due(kind, case.reverse_path, recipient, outcome):
         return None
     until = case.arrived_at + channel.retry.lifetime_s if kind is ReportKind.DELAYED else None
-    return DueReport(kind, recipient, status, outcome, until)
+    return DueReport(kind, recipient, status, outcome, now, until)

@@ -1,6 +1,6 @@
 """Reports: due DSNs become messages.
 
-Groups what is owed for the recipients of one attempt by kind, so that a sender gets one DSN
+Groups what is owed for the recipients of one round by kind, so that a sender gets one DSN
 for a hundred refused recipients, and reads the part of the content that goes back.
 
 Guarantees: a DSN is composed even where the content cannot be read; then without it.
@@ -56,18 +56,18 @@ class Reporter:
             if not about:
                 continue
             returned = await self._returned(kind, message, content)
-            now = self._clock.now()
             recipients = [
                 ReportedRecipient(
                     report.recipient,
                     report.outcome.reply,
                     report.outcome.host,
-                    attempted_at=now,
+                    attempted_at=report.attempted_at,
                     retry_until=report.retry_until,
                     expired=report.status.state is RecipientState.EXPIRED,
                 )
                 for report in about
             ]
+            now = self._clock.now()
             report = compose(
                 kind, facts, recipients, returned, self._origin, self._new_id(), now, self._entropy
             )

@@ -17,9 +17,10 @@ from collections.abc import Callable, Sequence
 from postroom.core.errors import ContentCorrupt, PostroomError
 from postroom.core.message import NewMessage, Outcome, RecipientState, RecipientStatus
 from postroom.engine.active import ActiveMessage, ActiveTable
-from postroom.engine.judge import Case, DueReport, judge
+from postroom.engine.judge import Case, DueReport, Judgement, judge
 from postroom.engine.parts import Parts
 from postroom.engine.reporter import Reporter
+from postroom.engine.rounds import Rounds, split
 from postroom.observe.events import Defect, Event, MessageDone, ReportDropped, ReportQueued
 from postroom.spool.store import Settlement
 
@@ -45,6 +46,7 @@ class Settler:
         self._events = parts.events
         self.table = table
         self._reporter = reporter
+        self._rounds = Rounds()
         self._unsettled = 0
         self.settled: Settled = lambda message, statuses, reports: None
         self.delivered = 0
@@ -56,16 +58,35 @@ class Settler:
         """Settlements that are not durable yet."""
         return self._unsettled
 
+    def hurry(self) -> None:
+        """Let no outcome wait for others any more, for the engine stops."""
+        self._rounds.end()
+
     async def settle(
         self, message: ActiveMessage, case: Case, outcomes: Sequence[tuple[int, Outcome]]
     ) -> None:
-        """Judge outcomes, by index, and hand them to the store; returns before the commit."""
+        """Judge outcomes, by index, and hand them to the store; returns before the commit.
+
+        Failures that are reported may wait a little for others of their message.
+        """
         known = [pair for pair in outcomes if pair[0] in message.statuses]
         judgement = judge(
             case, message.recipients, message.statuses, known, self._clock.now(), self._entropy
         )
+        if judgement.reports:
+            judgement, failures = split(judgement)
+            if failures.statuses:
+                if judgement.statuses:
+                    await self._commit(message, judgement)
+                joined = await self._rounds.gather(message, failures)
+                if joined is None:
+                    return
+                judgement = joined
+        await self._commit(message, judgement)
+
+    async def _commit(self, message: ActiveMessage, judgement: Judgement) -> None:
         reports: tuple[NewMessage, ...] = ()
-        events = judgement.events
+        events: tuple[Event, ...] = judgement.events + judgement.dropped
         if judgement.reports:
             reports, about_reports = await self._compose(message, judgement.reports)
             events += about_reports
@@ -104,6 +125,7 @@ class Settler:
                 case _:
                     self.failed += 1
         self.table.remove(message, tuple(status.index for status in settlement.statuses))
+        self._rounds.look(message)
         self.settled(message, settlement.statuses, settlement.reports)
 
     async def _compose(
