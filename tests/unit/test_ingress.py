@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import datetime
 import email
+import os
 import smtplib
 import socket
 import ssl
@@ -308,6 +309,94 @@ def test_nothing_is_answered_before_the_message_is_durable() -> None:
     run(scene())
 
 
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("behind", [b"", b"QUIT\r\n"])
+def test_a_client_that_half_closes_gets_its_replies(loop: str, behind: bytes) -> None:
+    async def scene() -> None:
+        async with serving(MemoryAcceptor(waiting=True)) as served:
+            talk = await served.connect()
+            await talk.reply()
+            mail = b"MAIL FROM:<>\r\nRCPT TO:<b@x>\r\n"
+            talk.send(b"EHLO c\r\n" + mail + b"DATA\r\n")
+            for _ in range(4):
+                await talk.reply()
+            # Two messages, so that the second is decided when the end was seen long ago.
+            talk.send(b"hello\r\n.\r\n" + mail + b"BDAT 7 LAST\r\nhello\r\n" + behind)
+            talk.writer.write_eof()
+            while not served.acceptor.kept:
+                await asyncio.sleep(0.001)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(talk.reader.readline(), 0.02)
+            served.acceptor.commit()
+            assert (await talk.reply()).startswith("250 2.0.0 ")
+            for _ in range(2):
+                assert (await talk.reply()).startswith("250 2.1.")
+            while len(served.acceptor.kept) < 2:
+                await asyncio.sleep(0.001)
+            served.acceptor.commit()
+            assert (await talk.reply()).startswith("250 2.0.0 ")
+            if behind:
+                assert (await talk.reply()).startswith("221 ")
+            assert await talk.reply() == "", "and then the connection ends"
+            while served.listeners.session_count:
+                await asyncio.sleep(0.001)
+            talk.close()
+
+    run(scene(), loop=loop)
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_client_that_says_goodbye_over_tls_gets_its_reply(
+    loop: str, certificate: tuple[str, str]
+) -> None:
+    async def scene() -> None:
+        async with serving(
+            MemoryAcceptor(waiting=True), tls="implicit", tls_certificate=certificate[0],
+            tls_key=certificate[1],
+        ) as served:  # fmt: skip
+
+            def send() -> bytes:
+                with (
+                    socket.create_connection(("127.0.0.1", served.port), timeout=5) as plain,
+                    trusting().wrap_socket(plain, suppress_ragged_eofs=False) as client,
+                ):
+                    client.sendall(b"EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<b@x>\r\nBDAT 7 LAST\r\n")
+                    client.sendall(b"hello\r\n")
+                    plain_fd = socket.socket(fileno=os.dup(client.fileno()))
+                    with plain_fd:
+                        plain_fd.shutdown(socket.SHUT_WR)
+                    said = b""
+                    while piece := client.recv(4096):
+                        said += piece
+                    return said
+
+            answer = asyncio.create_task(asyncio.to_thread(send))
+            while not served.acceptor.kept:
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(0.02)
+            served.acceptor.commit()
+            assert b"queued\r\n" in await answer
+
+    run(scene(), loop=loop)
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_client_that_half_closes_between_messages_is_let_go(loop: str) -> None:
+    async def scene() -> None:
+        async with serving() as served:
+            talk = await served.connect()
+            talk.send(b"EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<b@x>\r\nDATA\r\nhello\r\n")
+            talk.writer.write_eof()
+            while await talk.reply():
+                pass
+            while served.listeners.session_count:
+                await asyncio.sleep(0.001)
+            assert not served.acceptor.kept
+            talk.close()
+
+    run(scene(), loop=loop)
+
+
 def test_memory_is_given_back_when_the_client_leaves_before_the_commit() -> None:
     async def scene() -> None:
         async with serving(MemoryAcceptor(waiting=True)) as served:
@@ -315,6 +404,8 @@ def test_memory_is_given_back_when_the_client_leaves_before_the_commit() -> None
             talk.send(b"EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<b@x>\r\nDATA\r\nhello\r\n.\r\n")
             while not served.acceptor.kept:
                 await asyncio.sleep(0.001)
+            sock = talk.writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             talk.writer.transport.abort()
             while served.listeners.session_count:
                 await asyncio.sleep(0.001)

@@ -1,4 +1,4 @@
-"""From a complete message of a session to the engine: provenance, Received header, intake.
+"""From a complete message of a session to the engine: provenance, Received header, intake, reply.
 
 Called by: ingress.session.  Raises: nothing.
 RFCs: RFC 5321 §4.4.
@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import asyncio
 
+from postroom.core.errors import ReplyError
 from postroom.core.ids import QueueId
 from postroom.core.message import Envelope, Provenance
+from postroom.core.reply import Reply
 from postroom.ingress.settings import ListenSettings
 from postroom.ingress.shared import Shared
+from postroom.observe.events import Defect
 from postroom.smtp.server import ServerSession
 from postroom.smtp.server_events import MessageComplete
 from postroom.smtp.trace import protocol_word, received_header
+
+_NOT_KEPT = Reply(451, "4.3.0", "The message could not be kept, try again later")
 
 
 def hand_over(
@@ -35,6 +40,17 @@ def hand_over(
     )
     content = (header, *message.content)
     return queue_id, shared.acceptor.accept(queue_id, envelope, content, provenance)
+
+
+def reply_for(shared: Shared, queue_id: QueueId, future: asyncio.Future[None]) -> Reply | bytes:
+    """Return what the sender is told, once the future of `hand_over` is done."""
+    error = None if future.cancelled() else future.exception()
+    if error is None and not future.cancelled():
+        return f"250 2.0.0 {queue_id} queued\r\n".encode("ascii")
+    if isinstance(error, ReplyError):
+        return error.reply
+    shared.events.emit(Defect("ingress.session", f"not kept: {error!r}", queue_id))
+    return _NOT_KEPT
 
 
 def _provenance(settings: ListenSettings, smtp: ServerSession, envelope: Envelope) -> Provenance:

@@ -17,11 +17,10 @@ import asyncio
 import ssl
 from typing import TYPE_CHECKING, cast
 
-from postroom.core.errors import ReplyError
 from postroom.core.ids import QueueId
 from postroom.core.reply import Reply
 from postroom.ingress.access import normal_address
-from postroom.ingress.handover import hand_over
+from postroom.ingress.handover import hand_over, reply_for
 from postroom.ingress.settings import ListenSettings
 from postroom.ingress.tls import TlsChannel
 from postroom.observe.events import Defect, SessionRefused
@@ -47,7 +46,6 @@ if TYPE_CHECKING:
 _OPENING_DEADLINE_S = 60.0
 # Time for the last reply to leave before the connection is cut.
 _CLOSING_DEADLINE_S = 10.0
-_NOT_KEPT = Reply(451, "4.3.0", "The message could not be kept, try again later")
 _DEFECT = Reply(421, "4.3.0", "Internal error, closing")
 
 
@@ -55,8 +53,8 @@ class SmtpSession(asyncio.Protocol):
     """The server's end of one connection."""
 
     __slots__ = (
-        "_active_at", "_closing", "_counted", "_listener", "_loop", "_paused", "_peer", "_proxy",
-        "_settings", "_shared", "_smtp", "_started_at", "_tls", "_transport", "_writable",
+        "_active_at", "_closing", "_counted", "_ended", "_listener", "_loop", "_paused", "_peer",
+        "_proxy", "_settings", "_shared", "_smtp", "_started_at", "_tls", "_transport", "_writable",
     )  # fmt: skip
 
     def __init__(self, listener: Listener) -> None:
@@ -72,7 +70,7 @@ class SmtpSession(asyncio.Protocol):
         self._counted: str | None = None
         self._paused = False
         self._writable = True
-        self._closing = False
+        self._closing = self._ended = False
         self._started_at = self._active_at = 0.0
 
     # The transport's side.
@@ -109,6 +107,13 @@ class SmtpSession(asyncio.Protocol):
                     self._adjust_reading()
         except Exception as error:  # The border of one session.
             self._fail(error)
+
+    def eof_received(self) -> bool:
+        """Keep the connection of a client that said all it will until it was answered."""
+        smtp, tls = self._smtp, self._tls
+        deciding = smtp is not None and smtp.state is State.DECIDING
+        self._ended = deciding and (tls is None or tls.established)
+        return self._ended
 
     def pause_writing(self) -> None:
         """The client does not read its replies: read no more commands."""
@@ -274,11 +279,11 @@ class SmtpSession(asyncio.Protocol):
     def _close(self, *, cleanly: bool = True) -> None:
         if self._transport is None or self._closing:
             return
-        self._closing = True
-        self._active_at = self._loop.time()
         if cleanly and self._tls is not None and self._tls.established:
             self._tls.end()
             self._write(self._tls.take_output())
+        self._closing = True
+        self._active_at = self._loop.time()
         self._transport.close()
 
     def _fail(self, error: Exception) -> None:
@@ -307,7 +312,7 @@ class SmtpSession(asyncio.Protocol):
 
     def _adjust_reading(self) -> None:
         transport = self._transport
-        if transport is None or self._closing:
+        if transport is None or self._closing or self._ended:
             return
         wanted = self._writable and (self._smtp is None or self._smtp.wants_input)
         if wanted and self._paused:
@@ -350,9 +355,7 @@ class SmtpSession(asyncio.Protocol):
         try:
             self._active_at = self._loop.time()
             self._act(self._answer(future, queue_id, octets))
-            self._flush()
-            if self._paused:
-                self._adjust_reading()
+            self._go_on()
         except Exception as error:  # The border of one session.
             self._fail(error)
 
@@ -360,19 +363,18 @@ class SmtpSession(asyncio.Protocol):
         self, future: asyncio.Future[None], queue_id: QueueId, octets: int
     ) -> ServerEvent | None:
         self._shared.memory.release(octets)
-        error = None if future.cancelled() else future.exception()
+        reply = reply_for(self._shared, queue_id, future)
         smtp = self._smtp
-        reply: Reply | bytes
-        if error is None and not future.cancelled():
-            reply = f"250 2.0.0 {queue_id} queued\r\n".encode("ascii")
-        elif isinstance(error, ReplyError):
-            reply = error.reply
-        else:
-            self._shared.events.emit(Defect("ingress.session", f"not kept: {error!r}", queue_id))
-            reply = _NOT_KEPT
         if smtp is None or smtp.state is not State.DECIDING:
             return None
         return smtp.resume(reply)
+
+    def _go_on(self) -> None:
+        self._flush()
+        if self._ended and self._smtp is not None and self._smtp.state is not State.DECIDING:
+            self._close()
+        elif self._paused:
+            self._adjust_reading()
 
     def password_checked(self, user: str, refusal: Reply | None) -> None:
         """Go on after a password was checked."""
@@ -382,9 +384,7 @@ class SmtpSession(asyncio.Protocol):
         try:
             self._active_at = self._loop.time()
             self._act(smtp.resume_auth(user, refusal))
-            self._flush()
-            if self._paused:
-                self._adjust_reading()
+            self._go_on()
         except Exception as error:  # The border of one session.
             self._fail(error)
 
