@@ -24,6 +24,11 @@ HEAD = """# Commands
 line's own definition by `tools/make_commands.py`.
 
 """
+ABSENT = """
+A queue whose worker does not answer within 2 seconds, or whose directory is gone (MISSING), is
+passed over: it is named on standard error, the exit code is 1, and with `--json` a listing has
+a line for it with `"answering": false` and what the status board last said of it.
+"""
 SENDMAIL = """
 ## sendmail
 
@@ -57,7 +62,7 @@ configuration is wrong.
 def page() -> str:
     """Return the page."""
     parser = build_parser()
-    lines = [HEAD.rstrip(), "", EPILOG, "", f"A FILTER says {FILTER_HELP}.", ""]
+    lines = [HEAD.rstrip(), "", EPILOG, "", f"A FILTER says {FILTER_HELP}.", ABSENT]
     for path, command in commands(parser, ()):
         if path == ("sendmail",):
             continue

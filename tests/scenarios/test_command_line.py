@@ -19,13 +19,18 @@ MESSAGE = "From: a@example.org\nTo: b@example.net\nSubject: x\n\nhello\n"
 SLOW_RETRY = '[channel.default]\nretry = "list 1h for 2d"\n'
 
 
-def postroom(daemon: Daemon, *words: str, stdin: str = "") -> tuple[int, str]:
-    """Run a command; return exit code and what it printed, errors included."""
+def postroom(
+    daemon: Daemon, *words: str, stdin: str = "", hang_s: float | None = None
+) -> tuple[int, str]:
+    """Run a command; return exit code and what it printed, errors included.
+
+    A command that has not ended after `hang_s` is said to hang.
+    """
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run(
         [sys.executable, "-m", "postroom", "--config", str(daemon.file), *words],
         input=stdin, text=True, env=environment,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=hang_s,
     )  # fmt: skip
     return done.returncode, done.stdout
 

@@ -163,11 +163,13 @@ format = "json"
 
     def recipients_left(self) -> int:
         """Return how many recipients wait in all queues, by their own count."""
-        total = 0
-        for queue in self.status().queues:
-            with ControlClient(RunPaths(self.base / "spool").queue(queue.queue)) as client:
-                total += client.call("mail count")["recipients"]
-        return total
+        return sum(self.counts(queue.queue)["recipients"] for queue in self.status().queues)
+
+    def counts(self, number: int) -> dict[str, int]:
+        """Return the counts of one queue, as its worker gives them."""
+        with ControlClient(RunPaths(self.base / "spool").queue(number)) as client:
+            counts: dict[str, int] = client.call("mail count")
+        return counts
 
     def signal(self, number: signal.Signals) -> None:
         """Send the master a signal."""

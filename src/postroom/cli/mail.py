@@ -24,7 +24,8 @@ from postroom.cli.output import (
     printable,
     warn,
 )
-from postroom.cli.reach import QueueLink, configuration, each_queue
+from postroom.cli.queues import QueueLink, Queues
+from postroom.cli.reach import configuration
 from postroom.control.answers import Changed
 from postroom.control.commands import PAGE_MAX, MailListArgs, MailShowArgs, MailVerbArgs
 from postroom.control.protocol import Code, ControlError
@@ -107,7 +108,8 @@ def listing(options: argparse.Namespace) -> int:
     now, total, cut = SystemClock().now(), 0, False
     limit = options.limit or sys.maxsize
     rows: list[tuple[object, ...]] = []
-    for link in each_queue(configuration(options), which.queues):
+    queues = Queues(configuration(options), which.queues)
+    for link in queues:
         for message in messages_of(link, which, limit - total + 1):
             if total == limit:
                 cut = True
@@ -117,12 +119,15 @@ def listing(options: argparse.Namespace) -> int:
                 print_json(in_json(message, link.number, now))
             else:
                 rows.append(_row(message, link.number, now))
-    if not options.json:
+    if options.json:
+        for absent in queues.absent:
+            print_json(absent)
+    else:
         if rows:
             heads = ("ID", "QUEUE", "STATE", "AGE", "SIZE", "SENDER", "RECIPIENT", "LAST REPLY")
             print_table(heads, rows)
         print(f"{plural(total, 'message')}{' shown; --limit 0 shows all' if cut else ''}")
-    return OK if total or not options.filter else FINDING
+    return queues.code(OK if total or not options.filter else FINDING)
 
 
 def _row(message: StoredMessage, queue: int, now: float) -> tuple[object, ...]:
@@ -152,7 +157,8 @@ def show(options: argparse.Namespace) -> int:
     except ValueError as error:
         fail(str(error), "ids are in the first column of: postroom mail list", USAGE)
     args = MailShowArgs(queue_id, content=options.raw)
-    for link in each_queue(configuration(options)):
+    queues = Queues(configuration(options))
+    for link in queues:
         items = link.stream("mail show", args, msgspec.Raw)
         try:
             first = next(items)
@@ -174,6 +180,8 @@ def show(options: argparse.Namespace) -> int:
         else:
             _print_message(message, link.number, now)
         return OK
+    if queues.absent:
+        fail(f"no message {queue_id} in the queues that answer")
     fail(f"no message {queue_id}", "it was delivered or deleted: the event log knows")
 
 
@@ -226,14 +234,17 @@ def verb(options: argparse.Namespace) -> int:
     config = configuration(options)
     args = MailVerbArgs(which.selection, getattr(options, "reason", ""), options.dry_run)
     total, running, sample = 0, True, list[str]()
-    for link in each_queue(config, which.queues):
+    queues = Queues(config, which.queues)
+    for link in queues:
         total += link.call(f"mail {name}", args, Changed).count
         running = running and link.is_running
         if options.dry_run and len(sample) < SAMPLE:
             for message in messages_of(link, which, SAMPLE - len(sample)):
                 sample.append(f"  {message.id}  {message.envelope.reverse_path or '<>'}")
     if options.json:
-        print_json({"verb": name, "count": total, "dry_run": options.dry_run})
+        absent = [queue.queue for queue in queues.absent]
+        done = {"verb": name, "count": total, "dry_run": options.dry_run, "absent": absent}
+        print_json(done)
     elif options.dry_run:
         print(f"{plural(total, 'message')} would be {DONE[name]}")
         for line in sample:
@@ -242,24 +253,35 @@ def verb(options: argparse.Namespace) -> int:
         print(f"{plural(total, 'message')} {DONE[name]}")
     if name == "run" and total and not running:
         warn("the server is down; they are tried when it starts (postroom serve)")
-    return OK if total else FINDING
+    return queues.code(OK if total else FINDING)
 
 
 def count(options: argparse.Namespace) -> int:
     """`mail count`."""
     total = Counts()
     rows: list[tuple[object, ...]] = []
-    for link in each_queue(configuration(options)):
+    queues = Queues(configuration(options))
+    for link in queues:
         counts = link.call("mail count", None, Counts)
-        rows.append((f"queue{link.number}", *msgspec.structs.astuple(counts)))
-        pairs = zip(msgspec.structs.astuple(total), msgspec.structs.astuple(counts), strict=True)
-        total = Counts(*(one + other for one, other in pairs))
+        rows.append((f"queue{link.number}", *msgspec.structs.astuple(counts), ""))
+        total = _sum(total, counts)
+    for absent in queues.absent:
+        if absent.counts is not None:
+            total = _sum(total, absent.counts)
+        figures = msgspec.structs.astuple(absent.counts or Counts())
+        rows.append((f"queue{absent.queue}", *figures, absent.reason))
     if options.json:
-        print_json(total)
+        absent_numbers = [queue.queue for queue in queues.absent]
+        print_json({**msgspec.structs.asdict(total), "absent": absent_numbers})
     else:
-        rows.append(("total", *msgspec.structs.astuple(total)))
-        print_table(("QUEUE", "MESSAGES", "RECIPIENTS", "HELD", "OCTETS"), rows)
-    return OK
+        rows.append(("total", *msgspec.structs.astuple(total), ""))
+        print_table(("QUEUE", "MESSAGES", "RECIPIENTS", "HELD", "OCTETS", "NOTE"), rows)
+    return queues.code()
+
+
+def _sum(one: Counts, other: Counts) -> Counts:
+    pairs = zip(msgspec.structs.astuple(one), msgspec.structs.astuple(other), strict=True)
+    return Counts(*(left + right for left, right in pairs))
 
 
 def _moment(seconds: float) -> str:

@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 
 from postroom.cli.filters import MailFilter
 from postroom.cli.mail import in_json, messages_of
-from postroom.cli.output import OK, print_json, printable
-from postroom.cli.reach import configuration, each_queue
+from postroom.cli.output import print_json, printable
+from postroom.cli.queues import AbsentQueue, Queues
+from postroom.cli.reach import configuration
 from postroom.core.clock import SystemClock
 from postroom.core.message import StoredMessage
 from postroom.spool.store import Counts
@@ -28,7 +29,8 @@ def run(options: argparse.Namespace) -> int:
     """List the queues."""
     config, now = configuration(options), SystemClock().now()
     total, octets = 0, 0
-    for link in each_queue(config):
+    queues = Queues(config)
+    for link in queues:
         counts: Counts = link.call("mail count", None, Counts)
         total += counts.messages
         octets += counts.octets
@@ -48,11 +50,26 @@ def run(options: argparse.Namespace) -> int:
                 _print_heading(name, counts)
                 headed = True
             _print_message(message, now)
+    for absent in queues.absent:
+        if absent.counts is not None:
+            total += absent.counts.messages
+        if options.json:
+            print_json(absent)
+        else:
+            _print_absent(f"{config.spool.base}/queue{absent.queue}", absent)
     if options.json:
-        return OK
+        return queues.code()
     # The lines other programs look for: sendmail's total, and Postfix's empty queue.
     print(f"Total requests: {total}" if total else "Mail queue is empty")
-    return OK
+    return queues.code()
+
+
+def _print_absent(name: str, absent: AbsentQueue) -> None:
+    counts = absent.counts
+    if counts is None:
+        print(f"{name}: {absent.reason}")
+    else:
+        print(f"{name}: {absent.reason}, last {counts.messages} requests, {counts.held} held")
 
 
 def _print_heading(name: str, counts: Counts) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import msgspec
 
 from postroom.cli.output import FINDING, OK, fail, plural, print_json, printable, warn
-from postroom.cli.reach import configuration, queue_directories
+from postroom.cli.queues import queue_directories
+from postroom.cli.reach import configuration
 from postroom.spool.errors import QueueBusy, QueueUnusable
 from postroom.spool.fsck import Finding, check
 from postroom.spool.maildrop import Maildrop

@@ -6,15 +6,13 @@ Called by: cli.main.  Raises: CommandFailed, ControlError.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+
+import msgspec
 
 from postroom.cli.output import FINDING, OK, TEMPORARY, fail, plural, print_json, print_table, warn
-from postroom.cli.reach import (
-    configuration,
-    load_again,
-    load_configuration,
-    master,
-    queue_directories,
-)
+from postroom.cli.queues import NOT_ANSWERING, queue_directories, silent_queues
+from postroom.cli.reach import configuration, load_again, load_configuration, master
 from postroom.config.model import Config
 from postroom.control.answers import Changed, QueueStatus, ReloadResult, Status
 from postroom.control.client import ServerUnavailable
@@ -126,6 +124,7 @@ def status(options: argparse.Namespace) -> int:
     config = configuration(options)
     with master(config) as client:
         state = client.call("status", None, Status)
+    state = msgspec.structs.replace(state, queues=_asked(config, state.queues))
     healthy = all(_is_healthy(queue) for queue in state.queues) and not state.stopping
     if options.json:
         print_json(state)
@@ -156,7 +155,8 @@ def queue_list(options: argparse.Namespace) -> int:
     served: dict[int, QueueStatus] = {}
     try:
         with master(config) as client:
-            served = {q.queue: q for q in client.stream("queue list", None, QueueStatus)}
+            listed = tuple(client.stream("queue list", None, QueueStatus))
+        served = {queue.queue: queue for queue in _asked(config, listed)}
     except ServerUnavailable as error:
         warn(f"{error.error}: only what lies in the spool is shown")
     rows: list[tuple[object, ...]] = []
@@ -178,7 +178,16 @@ def queue_list(options: argparse.Namespace) -> int:
 
 
 def _is_healthy(queue: QueueStatus) -> bool:
-    return queue.state in HEALTHY and queue.heartbeat_age_s < HEARTBEAT_AGE_MAX_S
+    silent = queue.heartbeat_age_s >= HEARTBEAT_AGE_MAX_S or not queue.answering
+    return queue.state in HEALTHY and not silent
+
+
+def _asked(config: Config, queues: Sequence[QueueStatus]) -> tuple[QueueStatus, ...]:
+    """Return what the master knows, with a word on who does not answer just now."""
+    silent = silent_queues(config, [queue.queue for queue in queues if queue.pid])
+    return tuple(
+        msgspec.structs.replace(queue, answering=queue.queue not in silent) for queue in queues
+    )
 
 
 def _row(queue: QueueStatus) -> tuple[object, ...]:
@@ -193,6 +202,8 @@ def _note(queue: QueueStatus) -> str:
     notes = [queue.detail] if queue.detail else []
     if queue.restarts:
         notes.append(plural(queue.restarts, "restart"))
+    if not queue.answering:
+        notes.append(NOT_ANSWERING)
     if queue.heartbeat_age_s >= HEARTBEAT_AGE_MAX_S:
         notes.append(f"silent for {format_duration(queue.heartbeat_age_s)}")
     return "; ".join(notes)

@@ -23,7 +23,8 @@ class QueueStatus(msgspec.Struct, frozen=True):
 
     `state` is starting, waiting (for the lease), running, suspended, stopping or failed
     (then `detail` says why and when it is started again). `heartbeat_age_s` is how long
-    ago the worker last wrote its row. Counters count since the worker started.
+    ago the worker last wrote its row; `answering` is false where it was asked and did not
+    answer in time (the master does not ask). Counters count since the worker started.
     """
 
     queue: int
@@ -43,6 +44,7 @@ class QueueStatus(msgspec.Struct, frozen=True):
     deferred: int = 0
     failed: int = 0
     concurrency: int = 0
+    answering: bool = True
 
 
 class Status(msgspec.Struct, frozen=True):

@@ -41,6 +41,13 @@ class ServerUnavailable(ControlError):
         self.path = path
 
 
+class NoAnswer(ServerUnavailable):
+    """Somebody listens at the socket, and does not answer in time."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "it does not answer in time")
+
+
 class ControlClient:
     """Blocking client; a context manager. Connects when it is made.
 
@@ -52,6 +59,8 @@ class ControlClient:
         self._buffer = bytearray()
         try:
             self._socket: socket.socket = connect_unix(path, timeout_s)
+        except (TimeoutError, BlockingIOError) as error:
+            raise NoAnswer(path) from error
         except OSError as error:
             raise ServerUnavailable(path, error.strerror or str(error)) from error
 
@@ -65,9 +74,21 @@ class ControlClient:
         """Close the connection."""
         self._socket.close()
 
+    def wait_at_most(self, timeout_s: float) -> None:
+        """Bound the wait for each piece of an answer anew."""
+        self._socket.settimeout(timeout_s)
+
     def call(self, command: str, args: object = None, type: Any = Any) -> Any:
         """Do a command and return its result as `type` (plain JSON values by default)."""
+        self.ask(command, args)
+        return self.result(type)
+
+    def ask(self, command: str, args: object = None) -> None:
+        """Send a command; its `result` is fetched later."""
         self._send(encode_request(command, args))
+
+    def result(self, type: Any = Any) -> Any:
+        """Return the result of the command that was asked last."""
         answer = self._answer()
         while answer.is_item:
             answer = self._answer()
@@ -75,13 +96,15 @@ class ControlClient:
 
     def stream(self, command: str, args: object = None, type: Any = Any) -> Iterator[Any]:
         """Do a command that lists; give each item as `type`. Read it to the end."""
-        self._send(encode_request(command, args))
+        self.ask(command, args)
         while (answer := self._answer()).is_item:
             yield decode_value(answer.item, type)
 
     def _send(self, line: bytes) -> None:
         try:
             self._socket.sendall(line)
+        except TimeoutError as error:
+            raise NoAnswer(self._path) from error
         except OSError as error:
             raise ServerUnavailable(self._path, error.strerror or str(error)) from error
 
@@ -94,7 +117,7 @@ class ControlClient:
             try:
                 piece = self._socket.recv(65536)
             except TimeoutError as error:
-                raise ServerUnavailable(self._path, "it does not answer in time") from error
+                raise NoAnswer(self._path) from error
             except OSError as error:
                 raise ServerUnavailable(self._path, error.strerror or str(error)) from error
             if not piece:

@@ -3,7 +3,7 @@
 Takes the queue's lease for as long as it is open, so a server that starts meanwhile waits
 for us, and we never work beside one.
 
-Called by: cli.reach.  Raises: ControlError.
+Called by: cli.queues.  Raises: ControlError.
 """
 
 from __future__ import annotations

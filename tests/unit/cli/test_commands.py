@@ -175,7 +175,7 @@ def test_a_queue_whose_directory_is_gone_is_missing(shell: Shell) -> None:
     code, out, _ = shell.run("queue", "list")
     assert code == 1 and "MISSING" in out and "queue2" in out
     code, out, error = shell.run("mail", "list")
-    assert shell.ids[3] in out and "queue1 is MISSING" in error
+    assert code == 1 and shell.ids[3] in out and "queue1 is MISSING" in error
 
 
 def test_fsck_finds_damaged_content_and_repair_holds_it(shell: Shell) -> None:
