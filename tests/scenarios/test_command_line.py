@@ -96,6 +96,16 @@ def test_status_and_queue_list_show_every_queue_and_delete_forgets() -> None:
         daemon.wait_for_event("deleted", 3)
 
 
+def test_delivery_is_suspended_and_resumed_by_a_command() -> None:
+    with SinkThread() as sink, Daemon(relay=sink.port, queues=1) as daemon:
+        assert postroom(daemon, "delivery", "suspend") == (0, "delivery is suspended\n")
+        postroom(daemon, "inject", stdin=MESSAGE)
+        daemon.wait_until(lambda: daemon.queue(1).state == "suspended")
+        assert "delivery suspended" in postroom(daemon, "status")[1] and not sink.messages
+        assert postroom(daemon, "delivery", "resume") == (0, "delivery is running\n")
+        sink.wait_for(1)
+
+
 def test_mail_sent_while_the_server_is_down_is_delivered_once_when_it_starts() -> None:
     with SinkThread() as sink:
         daemon = Daemon(relay=sink.port, queues=2)

@@ -119,6 +119,26 @@ def test_usr1_suspends_delivery_while_mail_is_taken_and_usr2_resumes_it() -> Non
         assert daemon.status().delivery == "running"
 
 
+def test_suspended_delivery_stays_so_over_a_restart_until_it_is_resumed() -> None:
+    with SinkThread() as sink, Daemon(relay=sink.port) as daemon:
+        daemon.signal(signal.SIGUSR1)
+        daemon.wait_for_event("delivery-suspended")
+        daemon.kill_all()
+        daemon.start()
+        assert daemon.status().delivery == "suspended"
+        for number in range(4):
+            daemon.send("a@example.org", [f"r{number}@example.com"])
+        daemon.stop()
+        daemon.start()
+        daemon.wait_until(lambda: {q.state for q in daemon.status().queues} == {"suspended"})
+        assert sink.recipients == [] and daemon.recipients_left() == 4
+        daemon.signal(signal.SIGUSR2)
+        sink.wait_for(4)
+        daemon.kill_all()
+        daemon.start()
+        assert daemon.status().delivery == "running"
+
+
 def test_alrm_tries_deferred_mail_now() -> None:
     with (
         SinkThread("rcpt first=1 reply=451 4.3.0 Not now") as sink,

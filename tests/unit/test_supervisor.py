@@ -23,6 +23,7 @@ from postroom.supervisor.link import Begin, Commit, LinkError, Ready, master_end
 from postroom.supervisor.listeners import BoundListeners
 from postroom.supervisor.notify import Notifier
 from postroom.supervisor.reload import effective
+from postroom.supervisor.suspension import Suspension
 
 CONFIG = Config(hostname="mail.example", spool=SpoolPolicy(base="/x"))
 
@@ -170,3 +171,14 @@ def test_the_board_is_found_below_the_base_wherever_it_lies(tmp_path: Path) -> N
         remove_board(str(tmp_path), place)
         assert not place.exists()
         assert not public.is_symlink()
+
+
+def test_a_suspension_is_kept_until_it_is_undone(tmp_path: Path) -> None:
+    assert not Suspension(tmp_path).is_on
+    Suspension(tmp_path).keep(on=True)
+    Suspension(tmp_path).keep(on=True)
+    assert Suspension(tmp_path).is_on
+    Suspension(tmp_path).keep(on=False)
+    Suspension(tmp_path).keep(on=False)
+    assert not Suspension(tmp_path).is_on
+    assert list(tmp_path.iterdir()) == []

@@ -61,6 +61,11 @@ def _server_commands(commands: Any) -> None:
     stop = _add(commands, "stop", "finish what is in flight, and stop the server", "server:stop")
     stop.add_argument("--now", action="store_true", help="do not wait for attempts in flight")
     _json(_add(commands, "status", "state of the server and its queues", "server:status"))
+    delivery = commands.add_parser("delivery", help="delivery", description="Delivery as a whole.")
+    below = delivery.add_subparsers(dest="verb", metavar="VERB", required=True)
+    suspend = "make no new attempts until it is resumed, also after a restart; mail is accepted"
+    _json(_add(below, "suspend", suspend, "server:delivery"))
+    _json(_add(below, "resume", "make attempts again", "server:delivery"))
     queue = commands.add_parser("queue", help="the queues", description="The queues.")
     below = queue.add_subparsers(dest="verb", metavar="VERB", required=True)
     _json(_add(below, "list", "the queues with state, counts and place", "server:queue_list"))

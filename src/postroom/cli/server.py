@@ -1,4 +1,4 @@
-"""Commands about the server: serve, check, reload, stop, status, queue list.
+"""Commands about the server: serve, check, reload, stop, delivery, status, queue list.
 
 Called by: cli.main.  Raises: CommandFailed, ControlError.
 """
@@ -62,6 +62,8 @@ def welcome(state: Status, config_file: str | None) -> list[str]:
         f"  spool        {state.base}",
         f"  settings     {state.source or 'defaults (no configuration file)'}",
     ]
+    if state.delivery == "suspended":
+        lines.append(f"  delivery     SUSPENDED; resume it: postroom{with_file} delivery resume")
     if state.listen:
         host, _, port = state.listen[0].rpartition(":")
         host = host.rpartition(" ")[2].strip("[]")
@@ -116,6 +118,17 @@ def stop(options: argparse.Namespace) -> int:
     with master(configuration(options)) as client:
         count = client.call("stop", StopArgs(options.now), Changed).count
     print(f"stopping {plural(count, 'worker')}")
+    return OK
+
+
+def delivery(options: argparse.Namespace) -> int:
+    """Suspend or resume delivery."""
+    with master(configuration(options)) as client:
+        told = client.call(f"delivery {options.verb}", None, Changed)
+    if options.json:
+        print_json(told)
+    else:
+        print(f"delivery is {'suspended' if options.verb == 'suspend' else 'running'}")
     return OK
 
 

@@ -41,6 +41,7 @@ from postroom.supervisor.listeners import BoundListeners
 from postroom.supervisor.master_commands import handlers_of, status_of
 from postroom.supervisor.notify import Notifier
 from postroom.supervisor.reload import effective
+from postroom.supervisor.suspension import Suspension
 
 LoadConfig = Callable[[], Config]
 """Reads the whole configuration again; raises ConfigurationError with every mistake."""
@@ -68,6 +69,7 @@ class Master:
         self._log = log
         self._on_ready = on_ready
         self._notifier = Notifier(os.environ)
+        self._suspension = Suspension(config.spool.base)
         self._reloading = asyncio.Lock()
         self._reloads: set[asyncio.Task[object]] = set()
         self._sockets: BoundListeners | None = None
@@ -83,6 +85,10 @@ class Master:
             self.config, self._queues, self._sockets.bound, (self.board, board_path),
             self.clock, self._log,
         )  # fmt: skip
+        if self._suspension.is_on:
+            # As before the restart: only an operator's word resumes delivery.
+            self.fleet.is_suspended = True
+            self._log.emit(DeliverySuspended())
         control = ControlServer(
             RunPaths(self.config.spool.base).control, handlers_of(self), self._log
         )
@@ -136,16 +142,26 @@ class Master:
         return self.fleet.order("reopen")
 
     def suspend(self) -> int:
-        """Make no new attempts anywhere; return how many workers were told."""
+        """Make no new attempts anywhere, restarts included; return how many workers were told."""
         assert self.fleet is not None
         self._log.emit(DeliverySuspended())
+        self._keep_suspension(on=True)
         return self.fleet.order("suspend")
 
     def resume(self) -> int:
         """Make attempts again; return how many workers were told."""
         assert self.fleet is not None
         self._log.emit(DeliveryResumed())
+        self._keep_suspension(on=False)
         return self.fleet.order("resume")
+
+    def _keep_suspension(self, *, on: bool) -> None:
+        try:
+            self._suspension.keep(on=on)
+        except OSError as error:
+            # It is in force all the same: a full disk is a reason to suspend.
+            setting = f"delivery {'suspended' if on else 'resumed'}"
+            self._log.emit(SettingIgnored(setting, f"it is not kept over a restart: {error}"))
 
     def run_all(self) -> int:
         """Make every deferred recipient due now; return how many workers were told."""
