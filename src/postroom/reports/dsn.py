@@ -5,8 +5,8 @@ the message it is about. It has three parts: text for people, fields for program
 message or its header.
 
 Guarantees: 1. no line is longer than 998 octets and all end in CRLF. 2. What strangers
-said cannot add fields or parts. 3. Without 8-bit content in what is returned and with a
-reverse-path in US-ASCII, the whole is 7-bit, so that every host can take it.
+said cannot add fields or parts. 3. With a reverse-path in US-ASCII the whole is 7-bit,
+whatever is returned, so that every host can take it.
 Called by: engine.  Raises: AssertionError for a null reverse-path.
 RFCs: 3461 §6; 3464; 6522; 6533; 3834.
 """
@@ -53,11 +53,15 @@ def compose(
     assert reverse_path, "no DSN about a message with a null reverse-path"
     assert recipients
     is_global = _is_global(message, recipients)
+    # RFC 6533 §4.5: octets outside US-ASCII are encoded where a host without extensions may
+    # be on the way back. RFC 6531 §3.1: one with SMTPUTF8, which such a reverse-path needs,
+    # has 8BITMIME too.
+    seven_bit = reverse_path.isascii()
     status = write_status(kind, message, recipients, origin, is_global=is_global).encode()
     parts = (
         _text_part(write_text(kind, message, recipients, origin).encode()),
-        _status_part(status, is_global=is_global),
-        _returned_part(returned, is_global=is_global),
+        _status_part(status, is_global=is_global, seven_bit=seven_bit),
+        _returned_part(returned, is_global=is_global, seven_bit=seven_bit),
     )
     body = b"".join(parts)
     boundary = _boundary(queue_id, body, entropy)
@@ -123,45 +127,55 @@ def _header(
 
 
 def _text_part(text: bytes) -> bytes:
-    head = b"Content-Description: Report\r\nContent-Type: text/plain; charset="
-    if text.isascii() and not _has_long_line(text):
-        return head + b"us-ascii\r\n\r\n" + text
+    head = b"Content-Description: Report\r\n"
+    if _is_plain(text):
+        return head + b"Content-Type: text/plain; charset=us-ascii\r\n\r\n" + text
+    return head + _encoded(b"text/plain; charset=utf-8", text)
+
+
+def _status_part(status: bytes, *, is_global: bool, seven_bit: bool) -> bytes:
+    # RFC 6533 §4: message/global-delivery-status where addresses may be in UTF-8.
+    kind = b"message/global-delivery-status" if is_global else b"message/delivery-status"
+    head = b"Content-Description: Delivery status\r\n"
+    return head + _typed(kind, status, seven_bit=seven_bit)
+
+
+def _returned_part(returned: ReturnedContent, *, is_global: bool, seven_bit: bool) -> bytes:
+    octets = returned.octets
+    # RFC 2046 §5.2.1: message/rfc822 cannot be encoded, so a message that is not plain comes
+    # back as its header. RFC 6533 §4.4: message/global, the same with a header in UTF-8, can.
+    if returned.is_whole and (is_global or _is_plain(octets)):
+        kind = b"message/global" if is_global else b"message/rfc822"
+        head = b"Content-Description: Your message\r\n"
+    else:
+        octets = header_of(octets) if returned.is_whole else octets
+        # RFC 6522 §4: text/rfc822-headers.
+        kind = b"message/global-headers" if is_global else b"text/rfc822-headers"
+        head = b"Content-Description: Header of your message\r\n"
+    return head + _typed(kind, octets, seven_bit=seven_bit or not is_global)
+
+
+def _typed(kind: bytes, octets: bytes, *, seven_bit: bool) -> bytes:
+    if _is_plain(octets):
+        return b"Content-Type: " + kind + b"\r\n\r\n" + octets
+    if seven_bit or _has_long_line(octets):
+        return _encoded(kind, octets)
+    eight_bit = b"\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+    return b"Content-Type: " + kind + eight_bit + octets
+
+
+def _encoded(kind: bytes, octets: bytes) -> bytes:
     return (
-        head
-        + b"utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
-        + binascii.b2a_qp(text)
+        b"Content-Type: "
+        + kind
+        + b"\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
+        + binascii.b2a_qp(octets)
     )
 
 
-def _status_part(status: bytes, *, is_global: bool) -> bytes:
-    # RFC 6533 §4: message/global-delivery-status where addresses may be in UTF-8.
-    kind = b"message/global-delivery-status" if is_global else b"message/delivery-status"
-    return b"Content-Description: Delivery status\r\n" + _typed(kind, status)
-
-
-def _returned_part(returned: ReturnedContent, *, is_global: bool) -> bytes:
-    octets = returned.octets
-    if returned.is_whole and not _has_long_line(octets):
-        # RFC 6533 §4: message/global is message/rfc822 with a header in UTF-8.
-        kind = b"message/global" if is_global else b"message/rfc822"
-        return b"Content-Description: Your message\r\n" + _typed(kind, octets)
-    header = header_of(octets) if returned.is_whole else octets
-    head = b"Content-Description: Header of your message\r\n"
-    if _has_long_line(header) or not (header.isascii() or is_global):
-        # RFC 6522 §4: text/rfc822-headers; octets outside US-ASCII are encoded, so that
-        # every host can take the report.
-        return (
-            head
-            + b"Content-Type: text/rfc822-headers\r\n"
-            + b"Content-Transfer-Encoding: quoted-printable\r\n\r\n"
-            + binascii.b2a_qp(header)
-        )
-    return head + _typed(b"message/global-headers" if is_global else b"text/rfc822-headers", header)
-
-
-def _typed(kind: bytes, octets: bytes) -> bytes:
-    encoding = b"" if octets.isascii() else b"Content-Transfer-Encoding: 8bit\r\n"
-    return b"Content-Type: " + kind + b"\r\n" + encoding + b"\r\n" + octets
+def _is_plain(octets: bytes) -> bool:
+    """Say whether octets may go through every host as they are."""
+    return octets.isascii() and not _has_long_line(octets)
 
 
 def _has_long_line(octets: bytes) -> bool:
