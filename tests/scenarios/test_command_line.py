@@ -77,6 +77,28 @@ def test_deferred_mail_is_seen_held_released_run_and_delivered() -> None:
         sink.wait_for(3)
 
 
+def test_a_transcript_tells_what_was_said_and_goes_with_its_message() -> None:
+    with (
+        SinkThread("rcpt=*@grey.example reply=450 4.2.0 not yet") as sink,
+        Daemon(relay=sink.port, queues=1, config=SLOW_RETRY) as daemon,
+    ):
+        for number in range(20):
+            daemon.send("a@example.org", [f"r{number}@example.com"])
+        queue_id = postroom(daemon, "inject", "-r", "b@grey.example", stdin=MESSAGE)[1].strip()
+        sink.wait_for(20)
+        daemon.wait_for_event("deferred")
+        code, out = postroom(daemon, "mail", "show", queue_id, "--transcript")
+        assert code == 0 and "> RCPT TO:<b@grey.example>\n< 450 4.2.0 not yet\n" in out
+        code, shown = postroom(daemon, "mail", "show", queue_id, "--transcript", "--json")
+        assert json.loads(shown)["transcript"] == out
+        transcripts = daemon.base / "spool" / "queue1" / "xf"
+        assert [path.name for path in transcripts.iterdir()] == [queue_id]
+        daemon.stop()
+        assert postroom(daemon, "mail", "show", queue_id, "--transcript") == (0, out)
+        assert postroom(daemon, "mail", "delete", queue_id)[0] == 0
+        assert list(transcripts.iterdir()) == []
+
+
 def test_status_and_queue_list_show_every_queue_and_delete_forgets() -> None:
     with (
         SinkThread("rcpt=* reply=450 4.2.0 later") as sink,

@@ -18,6 +18,7 @@ from postroom.routing.policy import MxRoute
 from postroom.routing.router import Router
 from postroom.routing.table import StaticResolver
 from postroom.spool.memory import MemoryStore
+from postroom.spool.transcripts import TranscriptFiles
 from tests.sim.loop import LoopClock, VirtualLoop
 
 OK = Reply(250, "2.0.0", "taken")
@@ -91,6 +92,7 @@ class Bench:
         policy: EnginePolicy = DEFAULTS,
         domains: int = 20,
         store: MemoryStore | None = None,
+        transcripts: TranscriptFiles | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
@@ -105,8 +107,9 @@ class Bench:
         )
         self.router = Router(channels, {"default": MxRoute()}, resolver, self.clock)
         self.parts = Parts(
-            self.store, self.router, agent, self.clock, random.Random(7), self.events
-        )
+            self.store, self.router, agent, self.clock, random.Random(7), self.events,
+            transcripts,
+        )  # fmt: skip
         self.engine = Engine(self.parts, policy, "mail.home.test")
 
     async def put(self, *recipients: str | Recipient, reverse_path: str = "me@home.test") -> str:

@@ -156,7 +156,7 @@ def show(options: argparse.Namespace) -> int:
         queue_id = parse_queue_id(options.id.lower())
     except ValueError as error:
         fail(str(error), "ids are in the first column of: postroom mail list", USAGE)
-    args = MailShowArgs(queue_id, content=options.raw)
+    args = MailShowArgs(queue_id, content=options.raw, transcript=options.transcript)
     queues = Queues(configuration(options))
     for link in queues:
         items = link.stream("mail show", args, msgspec.Raw)
@@ -167,6 +167,9 @@ def show(options: argparse.Namespace) -> int:
                 raise
             continue
         message = msgspec.json.decode(first, type=StoredMessage)
+        transcript = ""
+        if options.transcript:
+            transcript = msgspec.json.decode(next(items), type=str)
         if options.raw:
             for item in items:
                 sys.stdout.buffer.write(msgspec.json.decode(item, type=bytes))
@@ -176,13 +179,23 @@ def show(options: argparse.Namespace) -> int:
             pass
         now = SystemClock().now()
         if options.json:
-            print_json(in_json(message, link.number, now))
+            shown = in_json(message, link.number, now)
+            print_json({**shown, "transcript": transcript} if options.transcript else shown)
+        elif options.transcript:
+            _print_transcript(transcript)
         else:
             _print_message(message, link.number, now)
         return OK
     if queues.absent:
         fail(f"no message {queue_id} in the queues that answer")
     fail(f"no message {queue_id}", "it was delivered or deleted: the event log knows")
+
+
+def _print_transcript(transcript: str) -> None:
+    if not transcript:
+        fail("no attempt has failed, or nothing was kept of it")
+    for line in transcript.splitlines():
+        print(printable(line))
 
 
 def _print_message(message: StoredMessage, queue: int, now: float) -> None:

@@ -93,6 +93,9 @@ def _mail_commands(commands: Any) -> None:
     show = _json(_add(below, "show", "all about one message", "mail:show"))
     show.add_argument("id", metavar="ID", help="the queue id")
     show.add_argument("--raw", action="store_true", help="its content instead, octet for octet")
+    show.add_argument(
+        "--transcript", action="store_true", help="what was said in attempts that failed"
+    )
     _json(_add(below, "count", "exact counts of each queue, at once", "mail:count"))
     for name, help_text in VERBS:
         verb = _json(_add(below, name, help_text, "mail:verb"))

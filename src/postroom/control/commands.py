@@ -44,10 +44,11 @@ class MailListArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MailShowArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which message; `content`: its octets too."""
+    """Which message; `content`: its octets too; `transcript`: what failed attempts heard."""
 
     id: QueueId
     content: bool = False
+    transcript: bool = False
 
 
 class MailVerbArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -58,12 +58,14 @@ class MailCommands:
         """Return the exact counts."""
         return self._steering.counts()
 
-    async def show(self, args: MailShowArgs) -> AsyncIterator[StoredMessage | bytes]:
-        """Give one message, then its content in pieces where asked for."""
+    async def show(self, args: MailShowArgs) -> AsyncIterator[StoredMessage | bytes | str]:
+        """Give one message, then its transcript and its content in pieces, where asked for."""
         message = await self._steering.show(args.id)
         if message is None:
             raise ControlError(f"no message {args.id} in this queue", code=Code.NOT_FOUND)
         yield _shortened(message)
+        if args.transcript:
+            yield await self._steering.transcript(args.id)
         if not args.content:
             return
         try:

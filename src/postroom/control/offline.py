@@ -25,8 +25,9 @@ from postroom.core.errors import ReplyError
 from postroom.engine.steering import Steering
 from postroom.observe.events import EventList, EventSink
 from postroom.observe.log import EventLog
-from postroom.spool.embedded import EmbeddedStore, ManifestQueue, open_store
+from postroom.spool.embedded import EmbeddedStore, ManifestQueue, open_store, transcripts_of
 from postroom.spool.errors import QueueBusy, QueueUnusable
+from postroom.spool.transcripts import TranscriptFiles
 
 
 class OfflineQueue:
@@ -58,7 +59,9 @@ class OfflineQueue:
             if isinstance(error, QueueUnusable | OSError):
                 raise ControlError(f"queue{queue.number}: {error}") from error
             raise
-        self._handlers = mail_handlers(Steering(self._store, None, events, clock))
+        self._transcripts = TranscriptFiles(transcripts_of(queue.path))
+        steering = Steering(self._store, None, events, clock, self._transcripts)
+        self._handlers = mail_handlers(steering)
 
     def call(self, command: str, args: object = None, type: Any = Any) -> Any:
         """Do a command and return its result."""
@@ -86,6 +89,7 @@ class OfflineQueue:
 
     def close(self) -> None:
         """Close the store and release its lease."""
+        self._transcripts.close()
         self._runner.run(self._store.close())
         self._runner.close()
         if self._log is not None:

@@ -70,6 +70,7 @@ class Engine:
         self._pump = Pump(parts, self._admission, self._settler, scheduler, self._tasks, policy)
         self._walk = Walk(parts, self._admission, self._table, self._backlog, policy)
         self._walking: asyncio.Task[None] | None = None
+        self._sweeping: asyncio.Task[None] | None = None
 
     @property
     def scheduler(self) -> Scheduler:
@@ -81,7 +82,10 @@ class Engine:
         assert self._walking is None
         self._admission.open = True
         self._pump.kick()
-        self._walking = asyncio.get_running_loop().create_task(self._walk.run())
+        loop = asyncio.get_running_loop()
+        self._walking = loop.create_task(self._walk.run())
+        if self._parts.transcripts is not None:
+            self._sweeping = loop.create_task(self._settler.transcripts.run(self._parts.store))
 
     async def run(self) -> None:
         """Start, and last until `stop` or cancelled."""
@@ -99,9 +103,10 @@ class Engine:
         until = loop.time() + deadline_s
         self.intake.stop()
         self._admission.open = False
-        if self._walking is not None:
-            self._walking.cancel()
-            await asyncio.gather(self._walking, return_exceptions=True)
+        for task in (self._walking, self._sweeping):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         self._settler.hurry()
         cut_off = await self._tasks.stop(deadline_s)
         # Outcomes that are known must reach the store, or mail would be sent twice.

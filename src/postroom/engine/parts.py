@@ -16,6 +16,7 @@ from postroom.delivery.attempt import Agent
 from postroom.observe.events import EventSink
 from postroom.routing.destination import Destination
 from postroom.spool.store import Store
+from postroom.spool.transcripts import TranscriptFiles
 
 # RFC 3463 §3.4: 4.3.0, other or undefined mail system status.
 INTERNAL = Reply(451, "4.3.0", "internal error; the attempt will be repeated")
@@ -47,3 +48,4 @@ class Parts:
     clock: Clock
     entropy: random.Random
     events: EventSink
+    transcripts: TranscriptFiles | None = None

@@ -96,6 +96,10 @@ class Pump:
             self.kick()
         if report.scope is FailureScope.SITE:
             self._rest(entry.lane, destination, report.outcomes[0].reply)
+        if report.transcript:
+            number = active.statuses[indexes[0]].attempts + 1
+            site = destination.site
+            self._settler.transcripts.note(active.id, site, number, report.transcript)
         outcomes = list(zip(indexes, report.outcomes, strict=True))
         case = Case.of(active.id, active.arrived_at, active.envelope.reverse_path, destination)
         await self._settler.settle(active, case, outcomes)

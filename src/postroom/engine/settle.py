@@ -21,6 +21,7 @@ from postroom.engine.judge import Case, DueReport, Judgement, judge
 from postroom.engine.parts import Parts
 from postroom.engine.reporter import Reporter
 from postroom.engine.rounds import Rounds, split
+from postroom.engine.transcripts import Transcripts
 from postroom.observe.events import Defect, Event, MessageDone, ReportDropped, ReportQueued
 from postroom.spool.store import Settlement
 
@@ -47,6 +48,7 @@ class Settler:
         self.table = table
         self._reporter = reporter
         self._rounds = Rounds()
+        self.transcripts = Transcripts(parts.transcripts, parts.clock)
         self._unsettled = 0
         self.settled: Settled = lambda message, statuses, reports: None
         self.delivered = 0
@@ -126,6 +128,7 @@ class Settler:
                     self.failed += 1
         self.table.remove(message, tuple(status.index for status in settlement.statuses))
         self._rounds.look(message)
+        self.transcripts.settled(message.id, settlement.statuses, removed=settlement.removes)
         self.settled(message, settlement.statuses, settlement.reports)
 
     async def _compose(

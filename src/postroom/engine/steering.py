@@ -21,6 +21,7 @@ from postroom.core.ids import QueueId
 from postroom.core.message import Content, StoredMessage
 from postroom.observe.events import EventSink, MessageDeleted, MessageHeld, MessageReleased
 from postroom.spool.store import Counts, Selection, Store
+from postroom.spool.transcripts import TranscriptFiles
 
 BATCH_MESSAGES = 500
 """Messages read and changed per commit: small enough that mail is accepted in between."""
@@ -46,9 +47,15 @@ class Steering:
     """The operator's verbs over one queue."""
 
     def __init__(
-        self, store: Store, active: ActiveMail | None, events: EventSink, clock: Clock
+        self,
+        store: Store,
+        active: ActiveMail | None,
+        events: EventSink,
+        clock: Clock,
+        transcripts: TranscriptFiles | None = None,
     ) -> None:
         self._store = store
+        self._transcripts = transcripts
         self._active = active
         self._events = events
         self._clock = clock
@@ -66,6 +73,10 @@ class Steering:
     async def content(self, queue_id: QueueId) -> Content:
         """Return the content; raises KeyError or ContentCorrupt."""
         return await self._store.content(queue_id)
+
+    async def transcript(self, queue_id: QueueId) -> str:
+        """Return what was said in the attempts that failed; "" where none is kept."""
+        return await self._transcripts.read(queue_id) if self._transcripts is not None else ""
 
     def counts(self) -> Counts:
         """Return the exact counts of the queue, at once."""
@@ -127,6 +138,8 @@ class Steering:
         async def delete(batch: list[StoredMessage]) -> None:
             ids = _ids(batch)
             await asyncio.shield(self._store.delete(ids))
+            if self._transcripts is not None:
+                self._transcripts.remove(ids)
             if self._active is not None:
                 self._active.forget(ids)
             for queue_id in ids:

@@ -12,6 +12,7 @@ ConfigurationError.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import socket
@@ -39,15 +40,17 @@ from postroom.observe.board import Board, BoardRow
 from postroom.observe.events import EventSink, QueueClosed, QueueOpened, SettingIgnored
 from postroom.routing.dns import DnsResolver
 from postroom.routing.router import Explanation, Router
-from postroom.spool.embedded import EmbeddedStore, open_store, read_manifest
+from postroom.spool.embedded import EmbeddedStore, open_store, read_manifest, transcripts_of
 from postroom.spool.errors import QueueUnusable
 from postroom.spool.maildrop import Maildrop, MaildropPickup
 from postroom.spool.store import Selection
+from postroom.spool.transcripts import TranscriptFiles
 from postroom.supervisor.descriptors import budget, raise_limit
 from postroom.supervisor.link import Begin, BoundSocket
 from postroom.supervisor.turns import BoardTurn
 
 LOCAL_CLOSE_DEADLINE_S = 5.0
+TRANSCRIPTS_CLOSE_DEADLINE_S = 2.0
 
 
 async def open_mail_service(begin: Begin, clock: Clock, events: EventSink) -> MailService:
@@ -62,7 +65,8 @@ async def open_mail_service(begin: Begin, clock: Clock, events: EventSink) -> Ma
         queue.path, config.spool, events=events, clock=clock, identity=uuid.UUID(queue.identity)
     )
     try:
-        service = MailService(begin, store, clock, events)
+        transcripts = TranscriptFiles(transcripts_of(queue.path))
+        service = MailService(begin, store, transcripts, clock, events)
         await service.open([f"queue{one.number}" for one in queues])
     except BaseException:
         await store.close()
@@ -73,20 +77,28 @@ async def open_mail_service(begin: Begin, clock: Clock, events: EventSink) -> Ma
 class MailService:
     """One open queue; made by `open_mail_service`."""
 
-    def __init__(self, begin: Begin, store: EmbeddedStore, clock: Clock, events: EventSink) -> None:
+    def __init__(
+        self,
+        begin: Begin,
+        store: EmbeddedStore,
+        transcripts: TranscriptFiles,
+        clock: Clock,
+        events: EventSink,
+    ) -> None:
         config = fit_descriptors(begin.config, events)
         entropy = random.Random(random.SystemRandom().getrandbits(128))
         self._begin = begin
         self._store = store
+        self._transcripts = transcripts
         self._events = events
         self._resolver = DnsResolver(config.resolver, clock)
         self._router = Router(
             config.channels, config.routes, self._resolver, clock, config.hostname
         )
         self._agent = RoutedAgent(self._resolver, clock, entropy, config.hostname, events=events)
-        parts = Parts(store, self._router, self._agent, clock, entropy, events)
+        parts = Parts(store, self._router, self._agent, clock, entropy, events, transcripts)
         self._engine = Engine(parts, config.delivery, config.hostname)
-        self._steering = Steering(store, self._engine, events, clock)
+        self._steering = Steering(store, self._engine, events, clock, transcripts)
         board = Board(Path(begin.board), writable=True)
         self._turn = BoardTurn(board, begin.slot, clock)
         self._listeners = Listeners(self._engine.intake, events, clock, turn=self._turn)
@@ -187,6 +199,9 @@ class MailService:
         await self._agent.close()
         await self._router.close()
         await self._resolver.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(TRANSCRIPTS_CLOSE_DEADLINE_S):
+                await asyncio.to_thread(self._transcripts.close)
         messages = self._store.counts().messages
         await self._store.close()
         self._events.emit(QueueClosed(messages=messages))

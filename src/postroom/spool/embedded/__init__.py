@@ -5,6 +5,7 @@ docs/queue.md has the legal states on disk, the guarantees and the commit point.
 
 from __future__ import annotations
 
+from postroom.spool.embedded.layout import transcripts_of
 from postroom.spool.embedded.manifest import (
     Manifest,
     ManifestQueue,
@@ -22,4 +23,5 @@ __all__ = [
     "open_store",
     "prepare_base",
     "read_manifest",
+    "transcripts_of",
 ]

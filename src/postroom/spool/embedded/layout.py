@@ -38,6 +38,11 @@ class QueueLayout:
         self.transcripts = directory / "xf"
 
 
+def transcripts_of(directory: Path) -> Path:
+    """Return where the transcripts of the queue at `directory` lie."""
+    return QueueLayout(directory).transcripts
+
+
 def create_queue(
     disk: Disk, directory: Path, identity: uuid.UUID, *, alone: bool = False
 ) -> uuid.UUID:
