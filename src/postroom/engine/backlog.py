@@ -18,13 +18,25 @@ from postroom.spool.store import DueKey
 class Backlog:
     """Places in the order of due mail."""
 
-    __slots__ = ("_domains", "_place", "_reading", "_touched", "exhausted")
+    __slots__ = (
+        "_domains",
+        "_left",
+        "_left_in",
+        "_place",
+        "_reading",
+        "_restarted",
+        "_touched",
+        "exhausted",
+    )
 
     def __init__(self) -> None:
         self._place: DueKey | None = None
         self._domains: dict[str, DueKey | None] = {}
         self._reading = False
         self._touched: set[QueueId] = set()
+        self._left: DueKey | None = None
+        self._left_in: dict[str, DueKey] = {}
+        self._restarted = False
         self.exhausted = False
         """True once the walk has found nothing more that is due."""
 
@@ -46,31 +58,55 @@ class Backlog:
         """True where a domain has more mail in the store."""
         return domain in self._domains
 
-    def advance(self, key: DueKey | None) -> None:
-        """The walk has come to `key` (None: it read nothing)."""
-        if key is not None and (self._place is None or key > self._place):
-            self._place = key
+    def advance(self, last: DueKey | None, *, ended: bool) -> None:
+        """A page was read up to `last` (None: it was empty), or to the end of what is due."""
+        if self._restarted:
+            return
+        if last is not None and (self._place is None or last > self._place):
+            self._place = last
+        self.exhausted = ended
+        if self._left is not None:
+            self._step_back(self._left)
 
-    def advance_in(self, domain: str, key: DueKey | None) -> None:
-        """The walk of one domain has come to `key`, or to its end: it has no more."""
-        if key is None:
+    def advance_in(self, domain: str, last: DueKey | None, *, ended: bool) -> None:
+        """A page of one domain was read up to `last`; at the end it has no more."""
+        if self._restarted:
+            return
+        left = self._left_in.get(domain)
+        if ended and left is None:
             self._domains.pop(domain, None)
-        else:
-            self._domains[domain] = key
+            return
+        if last is not None:
+            self._domains[domain] = last
+        if left is not None:
+            self._step_back_in(domain, left)
 
     def left(self, due_at: float, queue_id: QueueId, index: int) -> None:
         """A due recipient found no room in memory: step the walk back before it."""
         before = DueKey(due_at, queue_id, index - 1)
-        if self._place is not None and before < self._place:
-            self._place = before
-        self.exhausted = False
+        if self._reading:
+            self._left = before if self._left is None else min(before, self._left)
+        self._step_back(before)
 
     def left_in(self, domain: str, due_at: float, queue_id: QueueId, index: int) -> None:
         """A due recipient found no room in its lane: its domain has more."""
         before = DueKey(due_at, queue_id, index - 1)
-        if domain not in self._domains:
-            self._domains[domain] = before
-            return
+        if self._reading:
+            self._left_in[domain] = min(before, self._left_in.get(domain, before))
+        if domain in self._domains:
+            self._step_back_in(domain, before)
+        else:
+            # The walk of everything leaves the domain out from now on, so what it has not come
+            # to yet is found here.
+            place = self._place
+            self._domains[domain] = None if place is None else min(place, before)
+
+    def _step_back(self, before: DueKey) -> None:
+        if self._place is not None and before < self._place:
+            self._place = before
+        self.exhausted = False
+
+    def _step_back_in(self, domain: str, before: DueKey) -> None:
         place = self._domains[domain]
         if place is not None and before < place:
             self._domains[domain] = before
@@ -84,16 +120,21 @@ class Backlog:
         """Walk everything from the start: due times were changed behind the walk."""
         self._place = None
         self.exhausted = False
+        self._restarted = True
         for domain in self._domains:
             self._domains[domain] = None
 
-    # A page that was read while a settlement became durable may show the message as it was
-    # before; believing it would deliver twice.
+    # While a page is read, changes become durable that are not in it. A message of the page
+    # that was settled meanwhile must not be believed, or it would be delivered twice; what was
+    # left in the store meanwhile must not be passed by, or it would wait for the next rescan.
 
     def begin_page(self) -> None:
         """A page of the store is being read."""
         self._reading = True
+        self._restarted = False
         self._touched.clear()
+        self._left = None
+        self._left_in.clear()
 
     def touch(self, queue_id: QueueId) -> None:
         """A message changed in the store."""

@@ -60,7 +60,10 @@ class Walk:
 
     def changed(self, due_at: float | None) -> None:
         """Note that room may have come free, or that a recipient is due at `due_at`."""
-        if due_at is not None and due_at < self._next_due:
+        if due_at is not None and due_at <= self._clock.now():
+            # It took so long to become durable that the walk may have passed its place.
+            self.wake()
+        elif due_at is not None and due_at < self._next_due:
             self._next_due = due_at
             self._look.set()
         elif not self._look.is_set() and self._wanted():
@@ -78,17 +81,35 @@ class Walk:
         while True:
             self._look.clear()
             try:
-                await self._domains()
-                await self._all()
-                following = await self._store.next_due(self._clock.now())
-                self._next_due = float("inf") if following is None else following
+                await self._pass()
             except StoreUnavailable:
                 # The store tells of it itself; mail waits where it is.
-                await asyncio.sleep(PAUSE_AFTER_FAILURE_S)
+                await self._pause()
             except Exception as error:
                 self._events.emit(Defect("walk", repr(error)))
-                await asyncio.sleep(PAUSE_AFTER_FAILURE_S)
+                await self._pause()
             await self._wait()
+
+    async def _pass(self) -> None:
+        """Bring in what is due, and learn when more will be."""
+        began = self._clock.now()
+        if began >= self._next_due:
+            self._backlog.exhausted = False
+        # What is settled from here on may be missing in what is read, so every due time that
+        # we are told of meanwhile asks for another pass.
+        self._next_due = float("inf")
+        await self._domains()
+        await self._all()
+        # Later than the beginning, not than now: what became due since may not be in a page.
+        following = await self._store.next_due(began)
+        if following is not None:
+            self._next_due = min(self._next_due, following)
+
+    async def _pause(self) -> None:
+        """Wait after a failure, and then look again."""
+        await asyncio.sleep(PAUSE_AFTER_FAILURE_S)
+        self._backlog.exhausted = False
+        self._look.set()
 
     async def _wait(self) -> None:
         now = self._clock.now()
@@ -103,34 +124,30 @@ class Walk:
             async with asyncio.timeout(max(until - now, 0.001)):
                 await self._look.wait()
         except TimeoutError:
-            if self._clock.now() >= self._next_due:
-                self._backlog.exhausted = False
+            pass
 
     async def _all(self) -> None:
         """Walk everything that is due, in order, while there is room."""
         backlog = self._backlog
         while self._table.room > 0:
-            start = backlog.place
-            page, key = await self._page(start, without=backlog.domains)
-            backlog.advance(key or _last(page))
-            backlog.exhausted = key is None
+            page, key = await self._page(backlog.place, without=backlog.domains)
+            backlog.advance(key or _last(page), ended=key is None)
             # Where something of the page finds no room in memory, the walk is stepped back.
-            if not self._take(page) or key is None:
+            if not self._take(page) or backlog.exhausted:
                 return
 
     async def _domains(self) -> None:
         """Refill the lanes that had more than found room."""
         for domain in self._backlog.domains:
-            if self._table.room <= 0:
-                return
-            room = self._admission.room_for(domain)
-            if room <= 0:
-                continue
-            page, key = await self._page(
-                self._backlog.place_in(domain), domain=domain, limit=min(room, PAGE)
-            )
-            self._backlog.advance_in(domain, key)
-            self._take(page)
+            while self._table.room > 0 and self._backlog.has(domain):
+                room = self._admission.room_for(domain)
+                if room <= 0:
+                    break
+                page, key = await self._page(
+                    self._backlog.place_in(domain), domain=domain, limit=min(room, PAGE)
+                )
+                self._backlog.advance_in(domain, key or _last(page), ended=key is None)
+                self._take(page)
 
     async def _page(
         self,
