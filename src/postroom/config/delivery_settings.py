@@ -149,7 +149,7 @@ CHANNEL = Table(
             "Transactions on one connection.", "100",
         ),
         Setting(
-            "delay_warning", Duration(60, 30 * DAY, never=True), "delay_warning_s",
+            "delay_warning", Duration(1, 30 * DAY, never=True), "delay_warning_s",
             "The age at which a delay DSN is sent.", '"4h"',
         ),
     ),
