@@ -9,35 +9,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from postroom import Client
+from tests.support.command_line import listed, postroom
 from tests.support.daemon import ROOT, Daemon
 from tests.support.sink import SinkThread
 
 MESSAGE = "From: a@example.org\nTo: b@example.net\nSubject: x\n\nhello\n"
 SLOW_RETRY = '[channel.default]\nretry = "list 1h for 2d"\n'
-
-
-def postroom(
-    daemon: Daemon, *words: str, stdin: str = "", hang_s: float | None = None
-) -> tuple[int, str]:
-    """Run a command; return exit code and what it printed, errors included.
-
-    A command that has not ended after `hang_s` is said to hang.
-    """
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    done = subprocess.run(
-        [sys.executable, "-m", "postroom", "--config", str(daemon.file), *words],
-        input=stdin, text=True, env=environment,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=hang_s,
-    )  # fmt: skip
-    return done.returncode, done.stdout
-
-
-def listed(daemon: Daemon, *words: str) -> list[dict[str, Any]]:
-    _, out = postroom(daemon, "mail", "list", *words, "--json")
-    return [json.loads(line) for line in out.splitlines()]
 
 
 def test_deferred_mail_is_seen_held_released_run_and_delivered() -> None:

@@ -29,6 +29,8 @@ from postroom.control.protocol import ControlError
 
 ROOT = Path(__file__).resolve().parents[2]
 START_DEADLINE_S = 30.0
+SESSION_MESSAGES = 500
+"""Fewer than a server takes in one session by default."""
 
 
 class Daemon:
@@ -142,10 +144,21 @@ format = "json"
         recipients: Sequence[str],
         content: str | bytes = "Subject: t\r\n\r\nx\r\n",
         options: Iterable[str] = (),
+        recipient_options: Iterable[str] = (),
     ) -> dict[str, tuple[int, bytes]]:
         """Send a message by SMTP; return what was refused."""
         with smtplib.SMTP("127.0.0.1", self.port, timeout=20) as client:
-            return client.sendmail(reverse_path, recipients, content, list(options))
+            return client.sendmail(
+                reverse_path, recipients, content, list(options), list(recipient_options)
+            )
+
+    def send_each(self, reverse_path: str, recipients: Sequence[str]) -> None:
+        """Send one message to each recipient, in this order and one after the other."""
+        port = self.port
+        for start in range(0, len(recipients), SESSION_MESSAGES):
+            with smtplib.SMTP("127.0.0.1", port, timeout=20) as client:
+                for recipient in recipients[start : start + SESSION_MESSAGES]:
+                    client.sendmail(reverse_path, [recipient], "Subject: t\r\n\r\nx\r\n")
 
     def control(self, command: str, args: object = None, type: Any = Any) -> Any:
         """Do a command at the master."""
