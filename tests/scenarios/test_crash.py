@@ -56,6 +56,10 @@ def test_after_kill_9_of_everything_each_acknowledged_message_is_delivered() -> 
             daemon.send("a@example.org", [f"r{number}@example.com"])
         daemon.kill_all()
         daemon.start()
+        # The wish to suspend outlives the crash as the mail does.
+        assert daemon.status().delivery == "suspended"
+        assert daemon.recipients_left() == 20
+        daemon.signal(signal.SIGUSR2)
         sink.wait_for(20)
         assert sorted(sink.recipients) == sorted(f"r{n}@example.com" for n in range(20))
 
