@@ -101,7 +101,11 @@ class Talk:
 
 @asynccontextmanager
 async def serving(
-    acceptor: MemoryAcceptor | None = None, *, intake_octets: int = 1 << 28, **changes: object
+    acceptor: MemoryAcceptor | None = None,
+    *,
+    intake_octets: int = 1 << 28,
+    connections_max: int = 1000,
+    **changes: object,
 ) -> AsyncIterator[Served]:
     values: dict[str, object] = {"address": ("127.0.0.1:0",), "hostname": "mx.example.org"}
     values.update(changes)
@@ -110,8 +114,9 @@ async def serving(
     events = EventList()
     sockets: list[socket.socket] = bind(policy)
     listeners = Listeners(
-        kept, events, ManualClock(), intake_octets=intake_octets, auth_delay_s=0.0
-    )
+        kept, events, ManualClock(), intake_octets=intake_octets, auth_delay_s=0.0,
+        connections_max=connections_max,
+    )  # fmt: skip
     await listeners.start([(policy, sockets)])
     try:
         yield Served(listeners, kept, events, sockets[0].getsockname()[1])

@@ -543,6 +543,39 @@ def test_accepting_pauses_and_resumes(loop: str) -> None:
     run(scene(), loop=loop)
 
 
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_where_descriptors_would_run_out_new_clients_wait_until_one_leaves(loop: str) -> None:
+    async def scene() -> None:
+        async with serving(connections_max=3) as served:
+            first = [await served.connect() for _ in range(3)]
+            for talk in first:
+                assert (await talk.reply()).startswith("220 ")
+            waiting = [await served.connect() for _ in range(2)]
+            for talk in waiting:
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(talk.reader.readline(), 0.02)
+            first.pop().close()
+            assert (await waiting[0].reply()).startswith("220 ")
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(waiting[1].reader.readline(), 0.02)
+            served.listeners.limit_connections(4)
+            assert (await waiting[1].reply()).startswith("220 ")
+            served.listeners.limit_connections(1)
+            served.listeners.pause()
+            for talk in (*first, *waiting):
+                talk.close()
+            while served.listeners.session_count:
+                await asyncio.sleep(0.001)
+            late = await served.connect()
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(late.reader.readline(), 0.02)
+            await served.listeners.resume()
+            assert (await late.reply()).startswith("220 ")
+            late.close()
+
+    run(scene(), loop=loop)
+
+
 def test_a_reload_is_for_new_sessions_and_changes_all_or_nothing() -> None:
     async def scene() -> None:
         async with serving() as served:

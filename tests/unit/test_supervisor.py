@@ -55,7 +55,8 @@ def test_limits_that_do_not_fit_are_curbed_so_that_they_do(
 ) -> None:
     curbed = budget(limit, sessions, concurrency)
     assert curbed.is_curbed
-    assert curbed.sessions + curbed.concurrency <= max(2, limit - RESERVED)
+    assert curbed.sessions + curbed.concurrency + curbed.idle <= max(2, limit - RESERVED)
+    assert 1 <= curbed.local <= limit // 8
     assert curbed.sessions >= 1
     assert curbed.concurrency >= 1
 

@@ -156,7 +156,8 @@ LISTEN = Table(
         ),
         Setting(
             "sessions_max", Integer(1, 100_000), "sessions_max",
-            "Sessions at one time, for each worker.", "1000",
+            "Sessions at one time, for each worker; more get `421`. Where the process may open "
+            "fewer files than that needs, clients wait instead, and the log says so.", "1000",
         ),
         Setting(
             "sessions_per_client_max", Integer(1, 100_000), "sessions_per_client_max",

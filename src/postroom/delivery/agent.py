@@ -22,6 +22,7 @@ from postroom.delivery.deadlines import ClientDeadlines
 from postroom.delivery.discard import DiscardAgent
 from postroom.delivery.maildir import MaildirAgent
 from postroom.delivery.pipe import PipeAgent
+from postroom.delivery.pool import IDLE_MAX
 from postroom.delivery.smtp_agent import SmtpAgent
 from postroom.observe.events import Defect, EventSink
 from postroom.routing.policy import (
@@ -55,13 +56,16 @@ class RoutedAgent:
         deadlines: ClientDeadlines | None = None,
         connector: Connector | None = None,
         events: EventSink | None = None,
+        idle_max: int = IDLE_MAX,
     ) -> None:
+        """At most `idle_max` connections are kept open between attempts."""
         self._smtp = SmtpAgent(
             resolver,
             entropy,
             hostname,
             deadlines or ClientDeadlines(),
             connector or LoopConnector(),
+            idle_max,
         )
         self._maildir = MaildirAgent(clock, entropy, hostname)
         self._pipe = PipeAgent()

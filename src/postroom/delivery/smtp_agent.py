@@ -27,7 +27,7 @@ from postroom.delivery.deadlines import ClientDeadlines
 from postroom.delivery.hop_order import order_hops
 from postroom.delivery.lmtp import lmtp_hop
 from postroom.delivery.opener import Opener, label_of
-from postroom.delivery.pool import ConnectionPool
+from postroom.delivery.pool import IDLE_MAX, ConnectionPool
 from postroom.delivery.tally import Tally
 from postroom.delivery.tls import TlsContexts
 from postroom.delivery.transcript import Transcript
@@ -59,10 +59,11 @@ class SmtpAgent:
         hostname: str,
         deadlines: ClientDeadlines,
         connector: Connector,
+        idle_max: int = IDLE_MAX,
     ) -> None:
         self._entropy = entropy
         self._attempt_s = deadlines.attempt_s
-        self._pool = ConnectionPool(deadlines.idle_s)
+        self._pool = ConnectionPool(deadlines.idle_s, idle_max)
         self._opener = Opener(resolver, connector, TlsContexts(), deadlines, hostname)
 
     async def deliver(self, attempt: Attempt) -> AttemptReport:

@@ -6,6 +6,7 @@ while the kernel keeps queueing connections on the original.
 
 Guarantees: 1. a reload changes every listener or none, and only for new sessions.  2. A
 stop cuts no transaction short before its deadline.  3. One timer checks all deadlines.
+4. Accepting pauses before descriptors run out.
 Called by: supervisor.worker.  Raises: ConfigurationError from start and reload, OSError
 from bind.
 RFCs: RFC 5321 §3.8.
@@ -22,11 +23,14 @@ from postroom.ingress.acceptor import Acceptor
 from postroom.ingress.door import Door, Turn
 from postroom.ingress.limits import INTAKE_OCTETS_MAX, IntakeMemory, SessionCount
 from postroom.ingress.policy import ListenPolicy
+from postroom.ingress.room import Room
 from postroom.ingress.session import SmtpSession
 from postroom.ingress.settings import ListenSettings
 from postroom.ingress.shared import AUTH_FAILURE_DELAY_S, Shared
 from postroom.observe.events import EventSink
 
+CONNECTIONS_MAX = 100_000
+"""Where the caller knows nothing of descriptors."""
 # Deadlines are checked this often, and no later than a quarter of the shortest of them.
 _SWEEP_S = 5.0
 _SWEEP_MIN_S = 0.01
@@ -90,10 +94,16 @@ class Listeners:
         intake_octets: int = INTAKE_OCTETS_MAX,
         auth_delay_s: float = AUTH_FAILURE_DELAY_S,
         turn: Turn | None = None,
+        connections_max: int = CONNECTIONS_MAX,
     ) -> None:
-        """`turn` says when to leave a connection to other workers; None: never."""
+        """`turn` says when to leave a connection to other workers; None: never.
+
+        At `connections_max` connections, over all listeners, new ones wait.
+        """
+        self._paused = False
+        self._room = Room(turn, connections_max, self._refrain, self._accept)
         self._shared = Shared(
-            acceptor, events, clock, IntakeMemory(intake_octets), auth_delay_s, turn
+            acceptor, events, clock, IntakeMemory(intake_octets), auth_delay_s, self._room
         )
         self._listeners: dict[str, Listener] = {}
         self._sweep: asyncio.TimerHandle | None = None
@@ -129,15 +139,30 @@ class Listeners:
                 listener.settings = settings
         self._arm()
 
+    def limit_connections(self, connections_max: int) -> None:
+        """Put a new limit in force; what is connected stays."""
+        self._room.connections_max = connections_max
+        self._room.look()
+
     def pause(self) -> None:
-        """Take no new connections (load is high, descriptors run out, or we drain)."""
-        for listener in self._listeners.values():
-            listener.refrain()
+        """Take no new connections, because load is high or we drain."""
+        self._paused = True
+        self._refrain()
 
     async def resume(self) -> None:
         """Take connections again."""
+        self._paused = False
+        if self._room.connections < self._room.connections_max:
+            self._accept()
+
+    def _refrain(self) -> None:
         for listener in self._listeners.values():
-            listener.accept()
+            listener.refrain()
+
+    def _accept(self) -> None:
+        if not self._paused:
+            for listener in self._listeners.values():
+                listener.accept()
 
     async def stop(self, deadline_s: float) -> None:
         """Accept no more, let transactions in progress finish, then end every session."""

@@ -56,8 +56,10 @@ class LocalIntake:
         policy: ListenPolicy,
         hostname: str,
         clock: Clock,
+        sessions_max: int = SESSIONS_MAX,
     ) -> None:
         """`listener` is bound to the socket's path and listens; it is ours from now on."""
+        self.sessions_max = sessions_max
         self.acceptor = acceptor
         self.policy = policy
         self.hostname = hostname
@@ -124,7 +126,7 @@ class _Session(asyncio.Protocol):
         peer = connection.get_extra_info("socket")
         credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         _pid, uid, _gid = _CREDENTIALS.unpack(credentials)
-        if uid not in (0, os.geteuid()) or len(self._intake.sessions) >= SESSIONS_MAX:
+        if uid not in (0, os.geteuid()) or len(self._intake.sessions) >= self._intake.sessions_max:
             connection.abort()
             return
         self._user = self._intake.name_of(uid)

@@ -37,7 +37,7 @@ from postroom.ingress.local import LocalIntake
 from postroom.ingress.policy import ListenPolicy
 from postroom.ingress.settings import ListenSettings
 from postroom.observe.board import Board, BoardRow
-from postroom.observe.events import EventSink, QueueClosed, QueueOpened, SettingIgnored
+from postroom.observe.events import EventSink, QueueClosed, QueueOpened
 from postroom.routing.dns import DnsResolver
 from postroom.routing.router import Explanation, Router
 from postroom.spool.embedded import EmbeddedStore, open_store, read_manifest, transcripts_of
@@ -45,7 +45,7 @@ from postroom.spool.errors import QueueUnusable
 from postroom.spool.maildrop import Maildrop, MaildropPickup
 from postroom.spool.store import Selection
 from postroom.spool.transcripts import TranscriptFiles
-from postroom.supervisor.descriptors import budget, raise_limit
+from postroom.supervisor.descriptors import fit
 from postroom.supervisor.link import Begin, BoundSocket
 from postroom.supervisor.turns import BoardTurn
 
@@ -85,7 +85,7 @@ class MailService:
         clock: Clock,
         events: EventSink,
     ) -> None:
-        config = fit_descriptors(begin.config, events)
+        config, fits = fit(begin.config, events)
         entropy = random.Random(random.SystemRandom().getrandbits(128))
         self._begin = begin
         self._store = store
@@ -95,20 +95,24 @@ class MailService:
         self._router = Router(
             config.channels, config.routes, self._resolver, clock, config.hostname
         )
-        self._agent = RoutedAgent(self._resolver, clock, entropy, config.hostname, events=events)
+        self._agent = RoutedAgent(
+            self._resolver, clock, entropy, config.hostname, events=events, idle_max=fits.idle
+        )
         parts = Parts(store, self._router, self._agent, clock, entropy, events, transcripts)
         self._engine = Engine(parts, config.delivery, config.hostname)
         self._steering = Steering(store, self._engine, events, clock, transcripts)
         board = Board(Path(begin.board), writable=True)
         self._turn = BoardTurn(board, begin.slot, clock)
-        self._listeners = Listeners(self._engine.intake, events, clock, turn=self._turn)
+        self._listeners = Listeners(
+            self._engine.intake, events, clock, turn=self._turn, connections_max=fits.sessions
+        )
         self._local: LocalIntake | None = None
         self._pickup = MaildropPickup(
             Maildrop(config.spool.base), f"queue{begin.queue}", self._engine.intake, events, clock
         )
         self._picking: asyncio.Task[None] | None = None
         self._sockets: list[socket.socket] = []
-        self._config = config
+        self._config, self._fits = config, fits
         self._clock = clock
 
     async def open(self, queues: Sequence[str]) -> None:
@@ -118,8 +122,9 @@ class MailService:
         if not begin.draining:
             listener = bind_unix(RunPaths(config.spool.base).intake(begin.queue))
             self._local = LocalIntake(
-                listener, self._engine.intake, local_policy(config), config.hostname, self._clock
-            )
+                listener, self._engine.intake, local_policy(config), config.hostname, self._clock,
+                self._fits.local,
+            )  # fmt: skip
             await self._local.start()
             pickup = self._pickup.run(config.hostname, config.delivery.rescan_s, queues)
             self._picking = asyncio.create_task(pickup)
@@ -160,13 +165,14 @@ class MailService:
 
     def apply(self, config: Config) -> None:
         """Use a configuration that `prepare` found good."""
-        config = fit_descriptors(config, self._events)
+        config, fits = fit(config, self._events)
         self._listeners.reload(listen_policies(config))
+        self._listeners.limit_connections(fits.sessions)
         if self._local is not None:
             self._local.policy = local_policy(config)
         self._router.reconfigure(config.channels, config.routes)
         self._engine.reconfigure(config.delivery, config.channels, config.hostname)
-        self._config = config
+        self._config, self._fits = config, fits
 
     def suspend(self) -> None:
         """Make no new attempts."""
@@ -243,31 +249,5 @@ def local_policy(config: Config) -> ListenPolicy:
         ),
         recipients_max=max(
             (policy.recipients_max for policy in config.listen), default=default.recipients_max
-        ),
-    )
-
-
-def fit_descriptors(config: Config, events: EventSink) -> Config:
-    """Return the configuration with limits for which the descriptors suffice."""
-    limit = raise_limit()
-    sessions = sum(policy.sessions_max for policy in config.listen)
-    fits = budget(limit, sessions, config.delivery.concurrency)
-    if not fits.is_curbed:
-        return config
-    reason = f"this process may open {limit} files"
-    if fits.concurrency != config.delivery.concurrency:
-        setting = f"delivery.concurrency = {config.delivery.concurrency}"
-        events.emit(SettingIgnored(setting, f"{reason}: {fits.concurrency} is in force"))
-    if fits.sessions != sessions:
-        setting = f"listen sessions_max = {sessions} in all"
-        events.emit(SettingIgnored(setting, f"{reason}: {fits.sessions} is in force"))
-    return msgspec.structs.replace(
-        config,
-        delivery=msgspec.structs.replace(config.delivery, concurrency=fits.concurrency),
-        listen=tuple(
-            msgspec.structs.replace(
-                policy, sessions_max=max(1, policy.sessions_max * fits.sessions // sessions)
-            )
-            for policy in config.listen
         ),
     )
