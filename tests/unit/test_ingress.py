@@ -381,6 +381,34 @@ def test_a_client_that_says_goodbye_over_tls_gets_its_reply(
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_client_that_sends_without_end_is_told_why_and_cut(loop: str) -> None:
+    async def scene() -> None:
+        async with serving(size_limit_octets=100_000) as served:
+
+            def send() -> bytes:
+                with socket.create_connection(("127.0.0.1", served.port), timeout=10) as client:
+                    client.sendall(b"EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<b@x>\r\nDATA\r\n")
+                    lines = (b"x" * 998 + b"\r\n") * 1000
+                    with contextlib.suppress(OSError):
+                        # More than is read after the limit; then a moment longer.
+                        for _ in range(70):
+                            client.sendall(lines)
+                        client.shutdown(socket.SHUT_WR)
+                    said = b""
+                    while piece := client.recv(4096):
+                        said += piece
+                    return said
+
+            said = await asyncio.to_thread(send)
+            assert b"552 5.3.4 " in said and b"\r\n421 4.7.0 " in said
+            while served.listeners.session_count:
+                await asyncio.sleep(0.001)
+            assert served.listeners.intake_octets_used == 0 and not served.acceptor.kept
+
+    run(scene(), loop=loop)
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_a_client_that_half_closes_between_messages_is_let_go(loop: str) -> None:
     async def scene() -> None:
         async with serving() as served:

@@ -7,7 +7,7 @@ import pytest
 from postroom.core.message import Notify, Recipient
 from postroom.core.reply import Reply
 from postroom.smtp.server_data import ContentLimits
-from postroom.smtp.server_events import ClientRights, StartTls
+from postroom.smtp.server_events import ClientRights, Closed, StartTls
 from postroom.smtp.server_table import State
 from tests.unit.smtp_server_driver import OPENING, STRANGER, Driver, OpenGate, settings
 
@@ -341,6 +341,34 @@ def test_too_little_memory_is_a_transient_failure() -> None:
     assert driver.codes(OPENING + b"DATA\r\n" + b"x\r\n" * 1_000 + b".\r\n")[-1] == 452
     assert gate.reserved == 0
     assert driver.session.state is State.GREETED
+
+
+def test_content_that_was_refused_is_not_read_for_ever() -> None:
+    driver = Driver(settings(content=ContentLimits(1_000, 100, discard_octets_max=5_000)))
+    assert driver.codes(OPENING + b"DATA\r\n")[-1] == 354
+    said = b""
+    for _ in range(100):
+        said += driver.send(b"x" * 98 + b"\r\n")
+    assert said == (
+        b"552 5.3.4 Message size exceeds the limit\r\n"
+        b"421 4.7.0 Content that was refused does not end, closing\r\n"
+    )
+    assert driver.closed
+    assert driver.gate.reserved == 0
+
+
+def test_content_that_was_refused_has_only_so_much_time_to_end() -> None:
+    driver = Driver(settings(content=ContentLimits(1_000, 100, discard_s=60.0)))
+    session = driver.session
+    assert driver.codes(OPENING + b"DATA\r\n")[-1] == 354
+    assert session.check_content(0.0) is None, "nothing is wrong yet"
+    driver.send(b"a bare\nnewline\r\n")
+    assert session.check_content(100.0) is None
+    assert session.check_content(159.0) is None
+    assert session.check_content(160.0) == Closed(mid_content=True)
+    assert session.take_output().startswith(b"550 5.6.11 Bare CR or LF in content")
+    assert session.check_content(1000.0) is None
+    assert [reply.code for reply, _ in driver.gate.refusals] == [550, 421]
 
 
 def test_the_size_limit_holds_without_a_size_parameter() -> None:

@@ -95,7 +95,7 @@ class SmtpSession(asyncio.Protocol):
                 data = self._take_proxy(self._proxy + data)
                 if not data:
                     return
-            if self._tls is not None:
+            if self._tls is not None and not self._closing:
                 data = self._decrypt(self._tls, data)
             smtp = self._smtp
             if data and smtp is not None and not self._closing:
@@ -153,13 +153,14 @@ class SmtpSession(asyncio.Protocol):
             if idle_s >= min(_OPENING_DEADLINE_S, self._settings.policy.idle_timeout_s):
                 self._transport.abort()
         elif smtp.state is State.DECIDING:
-            # We are the slow ones.
-            pass
+            pass  # We are the slow ones.
         elif idle_s >= self._settings.policy.idle_timeout_s:
             # RFC 5321 §4.5.3.2.7: a server waits at least 5 minutes for a command.
             self._end(replies.IDLE)
         elif now - self._started_at >= self._settings.policy.session_timeout_s:
             self._end(replies.SESSION_TOO_LONG)
+        else:
+            self._act(smtp.check_content(now))
 
     def drain(self) -> None:
         """End as soon as no transaction is cut short."""
@@ -196,12 +197,7 @@ class SmtpSession(asyncio.Protocol):
     def xclient(self, attributes: XclientAttributes) -> ClientRights:
         """Return the rights of the client that a trusted proxy named."""
         assert self._smtp is not None
-        current = self._smtp.client
-        if attributes.address is None:
-            return current
-        # The proxy itself stays connected, so it may name the next client too.
-        rights = self._settings.rights(attributes.address)
-        return ClientRights(rights.address, rights.may_relay, True, False)
+        return self._settings.rights_named(self._smtp.client, attributes.address)
 
     def refused(self, reply: Reply, about: str) -> None:
         """Tell of a refusal."""
@@ -276,7 +272,7 @@ class SmtpSession(asyncio.Protocol):
         if self._smtp is not None:
             self._act(self._smtp.close_with(reply))
 
-    def _close(self, *, cleanly: bool = True) -> None:
+    def _close(self, *, cleanly: bool = True, linger: bool = False) -> None:
         if self._transport is None or self._closing:
             return
         if cleanly and self._tls is not None and self._tls.established:
@@ -284,7 +280,12 @@ class SmtpSession(asyncio.Protocol):
             self._write(self._tls.take_output())
         self._closing = True
         self._active_at = self._loop.time()
-        self._transport.close()
+        if linger:
+            # Closed with octets unread, TCP would take back replies that were not read yet.
+            self._transport.write_eof()
+            self._loop.call_later(_CLOSING_DEADLINE_S, self._transport.abort)
+        else:
+            self._transport.close()
 
     def _fail(self, error: Exception) -> None:
         self._shared.events.emit(Defect("ingress.session", f"{type(error).__name__}: {error}"))
@@ -339,7 +340,7 @@ class SmtpSession(asyncio.Protocol):
             else:
                 assert isinstance(event, Closed)
                 self._flush()
-                self._close()
+                self._close(linger=event.mid_content)
                 return
 
     def _accept(self, message: MessageComplete) -> ServerEvent | None:

@@ -62,6 +62,14 @@ class ListenSettings:
             self.policy.auth_plaintext_loopback and is_loopback(address),
         )
 
+    def rights_named(self, proxy: ClientRights, address: str | None) -> ClientRights:
+        """Return the rights of the client that a trusted proxy names (None: its own)."""
+        if address is None:
+            return proxy
+        # The proxy itself stays connected, so it may name the next client too.
+        rights = self.rights(address)
+        return ClientRights(rights.address, rights.may_relay, True, False)
+
 
 def _networks(policy: ListenPolicy, setting: str, texts: tuple[str, ...]) -> Networks:
     try:

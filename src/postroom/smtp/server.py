@@ -21,7 +21,7 @@ from postroom.smtp import server_replies as replies
 from postroom.smtp.auth import AUTH_LINE_OCTETS_MAX
 from postroom.smtp.server_commands import AUTH_FAILURES_MAX, HANDLERS, CommandSession
 from postroom.smtp.server_data import TOO_BIG
-from postroom.smtp.server_events import MessageComplete, ServerEvent, StartTls
+from postroom.smtp.server_events import Closed, MessageComplete, ServerEvent, StartTls
 from postroom.smtp.server_table import TABLE, VERBS, Command, Rule, State
 
 # RFC 5321 §4.5.3.1.4: 512 octets, and extensions add to it: RFC 3461 §4 up to 500 for ORCPT
@@ -29,8 +29,6 @@ from postroom.smtp.server_table import TABLE, VERBS, Command, Rule, State
 COMMAND_OCTETS_MAX = 2_048
 # RFC 2920 §3.1 lets a client send on while we decide; a window of this size is kept.
 _PENDING_OCTETS_MAX = 65_536
-# A chunk that overruns the size limit by more than this is not read to its end.
-_OVERRUN_OCTETS_MAX = 64 * 1024 * 1024
 _TOLD = frozenset((Command.MAIL, Command.RCPT))
 
 
@@ -100,6 +98,11 @@ class ServerSession(CommandSession):
         self.tls = version
         self._start_anew()
 
+    def check_content(self, now: float) -> ServerEvent | None:
+        """Give up content that was refused and should have ended; asked now and then."""
+        content = self._content
+        return self._give_up() if content is not None and content.is_overdue(now) else None
+
     def drain(self) -> ServerEvent | None:
         """End at the next moment at which no transaction is cut short."""
         self._draining = True
@@ -117,7 +120,7 @@ class ServerSession(CommandSession):
                 assert self._content is not None
                 rest = self._content.feed_data(data[position:] if position else data)
                 if rest is None:
-                    return None
+                    return self._give_up() if self._content.is_endless else None
                 data, position, size = rest, 0, len(rest)
                 event = self._finish_content()
             elif self._chunk is not None:
@@ -190,7 +193,8 @@ class ServerSession(CommandSession):
 
     def _bdat(self, argument: str, rule: Rule) -> ServerEvent | None:
         size, last = _chunk_size(argument)
-        if size is None or size > self._settings.content.size_octets_max + _OVERRUN_OCTETS_MAX:
+        limits = self._settings.content
+        if size is None or size > limits.size_octets_max + limits.discard_octets_max:
             # RFC 3030 §2: the octets follow at once. Where we cannot or will not count them
             # they would be read as commands, so the session ends.
             reply = replies.BDAT_SYNTAX if size is None else TOO_BIG
@@ -226,6 +230,15 @@ class ServerSession(CommandSession):
             return self._say(content.failure, "BDAT")
         self._output.append(replies.CHUNK_OK)
         return None
+
+    def _give_up(self) -> ServerEvent:
+        """Refuse content in the middle and close: the only way to say it that is left."""
+        content, transaction = self._content, self._transaction
+        assert content is not None and content.failure is not None
+        self._output.append(content.failure.encode())
+        self._gate.refused(content.failure, transaction.reverse_path if transaction else "")
+        self.close_with(replies.STILL_SENDING)
+        return Closed(mid_content=True)
 
     def _finish_content(self) -> ServerEvent | None:
         content, transaction = self._content, self._transaction

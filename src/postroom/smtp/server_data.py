@@ -2,7 +2,7 @@
 
 Owns where content ends, dot stuffing, and every check of content: size, line length, bare
 CR and LF, hops. The first failure drops what was kept, and the rest is read and dropped,
-so that the reply comes where the protocol has a place for it.
+so that the reply comes where the protocol has a place for it; but not for ever.
 
 Guarantees: 1. only CRLF.CRLF ends DATA, wherever the input is cut.  2. Content that is
 given out has no bare CR or LF and ends in CRLF.  3. Memory held is reserved first, and
@@ -43,12 +43,23 @@ NO_MEMORY = Reply(452, "4.3.1", "Too much mail is being received, try again late
 TOO_MANY_HOPS = Reply(554, "5.4.6", "Too many hops, this looks like a mail loop")
 
 
+# What was refused is read on and dropped, so that its reply comes where the client looks for
+# it; a client that does not come to an end is not followed further than this.
+_DISCARD_OCTETS_MAX = 64 * 1024 * 1024
+_DISCARD_S = 60.0
+
+
 class ContentLimits(msgspec.Struct, frozen=True):
-    """What content may be. `normalise` turns bare CR and LF into CRLF instead of refusing."""
+    """What content may be. `normalise` turns bare CR and LF into CRLF instead of refusing.
+
+    Content that was refused is read on for `discard_octets_max` and `discard_s`.
+    """
 
     size_octets_max: int
     hops_max: int
     normalise: bool = False
+    discard_octets_max: int = _DISCARD_OCTETS_MAX
+    discard_s: float = _DISCARD_S
 
 
 class ContentReceiver:
@@ -56,6 +67,8 @@ class ContentReceiver:
 
     __slots__ = (
         "_carry",
+        "_discarded_octets",
+        "_discarding_since",
         "_end_of_line",
         "_limits",
         "_line_octets",
@@ -83,6 +96,8 @@ class ContentReceiver:
         self._carry = b"\r\n"
         self._line_octets = 0
         self._end_of_line = True
+        self._discarded_octets = 0
+        self._discarding_since: float | None = None
         self.failure: Reply | None = None
         self.reserved_octets = 0
         self.size_octets = 0
@@ -142,6 +157,19 @@ class ContentReceiver:
             self.failure = reply
         self.drop()
 
+    @property
+    def is_endless(self) -> bool:
+        """True once more was read after a failure than anybody sends by mistake."""
+        return self._discarded_octets > self._limits.discard_octets_max
+
+    def is_overdue(self, now: float) -> bool:
+        """Say whether content that failed should have ended; asked now and then."""
+        if self.failure is None:
+            return False
+        if self._discarding_since is None:
+            self._discarding_since = now
+        return now - self._discarding_since >= self._limits.discard_s
+
     def drop(self) -> None:
         """Forget the content, and give the memory back."""
         self._pieces = []
@@ -152,6 +180,7 @@ class ContentReceiver:
     def _add(self, piece: bytes) -> None:
         if not piece or self.failure is not None:
             self.size_octets += len(piece)
+            self._discarded_octets += len(piece)
             return
         newlines = piece.count(b"\r\n")
         if piece.count(b"\n") != newlines or piece.count(b"\r") != newlines:

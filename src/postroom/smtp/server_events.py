@@ -42,7 +42,12 @@ class StartTls(msgspec.Struct, frozen=True, gc=False):
 
 
 class Closed(msgspec.Struct, frozen=True, gc=False):
-    """The last reply is in the output: send it and close the connection."""
+    """The last reply is in the output: send it and close the connection.
+
+    `mid_content`: the client is still sending and may look for replies only later.
+    """
+
+    mid_content: bool = False
 
 
 ServerEvent = MessageComplete | AuthGiven | StartTls | Closed

@@ -46,6 +46,7 @@ BDAT_SYNTAX: Final = Reply(501, "5.5.4", "Syntax: BDAT octets [LAST]")
 # RFC 5321 §3.8: 421 before a connection is closed from our side.
 SHUTTING_DOWN: Final = Reply(421, "4.3.2", "Service shutting down, try again later")
 CANNOT_FOLLOW: Final = Reply(421, "4.5.0", "Cannot tell commands from content, closing")
+STILL_SENDING: Final = Reply(421, "4.7.0", "Content that was refused does not end, closing")
 TOO_MANY_ERRORS: Final = Reply(421, "4.7.0", "Too many errors, closing")
 TOO_MANY_MESSAGES: Final = Reply(421, "4.7.0", "Too many messages in one session, reconnect")
 NOT_SMTP: Final = Reply(421, "4.7.0", "This is an SMTP server, closing")
