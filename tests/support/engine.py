@@ -93,6 +93,7 @@ class Bench:
         domains: int = 20,
         store: MemoryStore | None = None,
         transcripts: TranscriptFiles | None = None,
+        router: type[Router] = Router,
     ) -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
@@ -105,7 +106,7 @@ class Bench:
             mx={name: (f"10 mx.{name}",) for name in names},
             addresses={f"mx.{name}": ("192.0.2.1",) for name in names},
         )
-        self.router = Router(channels, {"default": MxRoute()}, resolver, self.clock)
+        self.router = router(channels, {"default": MxRoute()}, resolver, self.clock)
         self.parts = Parts(
             self.store, self.router, agent, self.clock, random.Random(7), self.events,
             transcripts,

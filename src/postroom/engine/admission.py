@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from postroom.channels.policy import ChannelPolicy
 from postroom.core.ids import QueueId
 from postroom.core.message import (
     NewMessage,
@@ -109,7 +110,7 @@ class Admission:
         placed = 0
         for recipient, status in pairs:
             domain = recipient.domain.lower()
-            destination = self._router.lookup(domain)
+            destination = self._lookup(domain)
             if destination is None:
                 placed += self._await_route(active, recipient, status, domain)
                 continue
@@ -145,6 +146,15 @@ class Admission:
             active.entries.append(entry)
             self._scheduler.add(entry, destination.channel)
         self._tasks.kick()
+
+    def _lookup(self, domain: str) -> Destination | None:
+        """Return the destination where it is known, at once."""
+        try:
+            return self._router.lookup(domain)
+        except Exception:
+            # SEEDS row 36: a defect of ours. `_resolve` meets it again, tells of it and defers
+            # the mail of this domain; the rest of the page goes its way.
+            return None
 
     # Routes that are not known yet.
 
@@ -184,7 +194,7 @@ class Admission:
             return
         kind = OutcomeKind.FAILED if reply.is_permanent else OutcomeKind.DEFERRED
         outcome = Outcome(kind, reply)
-        channel = self._router.channel_of(domain)
+        channel = self._channel_of(domain)
         # Side by side: the failures of one message may wait for others of the same message.
         async with asyncio.TaskGroup() as settlements:
             for active, indexes in by_message.values():
@@ -193,6 +203,13 @@ class Admission:
                 )
                 outcomes = [(index, outcome) for index in indexes]
                 settlements.create_task(self._settler.settle(active, case, outcomes))
+
+    def _channel_of(self, domain: str) -> ChannelPolicy:
+        """Return the channel by the domain alone, a plain one where that meets a defect."""
+        try:
+            return self._router.channel_of(domain)
+        except Exception:
+            return ChannelPolicy("default")
 
     async def defer(
         self, active: ActiveMessage, destination: Destination, indexes: Sequence[int], rest: Rest
@@ -206,7 +223,7 @@ class Admission:
 
     def room_for(self, domain: str) -> int:
         """Return how many more recipients of a domain would find room; 0 below a good half."""
-        destination = self._router.lookup(domain)
+        destination = self._lookup(domain)
         if destination is None:
             waiting = len(self._resolving.get(domain, ()))
         else:

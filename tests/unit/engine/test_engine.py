@@ -21,6 +21,8 @@ from postroom.observe.events import (
     SiteResumed,
     SiteSuspended,
 )
+from postroom.routing.destination import Destination
+from postroom.routing.router import Router
 from postroom.spool.memory import MemoryStore
 from tests.sim.loop import run
 from tests.support.engine import (
@@ -140,6 +142,49 @@ def test_an_agent_that_raises_defers_the_recipient_and_says_so() -> None:
         assert isinstance(event, RecipientDeferred) and event.attempts == 1
         assert bench.events_of(Defect)
         assert bench.store.counts().messages == 1
+        await bench.engine.stop(1)
+
+    run(scene())
+
+
+class DefectiveRouter(Router):
+    """Mail for d1.test meets a defect of ours, whoever asks."""
+
+    __slots__ = ()
+
+    def lookup(self, domain: str) -> Destination | None:
+        assert domain != "d1.test", "a defect of ours"
+        return super().lookup(domain)
+
+    async def resolve(self, domain: str) -> Destination:
+        assert domain != "d1.test", "a defect of ours"
+        return await super().resolve(domain)
+
+    def channel_of(self, domain: str) -> ChannelPolicy:
+        assert domain != "d1.test", "a defect of ours"
+        return super().channel_of(domain)
+
+
+def test_a_defect_in_routing_defers_its_own_mail_and_no_other() -> None:
+    async def scene() -> None:
+        bench = Bench(ScriptedAgent(), router=DefectiveRouter)
+        for number in range(3):
+            await bench.put(f"stored{number}@d1.test", f"stored{number}@d2.test")
+        bench.engine.start()
+        await asyncio.sleep(5)
+        for number in range(3):
+            await bench.put(f"fresh{number}@d1.test", f"fresh{number}@d2.test")
+        await asyncio.sleep(5)
+        names = [f"{kind}{number}" for kind in ("stored", "fresh") for number in range(3)]
+        assert bench.agent.recipients == [f"{name}@d2.test" for name in names]
+        deferred = [
+            (event.recipient, event.attempts)
+            for event in bench.events_of(RecipientDeferred)
+            if isinstance(event, RecipientDeferred)
+        ]
+        assert deferred == [(f"{name}@d1.test", 1) for name in names]
+        assert len(bench.events_of(Defect)) >= 2
+        assert bench.store.counts().recipients == 6
         await bench.engine.stop(1)
 
     run(scene())
