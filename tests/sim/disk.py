@@ -354,6 +354,11 @@ class SimulatedFile(DiskFile):
         self._check()
         self._disk.sync_inode(self._inode, self._path)
 
+    def truncate(self, length: int) -> None:
+        self._check()
+        self._disk.step("truncate", self._path)
+        self._inode.truncate(length)
+
     def size(self) -> int:
         return len(self._inode.seen)
 

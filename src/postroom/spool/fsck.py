@@ -22,7 +22,7 @@ from postroom.core.errors import ContentCorrupt
 from postroom.core.ids import QueueId
 from postroom.spool.embedded import records
 from postroom.spool.embedded.content import read_content
-from postroom.spool.embedded.disk import Disk, RealDisk
+from postroom.spool.embedded.disk import Disk, RealDisk, read_whole
 from postroom.spool.embedded.layout import QueueLayout, check_control_identity, check_queue
 from postroom.spool.embedded.lease import Lease, take_lease
 from postroom.spool.embedded.recovery import is_ours
@@ -77,6 +77,8 @@ def check(queue_dir: Path, *, repair: bool = False, disk: Disk | None = None) ->
         connection = connect(disk, layout.control, alone=bool(disk.vfs))
         try:
             check_control_identity(connection, layout, identity)
+            if repair:
+                connection.execute("PRAGMA synchronous = FULL")
             return _Check(connection, layout, disk, lease is not None, repair).run()
         finally:
             connection.close(True)
@@ -233,12 +235,16 @@ class _Check:
     def _check_files(self) -> None:
         known = {row[0] for row in self._connection.execute("SELECT number FROM segment")}
         known |= {row[0] for row in self._connection.execute("SELECT segment FROM message")}
+        unread = self._connection.execute("SELECT segment FROM journal").get
         identity = check_queue(self._disk, self._layout, None)
         for name in self._disk.names(self._layout.content):
             number = records.segment_number(name)
             if number is None or number in known:
                 continue
             path = self._layout.content / name
+            header = read_whole(self._disk, path, records.SEGMENT_HEADER_OCTETS)
+            if number >= unread and records.is_segment_of(header, identity, number):
+                continue  # the next start reads its journal
             ours = is_ours(self._disk, path, identity, number)
             text = "no live record" if ours else "no live record, and not of this queue: kept"
             self._found("orphan-segment", name, text, self._repair and ours)

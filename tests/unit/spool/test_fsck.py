@@ -51,7 +51,7 @@ def test_one_corrupt_octet_quarantines_one_message(tmp_path: Path) -> None:
     queue = filled(tmp_path)
     path = queue / "df" / "00000001.seg"
     octets = bytearray(path.read_bytes())
-    octets[70] ^= 1
+    octets[86] ^= 1
     path.write_bytes(octets)
     assert kinds(fsck.check(queue)) == [("content", queue_id(0), False)]
     assert kinds(fsck.check(queue, repair=True)) == [("content", queue_id(0), True)]

@@ -1,10 +1,10 @@
-"""What a group of changes comes to: batches that may be written table by table.
+"""Changes as the journal keeps them, and batches of them to be written table by table.
 
-Pure. A commit is fast where it writes many rows with few statements, so the changes of a
-group are sorted by table. Sorting must not change what they come to: a batch is closed
-wherever the order of two changes of one message matters.
+Pure. Writing is fast where many rows need few statements, so the changes of many groups are
+sorted by table. Sorting must not change what they come to: a batch is closed wherever the
+order of two changes of one message matters.
 
-Called by: spool.embedded.committer.  Raises: nothing.
+Called by: spool.embedded.journal, recent, tables.  Raises: nothing.
 """
 
 from __future__ import annotations
@@ -14,31 +14,64 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from postroom.core.ids import QueueId
-from postroom.core.message import NewMessage
+from postroom.core.message import Envelope, NewMessage, Provenance, RecipientStatus
 from postroom.spool.store import Settlement
 
 
-class Hold(msgspec.Struct, frozen=True):
+class Put(msgspec.Struct, frozen=True, gc=False, tag="put"):
+    """A message, apart from its content, which is a record at `place` of `segment`."""
+
+    id: QueueId
+    arrived_at: float
+    size_octets: int
+    segment: int
+    place: int
+    envelope: Envelope
+    provenance: Provenance
+
+
+class Settle(msgspec.Struct, frozen=True, gc=False, tag="settle"):
+    """A settlement; see spool.store.Settlement."""
+
+    id: QueueId
+    statuses: tuple[RecipientStatus, ...]
+    removes: bool = False
+    reports: tuple[Put, ...] = ()
+
+    @property
+    def is_single(self) -> bool:
+        """Say whether it makes the only recipient of a message final; most do."""
+        statuses = self.statuses
+        return (
+            self.removes
+            and len(statuses) == 1
+            and not self.reports
+            and statuses[0].index == 0
+            and statuses[0].state.is_final
+        )
+
+
+class Hold(msgspec.Struct, frozen=True, tag="hold"):
     """Hold messages for a reason."""
 
     ids: tuple[QueueId, ...]
     reason: str
 
 
-class Release(msgspec.Struct, frozen=True):
+class Release(msgspec.Struct, frozen=True, tag="release"):
     """Release messages."""
 
     ids: tuple[QueueId, ...]
 
 
-class MakeDue(msgspec.Struct, frozen=True):
+class MakeDue(msgspec.Struct, frozen=True, tag="make-due"):
     """Set the due time of waiting recipients."""
 
     ids: tuple[QueueId, ...]
     due_at: float
 
 
-class Delete(msgspec.Struct, frozen=True):
+class Delete(msgspec.Struct, frozen=True, tag="delete"):
     """Forget messages."""
 
     ids: tuple[QueueId, ...]
@@ -46,6 +79,10 @@ class Delete(msgspec.Struct, frozen=True):
 
 Verb = Hold | Release | MakeDue | Delete
 Change = NewMessage | Settlement | Verb
+"""What a store is asked for."""
+
+Record = Put | Settle | Verb
+"""What the journal keeps of it."""
 
 
 class Batch:
@@ -58,13 +95,13 @@ class Batch:
     __slots__ = ("puts", "reports", "several", "single", "statuses")
 
     def __init__(self) -> None:
-        self.puts: dict[QueueId, NewMessage] = {}
-        self.reports: dict[QueueId, NewMessage] = {}
-        self.single: dict[QueueId, Settlement] = {}
-        self.several: dict[QueueId, list[Settlement]] = {}
+        self.puts: dict[QueueId, Put] = {}
+        self.reports: dict[QueueId, Put] = {}
+        self.single: dict[QueueId, Settle] = {}
+        self.several: dict[QueueId, list[Settle]] = {}
         self.statuses: set[tuple[QueueId, int]] = set()
 
-    def takes_put(self, message: NewMessage) -> bool:
+    def takes_put(self, message: Put) -> bool:
         """Add a put; False where a settlement of the same id came before it."""
         queue_id = message.id
         if queue_id in self.single or queue_id in self.several or queue_id in self.reports:
@@ -72,25 +109,18 @@ class Batch:
         self.puts.setdefault(queue_id, message)
         return True
 
-    def takes_settlement(self, settlement: Settlement) -> bool:
+    def takes_settlement(self, settlement: Settle) -> bool:
         """Add a settlement; False where it would meet an earlier one of the same recipient."""
         queue_id = settlement.id
         if queue_id in self.single or queue_id in self.reports:
             return False
-        if (
-            settlement.removes
-            and not settlement.reports
-            and len(settlement.statuses) == 1
-            and settlement.statuses[0].index == 0
-            and settlement.statuses[0].state
-            and queue_id not in self.several
-        ):
+        if settlement.is_single and queue_id not in self.several:
             self.single[queue_id] = settlement
             return True
         keys = {(queue_id, status.index) for status in settlement.statuses}
         if len(keys) != len(settlement.statuses):
             # One recipient twice in one settlement: the first word counts.
-            settlement = Settlement(
+            settlement = Settle(
                 queue_id,
                 tuple({s.index: s for s in reversed(settlement.statuses)}.values()),
                 settlement.removes,
@@ -111,17 +141,17 @@ class Batch:
         return True
 
 
-def batches(changes: Iterable[Change]) -> Iterator[Batch | Verb]:
-    """Sort the changes of a group; what is yielded is to be written in that order."""
+def batches(changes: Iterable[Record]) -> Iterator[Batch | Verb]:
+    """Sort changes; what is yielded is to be written in that order."""
     batch: Batch | None = None
     for change in changes:
-        if isinstance(change, NewMessage):
+        if isinstance(change, Put):
             if batch is None or not batch.takes_put(change):
                 if batch is not None:
                     yield batch
                 batch = Batch()
                 batch.takes_put(change)
-        elif isinstance(change, Settlement):
+        elif isinstance(change, Settle):
             if batch is None or not batch.takes_settlement(change):
                 if batch is not None:
                     yield batch
@@ -134,15 +164,3 @@ def batches(changes: Iterable[Change]) -> Iterator[Batch | Verb]:
             yield change
     if batch is not None:
         yield batch
-
-
-def contents_of(changes: Iterable[Change]) -> list[NewMessage]:
-    """Return every message whose content the group brings, each object once."""
-    found: dict[int, NewMessage] = {}
-    for change in changes:
-        if isinstance(change, NewMessage):
-            found[id(change)] = change
-        elif isinstance(change, Settlement):
-            for report in change.reports:
-                found[id(report)] = report
-    return list(found.values())

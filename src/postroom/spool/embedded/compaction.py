@@ -20,7 +20,11 @@ from postroom.core.ids import QueueId
 from postroom.spool.embedded import records
 from postroom.spool.embedded.committer import CommitResult, Committer, reply_error
 from postroom.spool.embedded.disk import Disk
-from postroom.spool.embedded.records import RECORD_HEADER_OCTETS, SEGMENT_HEADER_OCTETS
+from postroom.spool.embedded.records import (
+    GROUP_HEADER_OCTETS,
+    RECORD_HEADER_OCTETS,
+    SEGMENT_HEADER_OCTETS,
+)
 
 STEP_OCTETS: Final = 2 * 1024 * 1024  # copied per step: some milliseconds
 STEP_RECORDS: Final = 2000  # looked at per step, for segments of small messages
@@ -45,12 +49,13 @@ class Compactor:
 
     def _choose(self) -> int | None:
         committer = self._committer
-        lines = committer.ledger.lines
+        lines = committer.tables.ledger.lines
         if self._victim in lines:
             return self._victim
         for number, line in lines.items():
             if (
-                number != committer.segments.number
+                number < committer.position[0]
+                and number != committer.segments.number
                 and number not in self._given_up
                 and line.octets < self._below * (line.total_octets - SEGMENT_HEADER_OCTETS)
             ):
@@ -63,15 +68,17 @@ class Compactor:
         number = self._choose()
         if number is None:
             return None
-        result = CommitResult(self._committer.ledger.counts())
+        committer = self._committer
+        result = CommitResult(committer.counts)
         try:
             copied = self._read_some(number)
             if copied:
                 self._copy(number, copied, result)
         except (apsw.Error, OSError) as error:
-            result.error = reply_error(error)
-        if result.error is not None:
+            result.control_error = reply_error(error)
+        if result.control_error is not None:
             self._leave(number)
+        committer.note(result)
         return result
 
     def _leave(self, number: int) -> None:
@@ -86,9 +93,12 @@ class Compactor:
             found: dict[QueueId, list[tuple[int, int, int]]] = {}
             octets = 0
             for _ in range(STEP_RECORDS):
-                header = records.unpack_record_header(
-                    file.read_at(self._place, RECORD_HEADER_OCTETS)
-                )
+                octets_here = file.read_at(self._place, RECORD_HEADER_OCTETS)
+                changes = records.group_length(octets_here)
+                if changes is not None:
+                    self._place += GROUP_HEADER_OCTETS + changes
+                    continue
+                header = records.unpack_record_header(octets_here)
                 if header is None:
                     # The end, or a torn record; live ones that are left are damaged.
                     self._leave(number)
@@ -100,7 +110,7 @@ class Compactor:
                 if octets >= STEP_OCTETS:
                     break
             live = []
-            for queue_id, place, size in self._committer.control.places(list(found), number):
+            for queue_id, place, size in self._committer.tables.control.places(list(found), number):
                 for at, length, checksum in found[queue_id]:
                     if at == place and length == size:
                         content = file.read_at(at + RECORD_HEADER_OCTETS, size)
@@ -112,7 +122,7 @@ class Compactor:
 
     def _copy(self, number: int, copied: list[tuple[QueueId, bytes]], result: CommitResult) -> None:
         committer = self._committer
-        places = committer.segments.append(
+        places = committer.copy(
             [(queue_id, len(content), (content,)) for queue_id, content in copied]
         )
         target = committer.segments.number
@@ -122,13 +132,15 @@ class Compactor:
                 (queue_id, target, place)
                 for (queue_id, _), place in zip(copied, places, strict=True)
             ]
-            old, new = committer.ledger.change(number), committer.ledger.change(target)
-            for facts in committer.control.facts([row[0] for row in moved]):
+            control, ledger = committer.tables.control, committer.tables.ledger
+            old, new = ledger.change(number), ledger.change(target)
+            for facts in control.facts([row[0] for row in moved]):
                 for line, sign in ((old, -1), (new, 1)):
                     line.messages += sign
                     line.octets += sign * facts.size_octets
                     line.recipients += sign * facts.live_count
                     line.held += sign * facts.held
-            committer.control.move(moved)
+            control.move(moved)
 
-        committer.transact(write, result)
+        if committer.transact(write, result):
+            committer.release(result)

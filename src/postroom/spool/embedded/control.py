@@ -5,7 +5,7 @@ loop it waits to get it back; so a group is written with as few statements as th
 tables, not with one for each row. See bench/store_variants.py for what the alternatives cost.
 
 Owns the connection that writes. Must be used between `begin` and `commit` or `roll_back`.
-Called by: spool.embedded.committer (one thread).  Raises: apsw.Error.
+Called by: spool.embedded.tables, committer, compaction (one thread).  Raises: apsw.Error.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import apsw
 import msgspec
 
 from postroom.core.ids import QueueId
-from postroom.core.message import NewMessage, RecipientStatus
+from postroom.core.message import RecipientStatus
+from postroom.spool.embedded.changes import Put
 from postroom.spool.embedded.schema import ROWS_MAX
 
 _T = TypeVar("_T")
@@ -116,7 +117,7 @@ class Control:
         self.connection.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
-        """Make the transaction durable."""
+        """End the transaction; it survives this process, and the machine after `sync`."""
         self.connection.execute("COMMIT")
 
     def roll_back(self) -> None:
@@ -130,14 +131,34 @@ class Control:
     def _for_ids(self, statement: tuple[str, str], ids: Sequence[QueueId]) -> list[Any]:
         return [self._run(statement, len(some), list(some)) for some in chunks(ids)]
 
-    def insert(self, placed: Sequence[tuple[NewMessage, int, int, int]]) -> None:
-        """Insert (message, size, segment, place) of each, at most ROWS_MAX, with recipients.
+    def position(self) -> tuple[int, int]:
+        """Return (segment, place): from there on the journal is not in the tables yet."""
+        segment, place = next(self.connection.execute("SELECT segment, place FROM journal"))
+        return int(segment), int(place)
+
+    def set_position(self, position: tuple[int, int]) -> None:
+        """Say from where on the journal is not in the tables yet."""
+        self.connection.execute("UPDATE journal SET segment = ?, place = ?", position)
+
+    def sync(self) -> None:
+        """Make all that was committed durable; COMMIT alone does not. Not in a transaction."""
+        # SQLite writes and syncs nothing for a change that changes nothing, hence the count.
+        self.connection.execute("PRAGMA synchronous = FULL")
+        try:
+            self.begin()
+            self.connection.execute("UPDATE journal SET syncs = syncs + 1")
+            self.commit()
+        finally:
+            self.connection.execute("PRAGMA synchronous = NORMAL")
+
+    def insert(self, puts: Sequence[Put]) -> None:
+        """Insert messages, at most ROWS_MAX, with their recipients.
 
         Raises apsw.ConstraintError, with nothing inserted, where an id exists.
         """
         values: list[Any] = []
         recipients: list[Any] = []
-        for message, size, segment, place in placed:
+        for message in puts:
             envelope = message.envelope
             total = len(envelope.recipients)
             queue_id = message.id
@@ -150,9 +171,9 @@ class Control:
                 envelope.eight_bit,
                 envelope.smtputf8,
                 _encode(message.provenance).decode(),
-                size,
-                segment,
-                place,
+                message.size_octets,
+                message.segment,
+                message.place,
                 total,
                 total,
             )
@@ -167,11 +188,15 @@ class Control:
                     recipient.orcpt,
                     message.arrived_at,
                 )
-        self._run(_INSERT_MESSAGE, len(placed), values)
+        self._run(_INSERT_MESSAGE, len(puts), values)
         width = ROWS_MAX * 7
         for start in range(0, len(recipients), width):
             piece = recipients[start : start + width]
             self._run(_INSERT_RECIPIENT, len(piece) // 7, piece)
+
+    def newest(self) -> str:
+        """Return the greatest id of a message, "" where there is none."""
+        return str(self.connection.execute("SELECT ifnull(max(id), '') FROM message").get)
 
     def existing(self, ids: Sequence[QueueId]) -> set[QueueId]:
         """Return which of these ids there are."""

@@ -46,6 +46,10 @@ class DiskFile(Protocol):
         """Make content and length durable (fdatasync)."""
         ...
 
+    def truncate(self, length: int) -> None:
+        """Cut off what lies behind `length`."""
+        ...
+
     def size(self) -> int:
         """Return the length in octets."""
         ...
@@ -149,6 +153,10 @@ class RealFile:
     def sync(self) -> None:
         """Make content and length durable."""
         os.fdatasync(self._descriptor)
+
+    def truncate(self, length: int) -> None:
+        """Cut off what lies behind `length`."""
+        os.ftruncate(self._descriptor, length)
 
     def size(self) -> int:
         """Return the length in octets."""

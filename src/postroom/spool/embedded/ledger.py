@@ -58,11 +58,14 @@ class Ledger:
 
     def emptied(self, current: int | None) -> list[int]:
         """Return the segments, `current` aside, that the changes leave without live messages."""
+        nothing = Line()
         return [
             number
-            for number, line in self.changes.items()
+            for number in {*self.lines, *self.changes}
             if number != current
-            and line.messages + (self.lines[number].messages if number in self.lines else 0) == 0
+            and self.lines.get(number, nothing).messages
+            + self.changes.get(number, nothing).messages
+            == 0
         ]
 
     def apply(self, dropped: list[int]) -> None:

@@ -2,13 +2,16 @@
 
 Pure: octets to values and back. All numbers are big-endian.
 
-    segment header, 32 octets: "PRSG", version (u32), queue uuid (16), number (u64)
-    record header, 32 octets:  "PRrc", CRC-32 (u32), length (u64), queue id (16), content
+    segment header, 48 octets: "PRSG", version (u32), queue uuid (16), number (u64),
+                               the segment before it that counts (u64), and its end (u64)
+    content record: 32 octets, "PRrc", CRC-32 (u32), length (u64), queue id (16); content
+    group record:   16 octets, "PRgr", CRC-32 (u32), length (u64); changes as JSON
 
-The CRC covers queue id, length and content, so that a record of another message, however
-intact, does not pass for this one.
+The CRC of a content record covers queue id, length and content, so that a record of another
+message, however intact, does not pass for this one. That of a group record covers the
+queue's uuid and the place too: octets that somebody mailed to us never pass for a group.
 
-Called by: spool.embedded.segments, compaction, fsck.  Raises: ContentCorrupt.
+Called by: spool.embedded.segments, journal, compaction, fsck.  Raises: ContentCorrupt.
 """
 
 from __future__ import annotations
@@ -22,10 +25,14 @@ from zlib import crc32
 from postroom.core.errors import ContentCorrupt
 from postroom.core.ids import QueueId
 
-VERSION: Final = 1
-SEGMENT_HEADER_OCTETS: Final = 32
+VERSION: Final = 2
+SEGMENT_HEADER_OCTETS: Final = 48
 RECORD_HEADER_OCTETS: Final = 32
-_SEGMENT: Final = struct.Struct(">4sI16sQ")
+GROUP_HEADER_OCTETS: Final = 16
+GROUP_MAGIC: Final = b"PRgr"
+_SEGMENT: Final = struct.Struct(">4sI16sQQQ")
+_GROUP: Final = struct.Struct(">4sIQ")
+_GROUP_KEY: Final = struct.Struct(">16sQQQ")
 _RECORD: Final = struct.Struct(">4sIQ16s")
 _KEY: Final = struct.Struct(">Q16s")
 _SEGMENT_MAGIC: Final = b"PRSG"
@@ -43,14 +50,44 @@ def segment_number(name: str) -> int | None:
     return int(digits) if kind == "seg" and dot and digits.isdecimal() else None
 
 
-def pack_segment_header(identity: uuid.UUID, number: int) -> bytes:
-    """Return the first octets of a segment."""
-    return _SEGMENT.pack(_SEGMENT_MAGIC, VERSION, identity.bytes, number)
+def pack_segment_header(identity: uuid.UUID, number: int, before: tuple[int, int]) -> bytes:
+    """Return the first octets of a segment.
+
+    `before` is the segment before it of which something counts, and where that ends. What
+    lies behind its end, or in segments between the two, never counted.
+    """
+    return _SEGMENT.pack(_SEGMENT_MAGIC, VERSION, identity.bytes, number, *before)
 
 
 def is_segment_of(header: bytes, identity: uuid.UUID, number: int) -> bool:
     """Say whether these first octets are of this segment of this queue."""
-    return header[:SEGMENT_HEADER_OCTETS] == pack_segment_header(identity, number)
+    return unpack_segment_header(header, identity, number) is not None
+
+
+def unpack_segment_header(
+    header: bytes, identity: uuid.UUID, number: int
+) -> tuple[int, int] | None:
+    """Return which segment was before it and its end; None where this is no such header."""
+    if len(header) < SEGMENT_HEADER_OCTETS:
+        return None
+    *found, before, end = _SEGMENT.unpack(header[:SEGMENT_HEADER_OCTETS])
+    if found != [_SEGMENT_MAGIC, VERSION, identity.bytes, number]:
+        return None
+    return before, end
+
+
+def pack_group_header(identity: uuid.UUID, segment: int, place: int, changes: bytes) -> bytes:
+    """Return the octets that stand before the changes of a group."""
+    length = len(changes)
+    value = crc32(changes, crc32(_GROUP_KEY.pack(identity.bytes, segment, place, length)))
+    return _GROUP.pack(GROUP_MAGIC, value, length)
+
+
+def group_length(header: bytes) -> int | None:
+    """Return the length of the changes, None where this is no header of a group."""
+    if len(header) < GROUP_HEADER_OCTETS or header[:4] != GROUP_MAGIC:
+        return None
+    return int(_GROUP.unpack(header[:GROUP_HEADER_OCTETS])[2])
 
 
 def checksum(queue_id: str, size_octets: int, parts: Iterable[bytes]) -> int:

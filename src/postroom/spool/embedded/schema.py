@@ -20,12 +20,18 @@ from postroom.spool.embedded.disk import Disk
 from postroom.spool.errors import QueueUnusable
 
 APPLICATION_ID: Final = 0x50524D51  # "PRMQ"
-USER_VERSION: Final = 1
+USER_VERSION: Final = 2
 
 # A recipient is in the index of due ones while it waits and its message is not held. The
 # index holds the domain too, so that leaving domains out needs no look at the table.
 _SCHEMA: Final = """
 CREATE TABLE queue (identity TEXT NOT NULL) STRICT;
+CREATE TABLE journal (
+    segment INTEGER NOT NULL,
+    place INTEGER NOT NULL,
+    syncs INTEGER NOT NULL
+) STRICT;
+INSERT INTO journal VALUES (0, 0, 0);
 CREATE TABLE message (
     id TEXT PRIMARY KEY,
     arrived_at REAL NOT NULL,
@@ -78,7 +84,7 @@ ROWS_MAX: Final = 32
 _STATEMENTS_KEPT: Final = 400
 # The WAL is copied back once it has this many pages. Hot pages are rewritten by each commit
 # and copied once per round, so a longer round is cheaper; 4,000 pages are 16 MiB.
-_WAL_PAGES: Final = 4000
+WAL_PAGES: Final = 4000
 
 
 def connect(
@@ -103,8 +109,9 @@ def connect(
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         connection.set_busy_timeout(5000)
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
+        connection.execute(f"PRAGMA synchronous = {'NORMAL' if durable else 'OFF'}")
+        # Done by the writer: an error in SQLite's own would be known to nobody.
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute("PRAGMA cache_size = -16000")
         connection.execute("PRAGMA temp_store = MEMORY")
         check_version(connection, path)

@@ -1,8 +1,8 @@
-"""The content segment that is being written.
+"""The segment that is being written: content, and the journal of changes behind it.
 
 Owns the current segment, its file and the numbers of segments. A new segment begins with
 the first append after a start, after a rotation and after any failure; a segment once left
-is never written or synced again.
+is never written or synced again. Its successor says where it ended.
 
 Guarantees: when `append` returns, the records and the segment's name are durable (unless
 `durable` is off). When it raises, the segment it wrote to is abandoned.
@@ -12,18 +12,25 @@ Called by: spool.embedded.committer (one thread).  Raises: OSError.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from postroom.spool.embedded import records
 from postroom.spool.embedded.disk import Disk, DiskFile
 from postroom.spool.embedded.records import RECORD_HEADER_OCTETS, SEGMENT_HEADER_OCTETS
 
+Content = tuple[str, int, Sequence[bytes]]
+"""Queue id, length and parts of a content."""
+
+GroupOf = Callable[[int, list[int], int], bytes]
+"""From the segment, the places of the contents and its own place to a group record."""
+
 
 class SegmentWriter:
     """Appends records to the current segment."""
 
     __slots__ = (
+        "_before",
         "_directory",
         "_disk",
         "_durable",
@@ -31,8 +38,8 @@ class SegmentWriter:
         "_identity",
         "_is_new",
         "_octets_max",
-        "_size_octets",
         "number",
+        "size_octets",
     )
 
     def __init__(
@@ -45,6 +52,8 @@ class SegmentWriter:
         durable: bool = True,
     ) -> None:
         self.number = last_number
+        self.size_octets = 0
+        """Length of the current segment as far as it counts; of the last one, once left."""
         self._disk = disk
         self._directory = directory
         self._identity = identity
@@ -52,32 +61,32 @@ class SegmentWriter:
         self._durable = durable
         self._file: DiskFile | None = None
         self._is_new = False
-        self._size_octets = 0
-
-    @property
-    def size_octets(self) -> int:
-        """Length of the current segment."""
-        return self._size_octets
+        self._before = (0, 0)
 
     @property
     def is_open(self) -> bool:
         """True while there is a current segment."""
         return self._file is not None
 
-    def append(self, contents: Sequence[tuple[str, int, Sequence[bytes]]]) -> list[int]:
-        """Write (queue id, length, parts) of each, sync once; return the places of the records.
+    @property
+    def end(self) -> tuple[int, int]:
+        """A place (segment, octets) behind everything that counts, and before what will."""
+        return (self.number, self.size_octets) if self._file else (self.number + 1, 0)
+
+    def append(self, contents: Sequence[Content], group_of: GroupOf | None = None) -> list[int]:
+        """Write contents and then the group record, sync once; return the contents' places.
 
         They all go into the segment that is `number` afterwards.
         """
-        if self._file is None or self._size_octets >= self._octets_max:
+        if self._file is None or self.size_octets >= self._octets_max:
             self._begin()
         file = self._file
         assert file is not None
         places = []
         pieces: list[bytes] = []
-        place = self._size_octets
+        place = self.size_octets
         if self._is_new:
-            pieces.append(records.pack_segment_header(self._identity, self.number))
+            pieces.append(records.pack_segment_header(self._identity, self.number, self._before))
             place = SEGMENT_HEADER_OCTETS
         pack = records.pack_record_header
         for queue_id, size_octets, parts in contents:
@@ -85,6 +94,10 @@ class SegmentWriter:
             pieces.append(pack(queue_id, size_octets, parts))
             pieces += parts
             place += RECORD_HEADER_OCTETS + size_octets
+        if group_of is not None:
+            group = group_of(self.number, places, place)
+            pieces.append(group)
+            place += len(group)
         try:
             file.append(pieces)
             if self._durable:
@@ -94,21 +107,32 @@ class SegmentWriter:
         except BaseException:
             # After a failed sync nobody knows what is on the disk, and a second sync that
             # succeeds proves nothing: leave this segment for good.
+            self._give_back(file)
             self.leave()
             raise
         self._is_new = False
-        self._size_octets = place
+        self.size_octets = place
         return places
 
     def leave(self) -> None:
         """Close the current segment; the next append begins a new one."""
         file, self._file = self._file, None
-        self._size_octets = 0
         if file is not None:
             file.close()
 
+    def _give_back(self, file: DiskFile) -> None:
+        """Free the room that a failed write took; a disk that is full needs it."""
+        try:
+            file.truncate(self.size_octets)
+        except OSError:
+            pass  # the segment's end is written down in the next one
+
     def _begin(self) -> None:
         self.leave()
+        if self.size_octets:
+            # What failed lies behind this end, so that no replay brings it back.
+            self._before = (self.number, self.size_octets)
         self.number += 1
+        self.size_octets = 0
         self._file = self._disk.create(self._directory / records.segment_name(self.number))
         self._is_new = True

@@ -34,13 +34,13 @@ from postroom.spool.embedded.control import Control
 from postroom.spool.embedded.disk import Disk, RealDisk
 from postroom.spool.embedded.layout import QueueLayout, check_control_identity, check_queue
 from postroom.spool.embedded.lease import Lease, take_lease
-from postroom.spool.embedded.ledger import Ledger
 from postroom.spool.embedded.reads import Reads
 from postroom.spool.embedded.records import RECORD_HEADER_OCTETS, segment_name
-from postroom.spool.embedded.recovery import load_ledger, recover
+from postroom.spool.embedded.recovery import load_ledger, look
 from postroom.spool.embedded.schema import connect, make_wal_durable
 from postroom.spool.embedded.segments import SegmentWriter
 from postroom.spool.embedded.space import SpaceGauge
+from postroom.spool.embedded.tables import Tables
 from postroom.spool.embedded.writer import GroupWriter
 from postroom.spool.policy import SpoolPolicy
 from postroom.spool.store import Counts, DueKey, Selection, Settlement, refusal_of
@@ -106,16 +106,20 @@ class EmbeddedStore:
         connection = self._connect()
         try:
             check_control_identity(connection, layout, identity)
-            ledger, last = recover(connection, disk, layout.content, identity)
+            tables = Tables(Control(connection), load_ledger(connection))
+            found = look(tables.ledger, disk, layout.content, identity, tables.control.position())
             # With one connection only, reads and writes take turns on the loop.
             self._reads = Reads(connection if self._alone else self._connect())
+            segments = SegmentWriter(
+                disk, layout.content, identity, policy.segment_octets, found.last, self._durable
+            )
+            self._committer = Committer(
+                tables, segments, identity, found.files, self._reopen, durable=self._durable
+            )
+            self._unlink_segments(self._committer.replay(found.changes))
         except BaseException:
             connection.close(True)
             raise
-        segments = SegmentWriter(
-            disk, layout.content, identity, policy.segment_octets, last, self._durable
-        )
-        self._committer = Committer(Control(connection), ledger, segments, self._reopen)
         self._writer = GroupWriter(
             self._committer,
             Compactor(self._committer, disk, layout.content, policy.compact_below),
@@ -172,10 +176,12 @@ class EmbeddedStore:
         without_domains: tuple[str, ...] = (),
     ) -> tuple[list[StoredMessage], DueKey | None]:
         """Return what is due; see Store.due."""
+        await self._writer.flush()
         return await self._read(lambda: self._reads.due(now, limit, after, domain, without_domains))
 
     async def next_due(self, after: float) -> float | None:
         """Return the next due time; see Store.next_due."""
+        await self._writer.flush()
         return await self._read(lambda: self._reads.next_due(after))
 
     async def content(self, queue_id: QueueId) -> Content:
@@ -184,16 +190,19 @@ class EmbeddedStore:
 
     async def get(self, queue_id: QueueId) -> StoredMessage | None:
         """Return one message; see Store.get."""
+        await self._writer.flush()
         return await self._read(lambda: self._reads.get(queue_id))
 
     async def select(
         self, selection: Selection, now: float, limit: int, after: QueueId | None = None
     ) -> list[StoredMessage]:
         """Return messages that match; see Store.select."""
+        await self._writer.flush()
         return await self._read(lambda: self._reads.select(selection, now, limit, after))
 
     async def domains(self, limit: int) -> list[tuple[str, int]]:
         """Return (domain, waiting recipients); see Store.domains."""
+        await self._writer.flush()
         return await self._read(lambda: self._reads.domains(limit))
 
     def counts(self) -> Counts:
@@ -210,9 +219,9 @@ class EmbeddedStore:
         if self._reader is not None:
             await asyncio.to_thread(self._reader.shutdown)
         try:
-            if self._reads.connection is not self._committer.control.connection:
+            connection = self._committer.tables.control.connection
+            if self._reads.connection is not connection:
                 self._reads.connection.close()
-            connection = self._committer.control.connection
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             connection.close()
         except (apsw.Error, OSError):
@@ -233,7 +242,7 @@ class EmbeddedStore:
     def _content(self, queue_id: QueueId) -> Content:
         before: tuple[int, int, int] | None = None
         while True:
-            place = self._reads.place(queue_id)
+            place = self._committer.recent.place(queue_id) or self._reads.place(queue_id)
             if place is None:
                 raise KeyError(queue_id)
             if place == before:
@@ -250,14 +259,14 @@ class EmbeddedStore:
     def _connect(self) -> apsw.Connection:
         return connect(self._disk, self._layout.control, durable=self._durable, alone=self._alone)
 
-    def _reopen(self) -> tuple[Control, Ledger]:
-        """Give the committer a fresh connection after a failed commit."""
-        self._committer.control.connection.close(True)
+    def _reopen(self) -> Tables:
+        """Give the committer a fresh connection after a failed transaction."""
+        self._committer.tables.control.connection.close(True)
         make_wal_durable(self._disk, self._layout.control)
         connection = self._connect()
         if self._alone:
             self._reads.connection = connection
-        return Control(connection), load_ledger(connection)
+        return Tables(Control(connection), load_ledger(connection))
 
     def _unlink_segments(self, numbers: list[int]) -> None:
         for number in numbers:

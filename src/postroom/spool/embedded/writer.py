@@ -24,7 +24,7 @@ from postroom.core.message import NewMessage
 from postroom.core.reply import Reply
 from postroom.observe.events import Defect, EventSink, StoreFailed
 from postroom.spool.embedded.changes import Change
-from postroom.spool.embedded.committer import CommitResult, Committer
+from postroom.spool.embedded.committer import FLUSH_AFTER_S, CommitResult, Committer
 from postroom.spool.embedded.compaction import Compactor
 from postroom.spool.store import Counts, Settlement
 
@@ -37,13 +37,20 @@ _DEFECT: Final = Reply(451, "4.3.0", "internal error in the store")
 class Group:
     """Changes that become durable together."""
 
-    __slots__ = ("changes", "content_future", "future", "is_urgent", "octets", "with_content")
+    __slots__ = (
+        "changes", "content_future", "flushed", "follows", "future", "is_urgent", "octets",
+        "with_content",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.changes: list[Change] = []
         self.with_content: list[Change] = []
         self.content_future: asyncio.Future[None] | None = None
         self.future: asyncio.Future[None] | None = None
+        self.flushed: asyncio.Future[None] | None = None
+        """Done once the control file has everything up to this group."""
+        self.follows = False
+        """True where it is there to let the control file catch up, and holds nothing."""
         self.octets = 0
         self.is_urgent = False
         """True where somebody waits for it: it holds more than settlements."""
@@ -65,7 +72,7 @@ class GroupWriter:
         *,
         inline: bool,
     ) -> None:
-        self.counts: Counts = committer.ledger.counts()
+        self.counts: Counts = committer.counts
         self._committer = committer
         self._compactor = compactor
         self._events = events
@@ -76,6 +83,8 @@ class GroupWriter:
         self._waiting: deque[Group] = deque()  # full groups; more than none only under overload
         self._kicked = False
         self._ride: asyncio.TimerHandle | None = None
+        self._catch_up: asyncio.TimerHandle | None = None
+        self._is_behind = False
         self._busy = False
         self._stopping = False
         self._closing = False
@@ -122,16 +131,35 @@ class GroupWriter:
             future = group.content_future = self._loop.create_future()
         return future
 
+    async def flush(self) -> None:
+        """Wait until the control file has all that was committed so far, or has failed."""
+        if self._is_behind:
+            group = self._group
+            if group.flushed is None:
+                group.flushed = self._loop.create_future()
+            self._idle.clear()
+            if not self._kicked:
+                self._kicked = True
+                self._loop.call_soon(self._kick)
+            await asyncio.shield(group.flushed)
+
     async def drain(self) -> None:
-        """Wait until everything that was asked for is committed, or has failed."""
+        """Wait until everything that was asked for is in the control file, or has failed."""
         if self._ride is not None:
             self._kick()
+        await self._idle.wait()
+        try:
+            await self.flush()
+        except StoreUnavailable:
+            pass  # the next start reads the journal again
         await self._idle.wait()
 
     async def close(self) -> None:
         """Commit what waits, and end the thread; compaction goes on after the next start."""
         self._stopping = True
         await self.drain()
+        if self._catch_up is not None:
+            self._catch_up.cancel()
         self._closing = True
         if self._thread is not None:
             self._inbox.put(None)
@@ -146,7 +174,7 @@ class GroupWriter:
             return  # the end of the present commit comes back here
         if self._waiting:
             group = self._waiting.popleft()
-        elif self._group.changes:
+        elif self._group.changes or self._group.flushed is not None:
             group, self._group = self._group, Group()
         else:
             group = Group()  # nothing to commit: a step of compaction, if one is due
@@ -154,6 +182,9 @@ class GroupWriter:
                 self._idle.set()
                 return
         self._busy = True
+        self._hand_over(group)
+
+    def _hand_over(self, group: Group) -> None:
         if self._inline:
             self._committed(group, self._commit(group))
         else:
@@ -167,10 +198,13 @@ class GroupWriter:
     def _commit(self, group: Group) -> CommitResult:
         """Commit a group, or do a step of compaction where it is empty."""
         try:
-            if group.changes:
-                result = self._committer.commit(group.with_content, group.changes)
+            committer = self._committer
+            if group.changes or group.flushed is not None or group.follows:
+                result = committer.commit(group.with_content, group.changes, self._loop.time())
             else:
-                result = self._compactor.step() or CommitResult(self.counts)
+                result = self._compactor.step() or CommitResult(committer.counts)
+            if group.flushed is not None:
+                committer.flush(result)
             if result.emptied:
                 self._unlink(result.emptied)
             return result
@@ -179,7 +213,7 @@ class GroupWriter:
             self._events.emit(Defect(where="store", error=repr(error)))
             failure = StoreUnavailable(_DEFECT)
             failure.__cause__ = error
-            return CommitResult(self._committer.ledger.counts(), failure, failure)
+            return CommitResult(self._committer.counts, failure, failure)
 
     def _committed(self, group: Group, result: CommitResult) -> None:
         self._busy = False
@@ -197,8 +231,30 @@ class GroupWriter:
                     future.set_result(None)
                 else:
                     future.set_exception(error)
+        if result.control_error is not None:
+            cause = result.control_error.__cause__ or result.control_error
+            self._events.emit(StoreFailed(error=repr(cause), changes=0))
+        if group.flushed is not None and not group.flushed.done():
+            if result.control_error is None:
+                group.flushed.set_result(None)
+            else:
+                group.flushed.set_exception(result.control_error)
+        self._is_behind = result.is_behind
+        if self._is_behind and self._catch_up is None:
+            self._catch_up = self._loop.call_later(FLUSH_AFTER_S, self._let_catch_up)
         # After the callbacks of the futures, which may bring the next changes.
         self._loop.call_soon(self._next)
+
+    def _let_catch_up(self) -> None:
+        """See that the control file follows also where no more changes come."""
+        self._catch_up = None
+        if not (self._busy or self._kicked or self._closing):
+            self._busy = True
+            self._idle.clear()
+            group = Group()
+            group.follows = True
+            self._hand_over(group)
+        # Where something is under way, its end comes back to this.
 
     def _next(self) -> None:
         """Go on after a commit, unless only settlements wait, which can wait for company."""

@@ -1,0 +1,194 @@
+"""The journal: what changed, written behind the content it is about, in the same segment.
+
+A group is content records and one group record, written and synced together; the group
+record says what the group changes, as JSON. Reading it back gives each whole group in the
+order of the commits.
+
+Owns the form of a group record's changes, and the rule which groups of a segment count.
+
+Guarantees: 1. a group is read back whole or not at all.  2. What counts once is found again,
+also behind a damaged place.  3. Only what this queue wrote at this place is read back.
+Called by: spool.embedded.segments, recovery.  Raises: OSError, ContentCorrupt.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from postroom.core.errors import ContentCorrupt
+from postroom.core.message import NewMessage
+from postroom.spool.embedded import records
+from postroom.spool.embedded.changes import Change, Put, Record, Settle
+from postroom.spool.embedded.disk import Disk, DiskFile
+from postroom.spool.embedded.records import (
+    GROUP_HEADER_OCTETS,
+    GROUP_MAGIC,
+    RECORD_HEADER_OCTETS,
+    SEGMENT_HEADER_OCTETS,
+)
+from postroom.spool.store import Settlement
+
+_SEARCH_OCTETS: Final = 1024 * 1024
+_GROUP_OCTETS_MAX: Final = 1 << 30  # no group is longer; a larger length is damage
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(list[Record]).decode
+
+
+class Group(msgspec.Struct):
+    """One group read back: where its record is, what it changes, and its new messages."""
+
+    place: int
+    changes: list[Record]
+    puts: list[Put]
+
+
+def to_records(
+    changes: Iterable[Change], segment: int, places: dict[int, tuple[int, int]]
+) -> list[Record]:
+    """Return changes as the journal keeps them; `places`: (length, place) by id() of a message."""
+
+    def put(message: NewMessage) -> Put:
+        length, place = places[id(message)]
+        return Put(
+            message.id,
+            message.arrived_at,
+            length,
+            segment,
+            place,
+            message.envelope,
+            message.provenance,
+        )
+
+    found: list[Record] = []
+    for change in changes:
+        if isinstance(change, NewMessage):
+            found.append(put(change))
+        elif isinstance(change, Settlement):
+            reports = tuple([put(one) for one in change.reports]) if change.reports else ()
+            found.append(Settle(change.id, change.statuses, change.removes, reports))
+        else:
+            found.append(change)
+    return found
+
+
+def messages_of(changes: Iterable[Change]) -> list[NewMessage]:
+    """Return every message whose content the changes bring, each object once."""
+    found: dict[int, NewMessage] = {}
+    for change in changes:
+        if isinstance(change, NewMessage):
+            found[id(change)] = change
+        elif isinstance(change, Settlement):
+            for report in change.reports:
+                found[id(report)] = report
+    return list(found.values())
+
+
+def encode_group(identity: uuid.UUID, segment: int, place: int, changes: Sequence[Record]) -> bytes:
+    """Return the octets of a group record that stands at `place`."""
+    octets = _encode(changes) + b"\n"
+    return records.pack_group_header(identity, segment, place, octets) + octets
+
+
+def read_groups(
+    disk: Disk, path: Path, identity: uuid.UUID, number: int, place: int, end: int | None
+) -> Iterator[Group]:
+    """Give the groups of a segment from `place` on, in order.
+
+    `end` is where the segment ended for sure, None where nobody wrote it down: then its last
+    group may be one that was never synced, and counts only where all its content is intact.
+    """
+    file = disk.open(path)
+    try:
+        size = file.size() if end is None else min(end, file.size())
+        if not records.is_segment_of(file.read_at(0, SEGMENT_HEADER_OCTETS), identity, number):
+            return
+        held_back: Group | None = None
+        for group in _groups(file, identity, number, max(place, SEGMENT_HEADER_OCTETS), size):
+            if held_back is not None:
+                yield held_back
+            held_back = group
+        if held_back is not None and (end is not None or _is_whole(file, held_back.puts)):
+            yield held_back
+    finally:
+        file.close()
+
+
+def _groups(
+    file: DiskFile, identity: uuid.UUID, number: int, place: int, end: int
+) -> Iterator[Group]:
+    while place < end:
+        header = file.read_at(place, RECORD_HEADER_OCTETS)
+        record = records.unpack_record_header(header)
+        if record is not None and place + RECORD_HEADER_OCTETS + record[1] <= end:
+            place += RECORD_HEADER_OCTETS + record[1]
+            continue
+        octets = _group_at(file, header, identity, number, place, end)
+        if octets is None:
+            # A torn end, or damage with more behind it.
+            found = _next_group(file, identity, number, place + 1, end)
+            if found is None:
+                return
+            place = found
+            continue
+        changes = _decode(octets)
+        yield Group(place, changes, _puts_of(changes))
+        place += GROUP_HEADER_OCTETS + len(octets)
+
+
+def _group_at(
+    file: DiskFile, header: bytes, identity: uuid.UUID, number: int, place: int, end: int
+) -> bytes | None:
+    """Return the changes of the group record at `place`, None where there is none."""
+    length = records.group_length(header)
+    if length is None or place + GROUP_HEADER_OCTETS + length > end or length > _GROUP_OCTETS_MAX:
+        return None
+    octets = file.read_at(place + GROUP_HEADER_OCTETS, length)
+    expected = records.pack_group_header(identity, number, place, octets)
+    return octets if header[:GROUP_HEADER_OCTETS] == expected else None
+
+
+def _next_group(
+    file: DiskFile, identity: uuid.UUID, number: int, place: int, end: int
+) -> int | None:
+    """Return where the next intact group record begins, searching octet by octet."""
+    while place < end:
+        piece = file.read_at(place, min(_SEARCH_OCTETS, end - place))
+        at = piece.find(GROUP_MAGIC)
+        while at >= 0:
+            header = file.read_at(place + at, RECORD_HEADER_OCTETS)
+            if _group_at(file, header, identity, number, place + at, end) is not None:
+                return place + at
+            at = piece.find(GROUP_MAGIC, at + 1)
+        # A magic may lie across the border of two pieces.
+        place += max(1, len(piece) - len(GROUP_MAGIC) + 1)
+    return None
+
+
+def _puts_of(changes: Iterable[Record]) -> list[Put]:
+    found: list[Put] = []
+    for change in changes:
+        if isinstance(change, Put):
+            found.append(change)
+        elif isinstance(change, Settle):
+            found += change.reports
+    return found
+
+
+def _is_whole(file: DiskFile, puts: Iterable[Put]) -> bool:
+    """Say whether the content of all these messages is as it was written."""
+    for put in puts:
+        header = file.read_at(put.place, RECORD_HEADER_OCTETS)
+        try:
+            expected = records.expected_checksum(header, put.id, put.size_octets)
+        except ContentCorrupt:
+            return False
+        content = file.read_at(put.place + RECORD_HEADER_OCTETS, put.size_octets)
+        if records.checksum(put.id, put.size_octets, (content,)) != expected:
+            return False
+    return True
