@@ -25,7 +25,7 @@ from postroom.cli.output import (
     warn,
 )
 from postroom.cli.queues import QueueLink, Queues
-from postroom.cli.reach import configuration
+from postroom.cli.reach import Spool
 from postroom.control.answers import Changed
 from postroom.control.commands import PAGE_MAX, MailListArgs, MailShowArgs, MailVerbArgs
 from postroom.control.protocol import Code, ControlError
@@ -108,7 +108,7 @@ def listing(options: argparse.Namespace) -> int:
     now, total, cut = SystemClock().now(), 0, False
     limit = options.limit or sys.maxsize
     rows: list[tuple[object, ...]] = []
-    queues = Queues(configuration(options), which.queues)
+    queues = Queues(Spool(options), which.queues)
     for link in queues:
         for message in messages_of(link, which, limit - total + 1):
             if total == limit:
@@ -157,7 +157,7 @@ def show(options: argparse.Namespace) -> int:
     except ValueError as error:
         fail(str(error), "ids are in the first column of: postroom mail list", USAGE)
     args = MailShowArgs(queue_id, content=options.raw, transcript=options.transcript)
-    queues = Queues(configuration(options))
+    queues = Queues(Spool(options))
     for link in queues:
         items = link.stream("mail show", args, msgspec.Raw)
         try:
@@ -244,10 +244,9 @@ def verb(options: argparse.Namespace) -> int:
     which = chosen(options, needed=True)
     if name == "delete" and sys.stdin.isatty() and not (options.yes or options.dry_run):
         fail("delete forgets mail without a report", "add --yes, or --dry-run to see it", USAGE)
-    config = configuration(options)
     args = MailVerbArgs(which.selection, getattr(options, "reason", ""), options.dry_run)
     total, running, sample = 0, True, list[str]()
-    queues = Queues(config, which.queues)
+    queues = Queues(Spool(options), which.queues)
     for link in queues:
         total += link.call(f"mail {name}", args, Changed).count
         running = running and link.is_running
@@ -273,7 +272,7 @@ def count(options: argparse.Namespace) -> int:
     """`mail count`."""
     total = Counts()
     rows: list[tuple[object, ...]] = []
-    queues = Queues(configuration(options))
+    queues = Queues(Spool(options))
     for link in queues:
         counts = link.call("mail count", None, Counts)
         rows.append((f"queue{link.number}", *msgspec.structs.astuple(counts), ""))

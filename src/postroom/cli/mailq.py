@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from postroom.cli.filters import MailFilter
-from postroom.cli.mail import in_json, messages_of
 from postroom.cli.output import print_json, printable
-from postroom.cli.queues import AbsentQueue, Queues
-from postroom.cli.reach import configuration
+from postroom.cli.queues import AbsentQueue, QueueLink, Queues
+from postroom.cli.reach import Spool
 from postroom.core.clock import SystemClock
-from postroom.core.message import StoredMessage
 from postroom.spool.store import Counts
+
+if TYPE_CHECKING:
+    # Imported where they are used: the numbers alone are there sooner without them.
+    from postroom.core.message import StoredMessage
 
 _HEAD = "-Queue ID-------- --Size-- ----Arrival Time---- -Sender/Recipient-------"
 _INDENT = " " * (len(_HEAD) - len("-Sender/Recipient-------"))
@@ -27,36 +28,27 @@ _INDENT = " " * (len(_HEAD) - len("-Sender/Recipient-------"))
 
 def run(options: argparse.Namespace) -> int:
     """List the queues."""
-    config, now = configuration(options), SystemClock().now()
-    total, octets = 0, 0
-    queues = Queues(config)
+    spool, now = Spool(options), SystemClock().now()
+    total = 0
+    queues = Queues(spool)
     for link in queues:
         counts: Counts = link.call("mail count", None, Counts)
         total += counts.messages
-        octets += counts.octets
-        name = f"{config.spool.base}/queue{link.number}"
+        name = f"{spool.base}/queue{link.number}"
         if options.counts:
             if options.json:
                 print_json({"queue": link.number, "counts": counts})
             else:
                 print(f"{name}: {counts.messages} requests, {counts.held} held")
             continue
-        headed = False
-        for message in messages_of(link, MailFilter(), sys.maxsize):
-            if options.json:
-                print_json(in_json(message, link.number, now))
-                continue
-            if not headed:
-                _print_heading(name, counts)
-                headed = True
-            _print_message(message, now)
+        _print_messages(link, f"{name} ({_requests(counts)})", now, json=options.json)
     for absent in queues.absent:
         if absent.counts is not None:
             total += absent.counts.messages
         if options.json:
             print_json(absent)
         else:
-            _print_absent(f"{config.spool.base}/queue{absent.queue}", absent)
+            _print_absent(f"{spool.base}/queue{absent.queue}", absent)
     if options.json:
         return queues.code()
     # The lines other programs look for: sendmail's total, and Postfix's empty queue.
@@ -72,13 +64,29 @@ def _print_absent(name: str, absent: AbsentQueue) -> None:
         print(f"{name}: {absent.reason}, last {counts.messages} requests, {counts.held} held")
 
 
-def _print_heading(name: str, counts: Counts) -> None:
-    noun = "request" if counts.messages == 1 else "requests"
-    print(f"\t\t{name} ({counts.messages} {noun})")
-    print(_HEAD)
+def _requests(counts: Counts) -> str:
+    return f"{counts.messages} {'request' if counts.messages == 1 else 'requests'}"
+
+
+def _print_messages(link: QueueLink, heading: str, now: float, *, json: bool) -> None:
+    from postroom.cli.filters import MailFilter
+    from postroom.cli.mail import in_json, messages_of
+
+    headed = json
+    for message in messages_of(link, MailFilter(), sys.maxsize):
+        if not headed:
+            print(f"\t\t{heading}")
+            print(_HEAD)
+            headed = True
+        if json:
+            print_json(in_json(message, link.number, now))
+        else:
+            _print_message(message, now)
 
 
 def _print_message(message: StoredMessage, now: float) -> None:
+    from datetime import UTC, datetime
+
     # A mark behind the id, as Postfix has it: ! is held, * is being or about to be tried.
     due = any(not s.state.is_final and s.due_at <= now for s in message.statuses)
     mark = "!" if message.hold else "*" if due else " "

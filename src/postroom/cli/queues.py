@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import msgspec
 
 from postroom.cli.output import FINDING, OK, TEMPORARY, fail, plural, warn
-from postroom.config.model import Config
+from postroom.cli.reach import Spool
 from postroom.control.client import CALL_TIMEOUT_S, ControlClient, NoAnswer, ServerUnavailable
 from postroom.control.paths import RunPaths
 from postroom.core.clock import SystemClock
@@ -89,9 +89,9 @@ class AbsentQueue(msgspec.Struct, frozen=True):
 class Queues:
     """The queues of one command, each given once; `absent` is known from the first one on."""
 
-    def __init__(self, config: Config, only: Iterable[int] = ()) -> None:
-        self._config = config
-        self._directories = queue_directories(config)
+    def __init__(self, spool: Spool, only: Iterable[int] = ()) -> None:
+        self._spool = spool
+        self._directories = queue_directories(spool.base)
         wanted = tuple(only)
         for number in wanted:
             if number not in self._directories:
@@ -109,14 +109,14 @@ class Queues:
                 self.absent.append(AbsentQueue(number, MISSING))
                 path = self._directories[number]
                 warn(f"queue{number} is {MISSING}: {path} does not exist")
-        running, silent = find_workers(self._config, present)
+        running, silent = find_workers(self._spool.base, present)
         self._note_silent(silent)
         try:
             for number in present:
                 if number in silent:
                     continue
                 client = running.pop(number, None)
-                link = RunningQueue(number, client) if client else _open(self._config, number)
+                link = RunningQueue(number, client) if client else _open(self._spool, number)
                 try:
                     yield link
                 finally:
@@ -130,7 +130,7 @@ class Queues:
         return FINDING if self.absent else otherwise
 
     def _note_silent(self, silent: Iterable[int]) -> None:
-        rows = board_rows(self._config) if silent else {}
+        rows = board_rows(self._spool.base) if silent else {}
         for number in silent:
             row = rows.get(number)
             text = f"queue{number} is {NOT_ANSWERING}"
@@ -143,9 +143,7 @@ class Queues:
             warn(text)
 
 
-def find_workers(
-    config: Config, numbers: Iterable[int]
-) -> tuple[dict[int, ControlClient], list[int]]:
+def find_workers(base: str, numbers: Iterable[int]) -> tuple[dict[int, ControlClient], list[int]]:
     """Ask all workers at once; return connections to those that answer, and the silent ones.
 
     A queue at whose socket nobody listens is in neither.
@@ -157,7 +155,7 @@ def find_workers(
     until = clock.now() + ANSWER_S
     for number in numbers:
         try:
-            client = ControlClient(RunPaths(config.spool.base).queue(number), ANSWER_S)
+            client = ControlClient(RunPaths(base).queue(number), ANSWER_S)
             client.ask("mail count")
         except NoAnswer:
             silent.append(number)
@@ -180,18 +178,18 @@ def find_workers(
     return answering, sorted(silent)
 
 
-def silent_queues(config: Config, numbers: Iterable[int]) -> frozenset[int]:
+def silent_queues(base: str, numbers: Iterable[int]) -> frozenset[int]:
     """Return the queues whose workers listen and do not answer."""
-    answering, silent = find_workers(config, numbers)
+    answering, silent = find_workers(base, numbers)
     for client in answering.values():
         client.close()
     return frozenset(silent)
 
 
-def board_rows(config: Config) -> dict[int, BoardRow]:
+def board_rows(base: str) -> dict[int, BoardRow]:
     """Return what the workers last wrote on the status board, by queue."""
     try:
-        board = Board(RunPaths(config.spool.base).board)
+        board = Board(RunPaths(base).board)
     except (OSError, BoardError):
         return {}
     try:
@@ -211,13 +209,13 @@ class _Manifest(msgspec.Struct, frozen=True):
     queues: tuple[_Queue, ...] = ()
 
 
-def queue_directories(config: Config) -> dict[int, Path]:
+def queue_directories(base: str) -> dict[int, Path]:
     """Return the queues of the base, in order of number, and where they lie.
 
     Mail in a queue that the configuration no longer names is still shown. The manifest is
     read here without the store's code, whose import takes longer than most commands.
     """
-    path = Path(config.spool.base) / "manifest.json"
+    path = Path(base) / "manifest.json"
     try:
         manifest = msgspec.json.decode(path.read_bytes(), type=_Manifest)
     except FileNotFoundError:
@@ -229,11 +227,13 @@ def queue_directories(config: Config) -> dict[int, Path]:
     return {queue.number: Path(queue.directory) for queue in manifest.queues}
 
 
-def _open(config: Config, number: int) -> QueueLink:
+def _open(spool: Spool, number: int) -> QueueLink:
     """Open a queue that no worker serves."""
     from postroom.control.offline import OfflineQueue
     from postroom.spool.embedded import read_manifest
 
-    manifest = read_manifest(Path(config.spool.base))
+    manifest = read_manifest(Path(spool.base))
     queues = manifest.queues if manifest is not None else ()
-    return OfflineQueue(config, next(queue for queue in queues if queue.number == number))
+    return OfflineQueue(
+        spool.configuration(), next(queue for queue in queues if queue.number == number)
+    )

@@ -8,14 +8,19 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from postroom.cli.output import CONFIGURATION, TEMPORARY, USAGE, CommandFailed, fail
-from postroom.config.loader import Loaded, load
-from postroom.config.model import Config
+from postroom.config.base import find_base
 from postroom.control.client import ControlClient
 from postroom.control.paths import RunPaths
 from postroom.control.protocol import Code, ControlError
 from postroom.core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    # Imported where it is used: most commands need no more than the place of the spool.
+    from postroom.config.loader import Loaded
+    from postroom.config.model import Config
 
 
 def load_configuration(options: argparse.Namespace, *, files: bool = False) -> Loaded:
@@ -33,14 +38,36 @@ def load_again(options: argparse.Namespace) -> Config:
 
 
 def _load(options: argparse.Namespace, *, files: bool) -> Loaded:
+    from postroom.config.loader import load
+
+    return load(_file(options), os.environ, _overrides(options), files=files)
+
+
+def _file(options: argparse.Namespace) -> Path | None:
+    return Path(options.config) if options.config else None
+
+
+def _overrides(options: argparse.Namespace) -> dict[str, str]:
     overrides: dict[str, str] = {}
     for text in options.set or ():
         name, separator, value = text.partition("=")
         if not separator or not name:
             fail(f"--set {text}: expected NAME=VALUE", "--set spool.count=4", USAGE)
         overrides[name] = value
-    path = Path(options.config) if options.config else None
-    return load(path, os.environ, overrides, files=files)
+    return overrides
+
+
+class Spool:
+    """Where the spool of a command line is, and its configuration for who needs it."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        base = find_base(_file(options), os.environ, _overrides(options))
+        self.base = base if base is not None else self.configuration().spool.base
+
+    def configuration(self) -> Config:
+        """Load the configuration."""
+        return load_configuration(self._options).config
 
 
 def configuration(options: argparse.Namespace) -> Config:
@@ -48,9 +75,9 @@ def configuration(options: argparse.Namespace) -> Config:
     return load_configuration(options).config
 
 
-def master(config: Config) -> ControlClient:
+def master(spool: Spool) -> ControlClient:
     """Return a connection to the server; it must be running."""
-    return ControlClient(RunPaths(config.spool.base).control)
+    return ControlClient(RunPaths(spool.base).control)
 
 
 def exit_code(error: ControlError) -> int:

@@ -12,7 +12,7 @@ import msgspec
 
 from postroom.cli.output import FINDING, OK, fail, plural, print_json, printable, warn
 from postroom.cli.queues import queue_directories
-from postroom.cli.reach import configuration
+from postroom.cli.reach import Spool
 from postroom.spool.errors import QueueBusy, QueueUnusable
 from postroom.spool.fsck import Finding, check
 from postroom.spool.maildrop import Maildrop
@@ -20,10 +20,10 @@ from postroom.spool.maildrop import Maildrop
 
 def fsck(options: argparse.Namespace) -> int:
     """Check every queue; exit 0 where nothing is wrong, or all of it was repaired."""
-    config = configuration(options)
-    directories = queue_directories(config)
+    base = Spool(options).base
+    directories = queue_directories(base)
     if not directories:
-        fail(f"no queue in {config.spool.base}", "the first start makes them: postroom serve")
+        fail(f"no queue in {base}", "the first start makes them: postroom serve")
     left = 0
     for number, directory in directories.items():
         for finding in _findings(number, directory, repair=options.repair):
@@ -34,7 +34,7 @@ def fsck(options: argparse.Namespace) -> int:
                 done = "repaired: " if finding.repaired else ""
                 text = f"{finding.kind} {finding.about}: {finding.text}"
                 print(f"queue{number}: {done}{printable(text)}")
-    damaged = Maildrop(config.spool.base).damaged
+    damaged = Maildrop(base).damaged
     if damaged.is_dir() and (count := sum(1 for _ in damaged.iterdir())):
         warn(f"{damaged} holds {plural(count, 'file')} set aside by their checksum")
     if not options.json:

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from postroom.cli.output import FINDING, OK, TEMPORARY, fail, plural, print_json, print_table, warn
 from postroom.cli.queues import NOT_ANSWERING, queue_directories, silent_queues
-from postroom.cli.reach import configuration, load_again, load_configuration, master
-from postroom.config.model import Config
+from postroom.cli.reach import Spool, load_again, load_configuration, master
 from postroom.control.answers import Changed, QueueStatus, ReloadResult, Status
 from postroom.control.client import ServerUnavailable
 from postroom.control.commands import StopArgs
 from postroom.core.clock import SystemClock
 from postroom.core.units import format_duration
 from postroom.observe.board import WorkerState
+
+if TYPE_CHECKING:
+    from postroom.config.model import Config
 
 HEALTHY = (WorkerState.RUNNING.word, WorkerState.SUSPENDED.word, WorkerState.STARTING.word)
 HEARTBEAT_AGE_MAX_S = 10.0
@@ -102,7 +105,7 @@ def check(options: argparse.Namespace) -> int:
 
 def reload(options: argparse.Namespace) -> int:
     """Have the server read its configuration again."""
-    with master(configuration(options)) as client:
+    with master(Spool(options)) as client:
         result = client.call("reload", None, ReloadResult)
     if options.json:
         print_json(result)
@@ -115,7 +118,7 @@ def reload(options: argparse.Namespace) -> int:
 
 def stop(options: argparse.Namespace) -> int:
     """Stop the server."""
-    with master(configuration(options)) as client:
+    with master(Spool(options)) as client:
         count = client.call("stop", StopArgs(options.now), Changed).count
     print(f"stopping {plural(count, 'worker')}")
     return OK
@@ -123,7 +126,7 @@ def stop(options: argparse.Namespace) -> int:
 
 def delivery(options: argparse.Namespace) -> int:
     """Suspend or resume delivery."""
-    with master(configuration(options)) as client:
+    with master(Spool(options)) as client:
         told = client.call(f"delivery {options.verb}", None, Changed)
     if options.json:
         print_json(told)
@@ -134,10 +137,10 @@ def delivery(options: argparse.Namespace) -> int:
 
 def status(options: argparse.Namespace) -> int:
     """Print the state of the server and its queues."""
-    config = configuration(options)
-    with master(config) as client:
+    spool = Spool(options)
+    with master(spool) as client:
         state = client.call("status", None, Status)
-    state = msgspec.structs.replace(state, queues=_asked(config, state.queues))
+    state = msgspec.structs.replace(state, queues=_asked(spool, state.queues))
     healthy = all(_is_healthy(queue) for queue in state.queues) and not state.stopping
     if options.json:
         print_json(state)
@@ -164,17 +167,17 @@ def status(options: argparse.Namespace) -> int:
 
 def queue_list(options: argparse.Namespace) -> int:
     """Print the queues, those that are not served too."""
-    config = configuration(options)
+    spool = Spool(options)
     served: dict[int, QueueStatus] = {}
     try:
-        with master(config) as client:
+        with master(spool) as client:
             listed = tuple(client.stream("queue list", None, QueueStatus))
-        served = {queue.queue: queue for queue in _asked(config, listed)}
+        served = {queue.queue: queue for queue in _asked(spool, listed)}
     except ServerUnavailable as error:
         warn(f"{error.error}: only what lies in the spool is shown")
     rows: list[tuple[object, ...]] = []
     wrong = False
-    for number, path in queue_directories(config).items():
+    for number, path in queue_directories(spool.base).items():
         queue = served.get(number, QueueStatus(number, "not served"))
         missing = not path.is_dir()
         wrong |= missing or (bool(served) and not _is_healthy(queue))
@@ -186,7 +189,7 @@ def queue_list(options: argparse.Namespace) -> int:
     if not options.json:
         print_table(("QUEUE", "STATE", "MESSAGES", "RECIPIENTS", "HELD", "PATH", "NOTE"), rows)
     if not rows:
-        fail(f"no queue in {config.spool.base}", "the first start makes them: postroom serve")
+        fail(f"no queue in {spool.base}", "the first start makes them: postroom serve")
     return FINDING if wrong else OK
 
 
@@ -195,9 +198,9 @@ def _is_healthy(queue: QueueStatus) -> bool:
     return queue.state in HEALTHY and not silent
 
 
-def _asked(config: Config, queues: Sequence[QueueStatus]) -> tuple[QueueStatus, ...]:
+def _asked(spool: Spool, queues: Sequence[QueueStatus]) -> tuple[QueueStatus, ...]:
     """Return what the master knows, with a word on who does not answer just now."""
-    silent = silent_queues(config, [queue.queue for queue in queues if queue.pid])
+    silent = silent_queues(spool.base, [queue.queue for queue in queues if queue.pid])
     return tuple(
         msgspec.structs.replace(queue, answering=queue.queue not in silent) for queue in queues
     )

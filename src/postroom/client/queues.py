@@ -78,6 +78,11 @@ def base_directory(base: str | Path | Config | None) -> Path:
         return Path(base)
     if base is not None:
         return Path(base.spool.base)
+    from postroom.config.base import find_base
+
+    found = find_base(None, os.environ, {})
+    if found is not None:
+        return Path(found)
     from postroom.config.loader import load
 
     return Path(load(None, os.environ, {}, files=False).config.spool.base)

@@ -20,8 +20,6 @@ from postroom.config.setting import Table
 from postroom.config.settings import LATER_TABLES, TABLES, table_named
 from postroom.core.errors import ConfigurationError
 
-FILE_OCTETS_MAX = 4 * 1024 * 1024
-"""A file is read into memory; ten thousands of channels fit into this."""
 INSTANCE_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,62}[A-Za-z0-9])?\Z")
 INSTANCE_EXPECTED = "a name of letters, digits, - and _"
 _AT_LINE = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)\Z")

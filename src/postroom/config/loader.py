@@ -11,10 +11,7 @@ Called by: supervisor, cli.  Raises: ConfigurationError.
 
 from __future__ import annotations
 
-import os
-import pwd
 import socket
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +19,14 @@ from pathlib import Path
 from postroom.config.addresses import as_domain
 from postroom.config.build import Builder
 from postroom.config.checks import check_files, check_values
-from postroom.config.gather import FILE_OCTETS_MAX, gather_text
+from postroom.config.files import default_base, find_file, home_directory, read_text
+from postroom.config.gather import gather_text
 from postroom.config.given import Gathered
 from postroom.config.kinds import Place
 from postroom.config.model import Config
 from postroom.config.overrides import gather_environment, gather_overrides
 from postroom.core.errors import ConfigurationError
 
-SYSTEM_FILE = Path("/etc/postroom/postroom.toml")
 NO_FILE = "no file"
 
 
@@ -46,20 +43,6 @@ class Loaded:
     warnings: tuple[str, ...]
 
 
-def find_file(environ: Mapping[str, str]) -> Path | None:
-    """Return the file to load when none is named on the command line, or None.
-
-    `$POSTROOM_CONFIG` (which then must exist), the user's, the system's.
-    """
-    if environ.get("POSTROOM_CONFIG"):
-        return Path(environ["POSTROOM_CONFIG"])
-    own = _user_directory(environ, "XDG_CONFIG_HOME", ".config")
-    for path in (own / "postroom" / "postroom.toml" if own else None, SYSTEM_FILE):
-        if path is not None and path.is_file():
-            return path
-    return None
-
-
 def load(
     path: Path | None,
     environ: Mapping[str, str],
@@ -73,7 +56,7 @@ def load(
     only to know where the spool is. Raises ConfigurationError.
     """
     path = path if path is not None else find_file(environ)
-    text = _read(path) if path is not None else None
+    text = read_text(path) if path is not None else None
     return load_text(text, path, environ, overrides, files=files)
 
 
@@ -86,7 +69,7 @@ def load_text(
     files: bool = True,
 ) -> Loaded:
     """Load from a text (None: no file) that stands in `path`. Raises ConfigurationError."""
-    home, working = _home(environ), Path.cwd()
+    home, working = home_directory(environ), Path.cwd()
     gathered = Gathered()
     if text is not None:
         directory = path.absolute().parent if path else working
@@ -94,11 +77,10 @@ def load_text(
     _add_default_tables(gathered)
     gather_environment(environ, Place(working, home), gathered)
     gather_overrides(overrides, Place(working, home), gathered)
-    state = _user_directory(environ, "XDG_STATE_HOME", ".local/state")
     builder = Builder(gathered)
     config = builder.config(
         hostname=_own_name(),
-        base=str(state / "postroom") if state else "",
+        base=default_base(environ),
         source=str(path) if text is not None else "",
     )
     check_values(config, gathered)
@@ -109,47 +91,11 @@ def load_text(
     return Loaded(config, builder.sources, tuple(gathered.warnings))
 
 
-def _read(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            state = os.fstat(file.fileno())
-            octets = file.read(FILE_OCTETS_MAX + 1)
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror or error}") from None
-    # Who can write this file can have programs run (routes of type "pipe").
-    if stat.S_ISREG(state.st_mode) and state.st_mode & stat.S_IWOTH:
-        raise ConfigurationError(f"{path}: everybody can write it; run: chmod o-w {path}")
-    if len(octets) > FILE_OCTETS_MAX:
-        raise ConfigurationError(f"{path}: larger than {FILE_OCTETS_MAX} octets")
-    try:
-        return octets.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = octets.count(b"\n", 0, error.start) + 1
-        raise ConfigurationError(f"{path}:{line}: not TOML: not UTF-8") from None
-
-
 def _add_default_tables(gathered: Gathered) -> None:
     if not gathered.instances("listen"):
         gathered.tables[("listen", "smtp")] = "default"
     for table in ("route", "channel"):
         gathered.tables.setdefault((table, "default"), "default")
-
-
-def _home(environ: Mapping[str, str]) -> str:
-    if environ.get("HOME", "").startswith("/"):
-        return environ["HOME"]
-    try:
-        return pwd.getpwuid(os.getuid()).pw_dir
-    except KeyError:
-        return ""
-
-
-def _user_directory(environ: Mapping[str, str], variable: str, below_home: str) -> Path | None:
-    # The XDG base directory specification: a relative path is to be ignored.
-    if environ.get(variable, "").startswith("/"):
-        return Path(environ[variable])
-    home = _home(environ)
-    return Path(home) / below_home if home else None
 
 
 def _own_name() -> str:

@@ -99,6 +99,22 @@ def test_a_listing_shows_every_queue_with_the_server_down(shell: Shell) -> None:
     assert "2 messages shown; --limit 0 shows all" in out
 
 
+@pytest.mark.parametrize("command", ["['mailq', '--counts']", "['mail', 'count']", "['status']"])
+def test_a_listing_imports_neither_the_settings_nor_the_engine(shell: Shell, command: str) -> None:
+    # They take longer to import than a listing takes: python -X importtime shows it.
+    shell.base.mkdir()
+    code = f"""
+import sys
+from postroom.cli.main import main
+main(["--config", {str(shell.file)!r}, *{command}])
+heavy = ("postroom.config.loader", "postroom.engine", "postroom.spool.embedded", "asyncio", "ssl")
+print("imported:", [name for name in heavy if name in sys.modules])
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment)
+    assert done.stdout.decode().endswith("imported: []\n"), done.stderr
+
+
 def test_mailq_has_the_form_that_other_programs_read(shell: Shell) -> None:
     shell.fill()
     code, out, _ = shell.run("mailq")

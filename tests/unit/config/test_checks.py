@@ -11,8 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from postroom.config import Loaded
-from postroom.config.loader import load_text
+from postroom.config.loader import Loaded, load_text
 from postroom.core.errors import ConfigurationError
 from postroom.ingress.policy import ListenPolicy
 

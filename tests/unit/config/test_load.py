@@ -7,7 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from postroom.config import Config, Loaded, find_file, load
+from postroom.config.files import find_file
+from postroom.config.loader import Loaded, load
+from postroom.config.model import Config
 from postroom.core.errors import ConfigurationError
 from postroom.routing.policy import MxRoute, RelayHost, RelayRoute
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from postroom.config import Config, Loaded
-from postroom.config.loader import load_text
+from postroom.config.loader import Loaded, load_text
+from postroom.config.model import Config
 from postroom.core.errors import ConfigurationError
 from postroom.routing.policy import RelayHost, RelayRoute
 

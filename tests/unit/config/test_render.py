@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from postroom.config import Config
 from postroom.config.changes import diff
 from postroom.config.loader import load_text
+from postroom.config.model import Config
 from postroom.config.render import as_json, as_toml
 from tools.make_settings import ROOT
 
