@@ -346,6 +346,10 @@ class SimulatedFile(DiskFile):
         self._check()
         self._disk.write(self._inode, self._path, len(self._inode.seen), b"".join(parts))
 
+    def append_durably(self, parts: Sequence[bytes]) -> None:
+        self.append(parts)
+        self.sync()
+
     def read_at(self, place: int, length: int) -> bytes:
         self._check()
         return bytes(self._inode.seen[place : place + length])

@@ -228,9 +228,9 @@ def test_the_whole_attempt_has_a_deadline() -> None:
     async def test() -> None:
         async with ScriptedServer(answers={"MAIL": SILENT}).running() as server:
             hops = tuple(NextHop("127.0.0.1", server.port, number) for number in range(5))
-            report = await an_agent(attempt_s=0.05).deliver(an_attempt(hops))
+            report = await an_agent(attempt_s=0.5).deliver(an_attempt(hops))
             assert kinds(report) == [DEFERRED]
-            assert report.duration_s < 1
+            assert report.duration_s < 5
             assert len(server.sessions) == 1
 
     run(test)

@@ -99,9 +99,10 @@ class SegmentWriter:
             pieces.append(group)
             place += len(group)
         try:
-            file.append(pieces)
-            if self._durable:
-                file.sync()
+            if not self._durable:
+                file.append(pieces)
+            else:
+                file.append_durably(pieces)
                 if self._is_new:
                     self._disk.sync_directory(self._directory)
         except BaseException:
