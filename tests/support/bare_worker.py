@@ -16,7 +16,7 @@ from postroom.config.model import Config
 from postroom.control.server import Handler
 from postroom.core.clock import Clock, SystemClock
 from postroom.core.errors import ConfigurationError
-from postroom.observe.board import BoardRow
+from postroom.observe.figures import Figures
 from postroom.observe.log import EventLog
 from postroom.spool.errors import QueueBusy
 from postroom.supervisor import runtime
@@ -39,8 +39,8 @@ class BareService:
     def handlers(self) -> Mapping[str, Handler]:
         return {}
 
-    def figures(self) -> BoardRow:
-        return BoardRow(
+    def figures(self) -> Figures:
+        return Figures(
             messages=len(self._hostname),
             accepted=self._suspends,
             delivered=self._resumes,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from postroom.control.answers import QueueStatus
 from postroom.observe.board import (
     ROWS_OFFSET,
     SEQUENCE,
@@ -16,6 +17,7 @@ from postroom.observe.board import (
     WorkerState,
     create_board,
 )
+from postroom.observe.figures import Figures, figures_in
 
 
 def test_a_row_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -26,6 +28,19 @@ def test_a_row_is_read_as_it_was_written(tmp_path: Path) -> None:
     reader = Board(tmp_path / "board")
     assert reader.read(1) == row
     assert reader.read_all() == [row]
+
+
+def test_every_figure_comes_from_the_worker_to_whoever_asks(tmp_path: Path) -> None:
+    figures = Figures(**{name: 100 + n for n, name in enumerate(Figures.__struct_fields__)})
+    create_board(tmp_path / "board", 2)
+    board = Board(tmp_path / "board", writable=True)
+    row = BoardRow(**figures_in(figures), pid=7, queue=2, state=WorkerState.RUNNING,
+                   generation=3, heartbeat=12.5, events_dropped=4)  # fmt: skip
+    board.write(1, row)
+    assert board.read(1) == row
+    assert board.glance(1) == (WorkerState.RUNNING, 12.5, figures.sessions)
+    status = QueueStatus(**figures_in(board.read(1)), queue=2, state="running")
+    assert figures_in(status) == figures_in(figures)
 
 
 def test_a_reader_never_sees_half_of_a_row(tmp_path: Path) -> None:

@@ -178,7 +178,7 @@ def queue_list(options: argparse.Namespace) -> int:
     rows: list[tuple[object, ...]] = []
     wrong = False
     for number, path in queue_directories(spool.base).items():
-        queue = served.get(number, QueueStatus(number, "not served"))
+        queue = served.get(number, QueueStatus(queue=number, state="not served"))
         missing = not path.is_dir()
         wrong |= missing or (bool(served) and not _is_healthy(queue))
         state = "MISSING" if missing else queue.state

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+from postroom.observe.figures import Figures
+
 
 class Pong(msgspec.Struct, frozen=True):
     """The answer to `ping`: who is there. `queue` is 0 for the master."""
@@ -18,13 +20,13 @@ class Pong(msgspec.Struct, frozen=True):
     generation: int
 
 
-class QueueStatus(msgspec.Struct, frozen=True):
-    """One queue and its worker.
+class QueueStatus(Figures, frozen=True, kw_only=True):
+    """One queue and its worker: its figures, and how the worker is.
 
     `state` is starting, waiting (for the lease), running, suspended, stopping or failed
     (then `detail` says why and when it is started again). `heartbeat_age_s` is how long
     ago the worker last wrote its row; `answering` is false where it was asked and did not
-    answer in time (the master does not ask). Counters count since the worker started.
+    answer in time (the master does not ask).
     """
 
     queue: int
@@ -33,17 +35,6 @@ class QueueStatus(msgspec.Struct, frozen=True):
     heartbeat_age_s: float = 0.0
     restarts: int = 0
     detail: str = ""
-    messages: int = 0
-    recipients: int = 0
-    held: int = 0
-    active: int = 0
-    in_flight: int = 0
-    sessions: int = 0
-    accepted: int = 0
-    delivered: int = 0
-    deferred: int = 0
-    failed: int = 0
-    concurrency: int = 0
     answering: bool = True
 
 

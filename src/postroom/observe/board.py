@@ -25,11 +25,12 @@ from pathlib import Path
 import msgspec
 
 from postroom.core.errors import PostroomError
+from postroom.observe.figures import Figures
 
-MAGIC = b"POSTROOM-BOARD-1"
+MAGIC = b"POSTROOM-BOARD-2"
 HEADER = struct.Struct("@16sqq")
 SEQUENCE = struct.Struct("@Q")
-BODY = struct.Struct("@qqqqd13q")
+BODY = struct.Struct(f"@{len(Figures.__struct_fields__)}qqqqqdq")
 NUMBER = struct.Struct("@q")
 MOMENT = struct.Struct("@d")
 ROW_OCTETS = 256
@@ -60,11 +61,10 @@ class WorkerState(enum.IntEnum):
         return self.name.lower()
 
 
-class BoardRow(msgspec.Struct, frozen=True):
-    """One worker's row. `heartbeat` is the wall-clock time at which it was written.
+class BoardRow(Figures, frozen=True, kw_only=True):
+    """One worker's row: the figures of its queue, and how it is itself.
 
-    Messages, recipients, held and octets are of the queue; active recipients are in
-    memory; the counters accepted to failed count since the worker started.
+    `heartbeat` is the wall-clock time at which it was written.
     """
 
     pid: int = 0
@@ -72,18 +72,6 @@ class BoardRow(msgspec.Struct, frozen=True):
     state: WorkerState = WorkerState.UNUSED
     generation: int = 0
     heartbeat: float = 0.0
-    messages: int = 0
-    recipients: int = 0
-    held: int = 0
-    octets: int = 0
-    active: int = 0
-    in_flight: int = 0
-    sessions: int = 0
-    accepted: int = 0
-    delivered: int = 0
-    deferred: int = 0
-    failed: int = 0
-    concurrency: int = 0
     events_dropped: int = 0
 
 

@@ -36,8 +36,9 @@ from postroom.ingress.listener import Listeners
 from postroom.ingress.local import LocalIntake
 from postroom.ingress.policy import ListenPolicy
 from postroom.ingress.settings import ListenSettings
-from postroom.observe.board import Board, BoardRow
+from postroom.observe.board import Board
 from postroom.observe.events import EventSink, QueueClosed, QueueOpened
+from postroom.observe.figures import Figures
 from postroom.routing.dns import DnsResolver
 from postroom.routing.router import Explanation, Router
 from postroom.spool.embedded import EmbeddedStore, open_store, read_manifest, transcripts_of
@@ -140,10 +141,10 @@ class MailService:
 
         return {**mail_handlers(self._steering), "route": route}
 
-    def figures(self) -> BoardRow:
-        """Return what the board shows of this queue."""
+    def figures(self) -> Figures:
+        """Return the figures of the queue as they are now."""
         counts, stats = self._store.counts(), self._engine.stats()
-        return BoardRow(
+        return Figures(
             messages=counts.messages,
             recipients=counts.recipients,
             held=counts.held,

@@ -15,6 +15,7 @@ from postroom.control.commands import NoArgs, StopArgs
 from postroom.control.protocol import Code, ControlError
 from postroom.control.server import Handler
 from postroom.core.errors import ConfigurationError
+from postroom.observe.figures import figures_in
 from postroom.supervisor.fleet import Fleet, Slot
 
 if TYPE_CHECKING:
@@ -100,21 +101,11 @@ def _queue_status(master: Master, slot: Slot) -> QueueStatus:
     row = master.board.read(slot.number)
     state = row.state.word if row.pid or row.queue else "starting"
     return QueueStatus(
+        **figures_in(row),
         queue=slot.queue,
         state=state,
         pid=row.pid or (slot.worker.pid if slot.worker is not None else 0),
         heartbeat_age_s=max(0.0, master.clock.now() - row.heartbeat) if row.heartbeat else 0.0,
         restarts=slot.backoff.restarts,
         detail=slot.reason,
-        messages=row.messages,
-        recipients=row.recipients,
-        held=row.held,
-        active=row.active,
-        in_flight=row.in_flight,
-        sessions=row.sessions,
-        accepted=row.accepted,
-        delivered=row.delivered,
-        deferred=row.deferred,
-        failed=row.failed,
-        concurrency=row.concurrency,
     )

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from postroom.config.model import Config
 from postroom.control.server import Handler
-from postroom.observe.board import BoardRow
+from postroom.observe.figures import Figures
 
 
 class Service(Protocol):
@@ -21,7 +21,7 @@ class Service(Protocol):
         """Handlers of the commands a worker answers."""
         ...
 
-    def figures(self) -> BoardRow:
+    def figures(self) -> Figures:
         """Return the row for the board; pid, queue, state and times are filled in later."""
         ...
 

@@ -23,8 +23,6 @@ import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import msgspec
-
 from postroom import __version__
 from postroom.config.model import Config
 from postroom.control.answers import Pong
@@ -35,6 +33,7 @@ from postroom.core.clock import Clock
 from postroom.core.errors import PostroomError
 from postroom.observe.board import Board, BoardRow, WorkerState
 from postroom.observe.events import Defect, LeaseAwaited
+from postroom.observe.figures import Figures, figures_in
 from postroom.observe.log import EventLog
 from postroom.spool.errors import QueueBusy
 from postroom.supervisor.link import (
@@ -250,11 +249,11 @@ class Worker:
         self._heartbeat = loop.call_later(HEARTBEAT_S, self._beat)
 
     def _publish(self) -> None:
-        row = self._service.figures() if self._service is not None else BoardRow()
+        figures = self._service.figures() if self._service is not None else Figures()
         self._board.write(
             self._begin.slot,
-            msgspec.structs.replace(
-                row,
+            BoardRow(
+                **figures_in(figures),
                 pid=os.getpid(),
                 queue=self._begin.queue,
                 state=self._state,

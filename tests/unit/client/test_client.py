@@ -199,9 +199,13 @@ def test_the_least_loaded_live_queue_is_asked_first(tmp_path: Path) -> None:
             create_board(RunPaths(tmp_path).board, 3)
             board = Board(RunPaths(tmp_path).board, writable=True)
             now, up = clock.now(), WorkerState.RUNNING
-            board.write(0, BoardRow(1, 1, up, heartbeat=now - 60, concurrency=100))
-            board.write(1, BoardRow(1, 2, up, heartbeat=now, active=90, concurrency=100))
-            board.write(2, BoardRow(1, 3, up, heartbeat=now, active=1, concurrency=100))
+            board.write(0, BoardRow(pid=1, queue=1, state=up, heartbeat=now - 60, concurrency=100))
+            board.write(
+                1, BoardRow(pid=1, queue=2, state=up, heartbeat=now, active=90, concurrency=100)
+            )
+            board.write(
+                2, BoardRow(pid=1, queue=3, state=up, heartbeat=now, active=1, concurrency=100)
+            )
             for _ in range(5):
                 await Client(tmp_path).asend(CONTENT, sender="", recipients="b@x.net")
         assert [len(keeper.kept) for keeper in keepers] == [0, 0, 5]

@@ -1,0 +1,40 @@
+"""The figures of one queue: what it holds, what it is doing, what it has done.
+
+One value that the worker fills in, the status board carries and `status` answers, so that a
+figure is named in one place.
+
+Called by: supervisor, observe.board, control, cli.  Raises: nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """Figures of one queue at one moment.
+
+    Messages, recipients, held and octets are of the queue; active recipients are in
+    memory; `concurrency` bounds the attempts `in_flight`; the counters accepted to failed
+    count since the worker started.
+    """
+
+    messages: int = 0
+    recipients: int = 0
+    held: int = 0
+    octets: int = 0
+    active: int = 0
+    in_flight: int = 0
+    sessions: int = 0
+    accepted: int = 0
+    delivered: int = 0
+    deferred: int = 0
+    failed: int = 0
+    concurrency: int = 0
+
+
+def figures_in(value: Figures) -> dict[str, Any]:
+    """Return the figures alone, by name, of anything that has them."""
+    return {name: getattr(value, name) for name in Figures.__struct_fields__}
