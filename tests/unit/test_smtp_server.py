@@ -81,7 +81,7 @@ def test_a_command_in_pieces_is_one_command() -> None:
         (b"MAIL FROM:<a@b> RET=SOME\r\n", 501),
         (b"MAIL FROM:<a@b> ENVID=a+0Ab\r\n", 501),
         (b"MAIL FROM:<a@b> SMTPUTF8=1\r\n", 501),
-        ("MAIL FROM:<jörg@b>\r\n".encode(), 553),
+        ("MAIL FROM:<jörg@b>\r\n".encode(), 550),
         (b"MAIL FROM:<" + b"a" * 60 + b"@" + b"b." * 120 + b"c>\r\n", 501),
     ],
 )

@@ -3,14 +3,14 @@
 The recipients of a message are tried site by site and each site's outcome is judged alone.
 Where a DSN is due and other recipients of the message are still queued or in flight, the
 failure waits for theirs, JOIN_S at most, and becomes durable with them: a DSN may be about
-several recipients (RFC 3464 §2.3), and a sender rather reads one. What was delivered never
+several recipients (RFC 3461 §5.2.8), and a sender rather reads one. What was delivered never
 waits, since a crash meanwhile would send it twice; a failure that a crash forgets is only
 found again. Recipients that fail in later rounds have DSNs of their own.
 
 Guarantees: 1. a judgement waits JOIN_S at most, and not at all where nobody else is left.
 2. each judgement is returned once, alone or joined.
 Called by: engine.settle.  Raises: nothing.
-RFCs: 3464.
+RFCs: 3461.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def write_status(
         lines.append(f"Action: {kind.value}")
         lines.append(f"Status: {status_of(kind, one.reply, expired=one.expired)}")
         if one.host:
-            lines.append(f"Remote-MTA: dns; {shown(one.host)}")
+            lines.append(f"Remote-MTA: {shown(remote_mta(one.host))}")
         # RFC 3464 §2.3.6: the type names whose code it is; ours is not a remote host's.
         lines.append(f"Diagnostic-Code: {'smtp' if one.host else 'x-postroom'}; "
                      f"{shown(str(one.reply))}")  # fmt: skip
@@ -65,6 +65,19 @@ def write_status(
         if one.retry_until is not None and kind is ReportKind.DELAYED:
             lines.append(f"Will-Retry-Until: {date(one.retry_until)}")
     return "\r\n".join(lines) + "\r\n"
+
+
+def remote_mta(host: str) -> str:
+    """Return type and name of the host that an outcome calls "name[address]:port"."""
+    if host.startswith("unix:"):
+        # RFC 3461 §9.3: the type dns is for names and addresses; a local socket has neither.
+        return f"x-local; {host}"
+    name, _, rest = host.partition("[")
+    if name:
+        return f"dns; {name}"
+    # RFC 5321 §4.1.3: an address in place of a name.
+    address = rest.partition("]")[0]
+    return f"dns; [IPv6:{address}]" if ":" in address else f"dns; [{address}]"
 
 
 def status_of(kind: ReportKind, reply: Reply, *, expired: bool = False) -> str:

@@ -35,8 +35,9 @@ def no_such_domain(domain: str) -> RoutingFailure:
 
 def null_mx(domain: str) -> RoutingFailure:
     """Make the failure for a domain that says it takes no mail."""
-    # RFC 7505 §3: a single MX record "0 ." says so; nothing is tried, now or later.
-    return failure(550, "5.1.10", f"the domain {domain} says that it accepts no mail (null MX)")
+    # RFC 7505 §3: a single MX record "0 ." says so; nothing is tried, now or later. The codes
+    # are those of §6, and of RFC 7504.
+    return failure(556, "5.1.10", f"the domain {domain} says that it accepts no mail (null MX)")
 
 
 def no_address(host: str) -> RoutingFailure:

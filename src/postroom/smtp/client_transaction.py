@@ -73,17 +73,20 @@ class Transaction:
 
         A message that was sent with SMTPUTF8 but holds nothing but US-ASCII does not.
         """
-        envelope = self.envelope
-        if not envelope.reverse_path.isascii():
+        if not self._has_ascii_addresses():
             return True
-        if not all(recipient.address.isascii() for recipient in envelope.recipients):
-            return True
-        if not envelope.smtputf8 or self.is_seven_bit():
+        if not self.envelope.smtputf8 or self.is_seven_bit():
             return False
         if self.parts is None or self.size_octets > INLINE_OCTETS_MAX:
             return True
         header = b"".join(self.parts).partition(b"\r\n\r\n")[0]
         return not header.isascii()
+
+    def _has_ascii_addresses(self) -> bool:
+        envelope = self.envelope
+        return envelope.reverse_path.isascii() and all(
+            [recipient.address.isascii() for recipient in envelope.recipients]
+        )
 
     def unsuitable(self, offered: Capabilities) -> Failure | None:
         """Return why this mail cannot go to a server that offers this, or None."""
@@ -95,8 +98,11 @@ class Transaction:
                 f"({offered.size_octets_max})",
             )  # fmt: skip
         if not offered.smtputf8 and self.needs_smtputf8():
-            # RFC 6531 §3.2: what needs SMTPUTF8 must not go to a server without it.
-            return _refusal(553, "5.6.7", "the host does not take internationalised mail")
+            # RFC 6531 §3.2: what needs SMTPUTF8 must not go to a server without it, and is
+            # returned. §3.5 has a code for addresses and one for the header.
+            if not self._has_ascii_addresses():
+                return _refusal(553, "5.6.7", "the host does not take internationalised addresses")
+            return _refusal(554, "5.6.9", "the host does not take internationalised headers")
         if self.envelope.eight_bit and not offered.eight_bit and not self.is_seven_bit():
             # RFC 6152 §3: a client converts to 7 bit or returns the mail. Conversion would
             # rewrite content that we promised to pass on octet by octet (and break its
@@ -113,8 +119,10 @@ class Transaction:
             mail += f" SIZE={self.size_octets}"
         if envelope.eight_bit and offered.eight_bit:
             mail += " BODY=8BITMIME"
+        # RFC 6531 §3.4: not for mail that is known to be US-ASCII; for the rest the sender's
+        # word counts, because a part of the message may have such a header as well.
         if offered.smtputf8 and (
-            envelope.smtputf8 or not envelope.reverse_path.isascii() or self.needs_smtputf8()
+            (envelope.smtputf8 and not self.is_seven_bit()) or not self._has_ascii_addresses()
         ):
             mail += " SMTPUTF8"
         if not offered.dsn:

@@ -21,8 +21,10 @@ from postroom.smtp.server_parameters import (
 )
 from postroom.smtp.syntax import parse_mail_argument, parse_rcpt_argument
 
-# RFC 6531 §3.5: 553 and 5.6.7 for an address outside US-ASCII without SMTPUTF8.
-_NEEDS_SMTPUTF8 = Reply(553, "5.6.7", "Address outside US-ASCII needs SMTPUTF8")
+# RFC 6531 §3.5: an address outside US-ASCII without SMTPUTF8 is refused with 5.6.7, and 550
+# where MAIL brought it, 553 where RCPT did.
+_SENDER_NEEDS_SMTPUTF8 = Reply(550, "5.6.7", "Address outside US-ASCII needs SMTPUTF8")
+_RECIPIENT_NEEDS_SMTPUTF8 = Reply(553, "5.6.7", "Address outside US-ASCII needs SMTPUTF8")
 # RFC 5321 §4.5.3.1.10: 452 for too many recipients; the sender splits the message.
 _TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients")
 
@@ -44,7 +46,7 @@ class Transaction:
         reverse_path, text = parse_mail_argument(argument)
         parameters = parse_mail_parameters(text)
         if not parameters.smtputf8 and not argument.isascii():
-            raise ReplyError(_NEEDS_SMTPUTF8)
+            raise ReplyError(_SENDER_NEEDS_SMTPUTF8)
         # RFC 1870 §6.1: a size that is announced too big is refused at once.
         if parameters.size_octets > size_max:
             raise ReplyError(TOO_BIG)
@@ -65,7 +67,7 @@ class Transaction:
         address, text = parse_rcpt_argument(argument)
         smtputf8 = self._parameters.smtputf8
         if not smtputf8 and not argument.isascii():
-            raise ReplyError(_NEEDS_SMTPUTF8)
+            raise ReplyError(_RECIPIENT_NEEDS_SMTPUTF8)
         if len(self._recipients) >= self._recipients_max:
             raise ReplyError(_TOO_MANY_RECIPIENTS)
         if not text:

@@ -39,13 +39,14 @@ def encode_orcpt(text: str) -> str:
     if text.isascii():
         kind, _, address = text.partition(";")
         return f"{kind};{encode_xtext(address)}"
-    # RFC 6533 §3: only the type utf-8 may carry such characters, embedded as \x{HEX}.
+    # RFC 6533 §3: only the type utf-8 may carry such characters, embedded as \x{HEX}, and so
+    # is what xtext would write otherwise: of xtext itself nothing is left to do.
     address = text.partition(";")[2]
-    embedded = "".join(
-        character if character.isascii() and character != "\\" else f"\\x{{{ord(character):02X}}}"
+    return "utf-8;" + "".join(
+        character if "!" <= character <= "~" and character not in "+=\\"
+        else f"\\x{{{ord(character):02X}}}"
         for character in address
-    )
-    return f"utf-8;{encode_xtext(embedded)}"
+    )  # fmt: skip
 
 
 def decode_orcpt(text: str) -> str:
@@ -54,10 +55,11 @@ def decode_orcpt(text: str) -> str:
     if not semicolon or not kind or not address:
         raise ValueError(f"not an original recipient: {text!r}")
     if not text.isascii():
-        # RFC 6533 §3: utf-8-addr-unitext, which a session with SMTPUTF8 may send as it is.
+        # RFC 6533 §3: utf-8-addr-unitext, which a session with SMTPUTF8 may send: characters
+        # stand for themselves, or are embedded.
         if kind.lower() != "utf-8":
             raise ValueError(f"not an original recipient: {text!r}")
-        return text
+        return f"{kind};{_EMBEDDED.sub(_character, address)}"
     decoded = decode_xtext(address)
     if kind.lower() == "utf-8":
         decoded = _EMBEDDED.sub(_character, decoded)

@@ -135,6 +135,22 @@ def test_programs_read_the_fields_of_rfc_3464() -> None:
     assert two["Diagnostic-Code"] == "x-postroom; 451 try later / please"
 
 
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("mx.example.org", "dns; mx.example.org"),
+        ("mx.example.org[192.0.2.1]:25", "dns; mx.example.org"),
+        ("mx.example.org[2001:db8::1]:25", "dns; mx.example.org"),
+        ("[192.0.2.1]:2525", "dns; [192.0.2.1]"),
+        ("[2001:db8::1]:25", "dns; [IPv6:2001:db8::1]"),
+        ("unix:/run/lmtp.sock", "x-local; unix:/run/lmtp.sock"),
+    ],
+)
+def test_the_remote_host_is_named_without_port_and_address(host: str, shown: str) -> None:
+    one = ReportedRecipient(Recipient("u@example.org"), NO_SUCH_USER, host)
+    assert fields(made(ReportKind.FAILED, one))[1]["Remote-MTA"] == shown
+
+
 def test_a_delay_says_until_when_it_will_be_tried() -> None:
     late = ReportedRecipient(
         Recipient("u@example.org"), Reply(451, "4.7.1", "greylisted"), "mx",

@@ -99,7 +99,7 @@ def test_an_internationalised_domain_is_looked_up_in_a_labels(run: Run) -> None:
 
 
 def test_a_null_mx_fails_for_good(run: Run) -> None:
-    assert refused(run, lambda r: r.mx("null.example", 25)) == "550 5.1.10"
+    assert refused(run, lambda r: r.mx("null.example", 25)) == "556 5.1.10"
 
 
 def test_a_null_mx_beside_others_is_ignored(run: Run) -> None:

@@ -92,7 +92,7 @@ def test_a_domain_without_mx_is_its_own_host() -> None:
 
 def test_failures_carry_the_reply_of_the_resolver() -> None:
     made = router()
-    assert refused(made, "null.example") == "550 5.1.10"
+    assert refused(made, "null.example") == "556 5.1.10"
     assert refused(made, "nowhere.example") == "550 5.1.2"
     assert refused(made, "lame.example") == "451 4.4.3"
     assert refused(made, "a..b") == "550 5.1.2"
@@ -229,6 +229,6 @@ def test_explain_says_why() -> None:
     assert shown.error == ""
     failed = asyncio.run(made.explain("user@null.example"))
     assert failed.channel == "default"
-    assert failed.error.startswith("550 5.1.10 ")
+    assert failed.error.startswith("556 5.1.10 ")
     assert asyncio.run(made.explain("postmaster")).error.startswith("550 5.1.3 ")
     assert asyncio.run(made.explain("x@a..b")).error.startswith("550 5.1.2 ")

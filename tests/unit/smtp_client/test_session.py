@@ -180,6 +180,13 @@ def test_internationalised_mail_needs_smtputf8_unless_it_is_ascii_after_all() ->
     assert transaction.failure is not None and transaction.failure.reply.enhanced == "5.6.7"
     assert b"SMTPUTF8" not in a_session().begin(a_transaction(smtputf8=True))
     assert b" SMTPUTF8" in a_session(EHLO_ALL).begin(a_transaction("gr\u00fc\u00df@a.test"))
+    assert b" SMTPUTF8" not in a_session(EHLO_ALL).begin(a_transaction(smtputf8=True))
+    body = b"Subject: x\r\n\r\n\xc3\xbc\r\n"
+    said = a_session(EHLO_ALL).begin(a_transaction(content=body, smtputf8=True))
+    assert b" SMTPUTF8" in said, "a part of it may have such a header"
+    header = a_transaction(content=b"Subject: \xc3\xbc\r\n\r\nx\r\n", smtputf8=True)
+    assert a_session().begin(header) == b""
+    assert header.failure is not None and header.failure.reply.enhanced == "5.6.9"
 
 
 def test_an_address_cannot_bring_a_command_along() -> None:

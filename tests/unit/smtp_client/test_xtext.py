@@ -26,11 +26,19 @@ def test_what_is_not_xtext_is_refused(text: str) -> None:
         decode_xtext(text)
 
 
-@pytest.mark.parametrize("text", ["rfc822;a+b@c.test", "utf-8;grüße@b.test", "utf-8;\\é@b"])
+@pytest.mark.parametrize(
+    "text",
+    ["rfc822;a+b@c.test", "utf-8;grüße@b.test", "utf-8;\\é@b", "utf-8;é+a=b@c.test"],
+)
 def test_original_recipients_survive_the_way(text: str) -> None:
     encoded = encode_orcpt(text)
     assert encoded.isascii()
     assert decode_orcpt(encoded) == text
+
+
+def test_an_internationalised_recipient_is_embedded_and_nothing_is_left_for_xtext() -> None:
+    assert encode_orcpt("utf-8;é+\\@b.test") == r"utf-8;\x{E9}\x{2B}\x{5C}@b.test"
+    assert decode_orcpt(r"utf-8;é\x{2B}@b.test") == "utf-8;é+@b.test"
 
 
 @pytest.mark.parametrize("text", ["a@b.test", "rfc822;", "rfc822;gr\u00fc@b"])
