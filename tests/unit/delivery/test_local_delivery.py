@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -129,8 +130,19 @@ def test_a_program_that_hangs_is_killed_with_all_it_started(tmp_path: Path) -> N
     report = deliver(PipeRoute("p", command, timeout_s=0.2))
     assert kinds(report) == [DEFERRED]
     pid = int(out.read_text())
-    state = Path(f"/proc/{pid}/stat")
-    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] in "ZX"
+    # A killed process is gone once it has had its turn on a processor.
+    deadline = time.monotonic() + 20
+    while is_alive(pid):
+        assert time.monotonic() < deadline, "it lives on"
+        time.sleep(0.01)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state.rpartition(")")[2].split()[0] not in "ZX"
 
 
 def test_a_program_that_is_missing_is_our_failure() -> None:
