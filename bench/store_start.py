@@ -82,7 +82,7 @@ async def measure(base: str) -> None:
     await timed(
         "due(1000) without 4,900 of 5,000 domains", store.due(2e9, 1000, without_domains=most)
     )
-    await timed("due(1000) of one domain", store.due(2e9, 1000, domain="d77.example"))
+    await timed("due(1000) of one domain", store.due(2e9, 1000, domains=("d77.example",)))
     await timed("next_due", store.next_due(1_700_000_000.0))
     await timed("domains(20)", store.domains(20))
     await store.close()

@@ -304,13 +304,16 @@ class StoreContract:
                 return [(k.id, k.index) for k in await walk(store, T0, 1, **more)]
 
             one, two = queue_id(1), queue_id(2)
-            assert await indices(domain="x.example") == [(one, 0), (two, 0)]
-            assert await indices(domain="") == [(one, 2)]
-            assert await indices(domain="none.example") == []
+            assert await indices(domains=("x.example",)) == [(one, 0), (two, 0)]
+            assert await indices(domains=("",)) == [(one, 2)]
+            assert await indices(domains=("none.example",)) == []
+            both = ("z.example", "x.example", "none.example")
+            assert await indices(domains=both) == [(one, 0), (two, 0), (two, 1)]
+            assert await indices(domains=both, without_domains=("x.example",)) == [(two, 1)]
             assert await indices(without_domains=("x.example", "z.example")) == [(one, 1), (one, 2)]
             many = tuple(f"d{n}.example" for n in range(3000))
             assert len(await indices(without_domains=(*many, "", "y.example"))) == 3
-            page, _ = await store.due(T0, 10, domain="x.example")
+            page, _ = await store.due(T0, 10, domains=("x.example",))
             assert [r.address for r in page[0].envelope.recipients] == ["a@X.example"]
             assert (page[0].live_count, page[0].total_count) == (3, 3)
 

@@ -81,3 +81,15 @@ def test_mail_that_is_due_earlier_leaves_before_mail_that_arrived_earlier() -> N
         daemon.signal(signal.SIGUSR2)
         sink.wait_for(2 * len(NAMES))
         assert sink.recipients == addresses("fresh") + addresses("late")
+
+
+def test_mail_beyond_what_memory_holds_leaves_in_order_whatever_its_domain() -> None:
+    more = "[delivery]\nactive_max = 100\nlane_active_max = 10\n"
+    with (
+        SinkThread("content delay=10ms") as sink,
+        Daemon(relay=sink.port, queues=1, config=ONE_AT_A_TIME.format("1h") + more) as daemon,
+    ):
+        sent = [f"{number}@{NAMES[number % 3]}.example" for number in range(200)]
+        daemon.send_each("a@example.org", sent)
+        sink.wait_for(len(sent), 60)
+        assert sink.recipients == sent

@@ -38,6 +38,9 @@ from postroom.routing.destination import Destination, RoutingFailure
 
 Place = tuple[Recipient, RecipientStatus]
 
+UNKNOWN = ""
+"""The channel of a domain whose route is being found; its mail waits like that of a lane."""
+
 
 class Admission:
     """Brings due mail of one queue into lanes."""
@@ -70,7 +73,9 @@ class Admission:
         envelope = message.envelope
         recipients = envelope.recipients
         arrived_at = message.arrived_at
-        if not self.open or self._table.room < len(recipients):
+        # While older mail waits for room, newer mail goes behind it, or the older would wait for
+        # as long as more comes in than goes out.
+        if not self.open or self._backlog.full or self._table.room < len(recipients):
             self._backlog.left(arrived_at, message.id, 0)
             return
         active = self._table.open(
@@ -88,8 +93,11 @@ class Admission:
         else:
             self._table.remove(active, ())
 
-    def admit_stored(self, message: StoredMessage) -> int:
-        """Take in the due recipients of a stored message; return how many found room."""
+    def admit_stored(self, message: StoredMessage, refilled: LaneKey | None = None) -> int:
+        """Take in the due recipients of a stored message; return how many found room.
+
+        `refilled` is the lane whose mail was read, in its order; None: that of all lanes.
+        """
         active = self._table.open(
             message.id,
             message.arrived_at,
@@ -98,13 +106,17 @@ class Admission:
             message.live_count,
         )
         placed = self._place(
-            active, list(zip(message.envelope.recipients, message.statuses, strict=True))
+            active,
+            list(zip(message.envelope.recipients, message.statuses, strict=True)),
+            refilled,
         )
         if not active.statuses:
             self._table.remove(active, ())
         return placed
 
-    def _place(self, active: ActiveMessage, pairs: list[Place]) -> int:
+    def _place(
+        self, active: ActiveMessage, pairs: list[Place], refilled: LaneKey | None = None
+    ) -> int:
         """Give recipients to their lanes, or to a name look-up; leave what has no room."""
         by_lane: dict[LaneKey, tuple[Destination, list[int]]] = {}
         placed = 0
@@ -112,7 +124,7 @@ class Admission:
             domain = recipient.domain.lower()
             destination = self._lookup(domain)
             if destination is None:
-                placed += self._await_route(active, recipient, status, domain)
+                placed += self._await_route(active, recipient, status, domain, refilled)
                 continue
             key = LaneKey(destination.channel.name, destination.site)
             group = by_lane.get(key)
@@ -120,8 +132,9 @@ class Admission:
                 group = by_lane[key] = (destination, [])
             lane = self._scheduler.lane(key)
             size = lane.recipients if lane is not None else 0
-            if self._table.lane_room(size + len(group[1])) <= 0:
-                self._backlog.left_in(domain, status.due_at, active.id, status.index)
+            room = self._table.lane_room(size + len(group[1]))
+            if room <= 0 or self._must_wait(key, domain, refilled):
+                self._backlog.left_in(key, domain, status.due_at, active.id, status.index)
             elif self._table.add(active, recipient, status):
                 group[1].append(status.index)
                 placed += 1
@@ -129,6 +142,12 @@ class Admission:
             if indexes:
                 self._enqueue(active, key, destination, indexes)
         return placed
+
+    def _must_wait(self, lane: LaneKey, domain: str, refilled: LaneKey | None) -> bool:
+        """Say whether older mail of the same lane waits in the store: that goes first."""
+        if refilled is None:
+            return self._backlog.has(lane) or self._backlog.has_domain(domain)
+        return lane != refilled and self._backlog.has(lane)
 
     def _enqueue(
         self, active: ActiveMessage, key: LaneKey, destination: Destination, indexes: list[int]
@@ -159,11 +178,18 @@ class Admission:
     # Routes that are not known yet.
 
     def _await_route(
-        self, active: ActiveMessage, recipient: Recipient, status: RecipientStatus, domain: str
+        self,
+        active: ActiveMessage,
+        recipient: Recipient,
+        status: RecipientStatus,
+        domain: str,
+        refilled: LaneKey | None,
     ) -> int:
         waiting = self._resolving.get(domain)
-        if waiting is not None and self._table.lane_room(len(waiting)) <= 0:
-            self._backlog.left_in(domain, status.due_at, active.id, status.index)
+        lane = LaneKey(UNKNOWN, domain)
+        full = waiting is not None and self._table.lane_room(len(waiting)) <= 0
+        if full or self._must_wait(lane, domain, refilled):
+            self._backlog.left_in(lane, domain, status.due_at, active.id, status.index)
             return 0
         if not self._table.add(active, recipient, status):
             return 0
@@ -221,13 +247,12 @@ class Admission:
         case = Case.of(active.id, active.arrived_at, active.envelope.reverse_path, destination)
         await self._settler.settle(active, case, [(index, outcome) for index in indexes])
 
-    def room_for(self, domain: str) -> int:
-        """Return how many more recipients of a domain would find room; 0 below a good half."""
-        destination = self._lookup(domain)
-        if destination is None:
-            waiting = len(self._resolving.get(domain, ()))
+    def room_for(self, key: LaneKey) -> int:
+        """Return how many more recipients of a lane would find room; 0 below a good half."""
+        if key.channel == UNKNOWN:
+            waiting = len(self._resolving.get(key.site, ()))
         else:
-            lane = self._scheduler.lane(LaneKey(destination.channel.name, destination.site))
+            lane = self._scheduler.lane(key)
             waiting = lane.recipients if lane is not None else 0
         room = self._table.lane_room(waiting)
         return room if room > waiting else 0

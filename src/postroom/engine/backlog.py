@@ -1,25 +1,38 @@
 """What waits in the store: how far it was walked, and where it must be walked again.
 
 The store is walked in the order of due times. Mail that finds no room in memory is left
-there and remembered here: as a domain that has more (its lane is full), or by stepping the
-walk back (memory is full).
+there and remembered here: as a lane that has more, with the domains whose mail it is, or by
+stepping the walk back (memory is full). A lane that has more is walked alone, from a place of
+its own, and the walk of everything leaves its domains out.
 
 Pure. Guarantees: 1. a due recipient that is not active is at or after the walk's place, or
-its domain is among those that have more. 2. a fresh start from `restart` finds everything.
-Called by: engine.walk.  Raises: nothing.
+its domain belongs to a lane that has more. 2. a fresh start from `restart` finds everything.
+Called by: engine.walk, engine.admission.  Raises: nothing.
 """
 
 from __future__ import annotations
 
 from postroom.core.ids import QueueId
+from postroom.queueing.lane import LaneKey
 from postroom.spool.store import DueKey
+
+
+class _Lane:
+    """A lane that has more mail in the store than found room."""
+
+    __slots__ = ("domains", "place")
+
+    def __init__(self, place: DueKey | None) -> None:
+        self.place = place
+        self.domains: dict[str, None] = {}
 
 
 class Backlog:
     """Places in the order of due mail."""
 
     __slots__ = (
-        "_domains",
+        "_lane_of",
+        "_lanes",
         "_left",
         "_left_in",
         "_place",
@@ -27,18 +40,22 @@ class Backlog:
         "_restarted",
         "_touched",
         "exhausted",
+        "full",
     )
 
     def __init__(self) -> None:
         self._place: DueKey | None = None
-        self._domains: dict[str, DueKey | None] = {}
+        self._lanes: dict[LaneKey, _Lane] = {}
+        self._lane_of: dict[str, LaneKey] = {}
         self._reading = False
         self._touched: set[QueueId] = set()
         self._left: DueKey | None = None
-        self._left_in: dict[str, DueKey] = {}
+        self._left_in: dict[LaneKey, DueKey] = {}
         self._restarted = False
         self.exhausted = False
         """True once the walk has found nothing more that is due."""
+        self.full = False
+        """True from when memory had no room for something until the walk has caught up."""
 
     @property
     def place(self) -> DueKey | None:
@@ -47,16 +64,29 @@ class Backlog:
 
     @property
     def domains(self) -> tuple[str, ...]:
-        """Domains that have more mail in the store than found room."""
-        return tuple(self._domains)
+        """The domains of all lanes that have more."""
+        return tuple(self._lane_of)
 
-    def place_in(self, domain: str) -> DueKey | None:
-        """The walk of one domain goes on after this key."""
-        return self._domains.get(domain)
+    @property
+    def lanes(self) -> tuple[LaneKey, ...]:
+        """Lanes that have more mail in the store than found room."""
+        return tuple(self._lanes)
 
-    def has(self, domain: str) -> bool:
-        """True where a domain has more mail in the store."""
-        return domain in self._domains
+    def has(self, lane: LaneKey) -> bool:
+        """True where a lane has more mail in the store."""
+        return lane in self._lanes
+
+    def has_domain(self, domain: str) -> bool:
+        """True where a domain belongs to a lane that has more."""
+        return domain in self._lane_of
+
+    def domains_in(self, lane: LaneKey) -> tuple[str, ...]:
+        """The domains that have more mail for a lane."""
+        return tuple(self._lanes[lane].domains)
+
+    def place_in(self, lane: LaneKey) -> DueKey | None:
+        """The walk of one lane goes on after this key."""
+        return self._lanes[lane].place
 
     def advance(self, last: DueKey | None, *, ended: bool) -> None:
         """A page was read up to `last` (None: it was empty), or to the end of what is due."""
@@ -67,62 +97,79 @@ class Backlog:
         self.exhausted = ended
         if self._left is not None:
             self._step_back(self._left)
+        elif ended:
+            self.full = False
 
-    def advance_in(self, domain: str, last: DueKey | None, *, ended: bool) -> None:
-        """A page of one domain was read up to `last`; at the end it has no more."""
+    def advance_in(self, lane: LaneKey, last: DueKey | None, *, ended: bool) -> None:
+        """A page of one lane was read up to `last`; at the end it has no more."""
         if self._restarted:
             return
-        left = self._left_in.get(domain)
+        left = self._left_in.get(lane)
+        behind = self._lanes.get(lane)
+        if behind is None:
+            return  # its last domain has gone to another lane
         if ended and left is None:
-            self._domains.pop(domain, None)
+            del self._lanes[lane]
+            for domain in behind.domains:
+                del self._lane_of[domain]
             return
         if last is not None:
-            self._domains[domain] = last
+            behind.place = last
         if left is not None:
-            self._step_back_in(domain, left)
+            behind.place = _earlier(behind.place, left)
 
     def left(self, due_at: float, queue_id: QueueId, index: int) -> None:
         """A due recipient found no room in memory: step the walk back before it."""
         before = DueKey(due_at, queue_id, index - 1)
         if self._reading:
             self._left = before if self._left is None else min(before, self._left)
+        self.full = True
         self._step_back(before)
 
-    def left_in(self, domain: str, due_at: float, queue_id: QueueId, index: int) -> None:
-        """A due recipient found no room in its lane: its domain has more."""
+    def left_in(
+        self, lane: LaneKey, domain: str, due_at: float, queue_id: QueueId, index: int
+    ) -> None:
+        """A due recipient found no room in its lane, or has to wait for others of it."""
         before = DueKey(due_at, queue_id, index - 1)
         if self._reading:
-            self._left_in[domain] = min(before, self._left_in.get(domain, before))
-        if domain in self._domains:
-            self._step_back_in(domain, before)
-        else:
+            self._left_in[lane] = min(before, self._left_in.get(lane, before))
+        behind = self._lanes.get(lane)
+        if behind is None:
+            behind = self._lanes[lane] = _Lane(before)
+        known = self._lane_of.get(domain)
+        if known != lane:
             # The walk of everything leaves the domain out from now on, so what it has not come
-            # to yet is found here.
-            place = self._place
-            self._domains[domain] = None if place is None else min(place, before)
-
-    def _step_back(self, before: DueKey) -> None:
-        if self._place is not None and before < self._place:
-            self._place = before
-        self.exhausted = False
-
-    def _step_back_in(self, domain: str, before: DueKey) -> None:
-        place = self._domains[domain]
-        if place is not None and before < place:
-            self._domains[domain] = before
+            # to yet is found here; likewise what was left where the domain belonged before.
+            behind.place = _earlier(behind.place, self._place)
+            if known is not None:
+                behind.place = _earlier(behind.place, self._lanes[known].place)
+                self._take_out(domain, known)
+            self._lane_of[domain] = lane
+            behind.domains[domain] = None
+        behind.place = _earlier(behind.place, before)
 
     def left_if_walked(self, domain: str, due_at: float, queue_id: QueueId, index: int) -> None:
-        """Step back the walk of a domain, where it has one."""
-        if domain in self._domains:
-            self.left_in(domain, due_at, queue_id, index)
+        """Step back the walk of the lane that a domain belongs to, where it has one."""
+        lane = self._lane_of.get(domain)
+        if lane is not None:
+            self.left_in(lane, domain, due_at, queue_id, index)
 
     def restart(self) -> None:
         """Walk everything from the start: due times were changed behind the walk."""
         self._place = None
         self.exhausted = False
         self._restarted = True
-        for domain in self._domains:
-            self._domains[domain] = None
+        for lane in self._lanes.values():
+            lane.place = None
+
+    def _step_back(self, before: DueKey) -> None:
+        self._place = _earlier(self._place, before)
+        self.exhausted = False
+
+    def _take_out(self, domain: str, lane: LaneKey) -> None:
+        del self._lanes[lane].domains[domain]
+        if not self._lanes[lane].domains:
+            del self._lanes[lane]
 
     # While a page is read, changes become durable that are not in it. A message of the page
     # that was settled meanwhile must not be believed, or it would be delivered twice; what was
@@ -145,3 +192,8 @@ class Backlog:
         """Return the messages of the page that may be stale."""
         self._reading = False
         return frozenset(self._touched)
+
+
+def _earlier(one: DueKey | None, other: DueKey | None) -> DueKey | None:
+    """Return the place that comes first; None is the start."""
+    return None if one is None or other is None else min(one, other)

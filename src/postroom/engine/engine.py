@@ -137,6 +137,7 @@ class Engine:
         for queue_id in ids:
             self._backlog.touch(queue_id)
         self._pump.forget(ids)
+        self._walk.changed(None)
 
     def wake(self) -> None:
         """Look at the store again, from the start."""

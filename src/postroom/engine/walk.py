@@ -20,6 +20,7 @@ from postroom.engine.backlog import Backlog
 from postroom.engine.parts import Parts
 from postroom.engine.policy import EnginePolicy
 from postroom.observe.events import Defect
+from postroom.queueing.lane import LaneKey
 from postroom.spool.store import DueKey
 
 PAGE = 500
@@ -73,7 +74,7 @@ class Walk:
         """True where something due is in the store and there is room for a good part of it."""
         if self._table.room < self.policy.active_max * ROOM_MIN:
             return False
-        return not self._backlog.exhausted or bool(self._backlog.domains)
+        return not self._backlog.exhausted or bool(self._backlog.lanes)
 
     async def run(self) -> None:
         """Walk and wait in turn, until cancelled."""
@@ -98,8 +99,9 @@ class Walk:
         # What is settled from here on may be missing in what is read, so every due time that
         # we are told of meanwhile asks for another pass.
         self._next_due = float("inf")
-        await self._domains()
-        await self._all()
+        await self._lanes()
+        if not self._backlog.exhausted:
+            await self._all()
         # Later than the beginning, not than now: what became due since may not be in a page.
         following = await self._store.next_due(began)
         if following is not None:
@@ -130,39 +132,42 @@ class Walk:
         """Walk everything that is due, in order, while there is room."""
         backlog = self._backlog
         while self._table.room > 0:
-            page, key = await self._page(backlog.place, without=backlog.domains)
+            # No more than finds room, or a message with more recipients would never get in.
+            limit = min(self._table.room, PAGE)
+            page, key = await self._page(backlog.place, limit, without=backlog.domains)
             backlog.advance(key or _last(page), ended=key is None)
             # Where something of the page finds no room in memory, the walk is stepped back.
             if not self._take(page) or backlog.exhausted:
                 return
 
-    async def _domains(self) -> None:
+    async def _lanes(self) -> None:
         """Refill the lanes that had more than found room."""
-        for domain in self._backlog.domains:
-            while self._table.room > 0 and self._backlog.has(domain):
-                room = self._admission.room_for(domain)
+        backlog = self._backlog
+        for lane in backlog.lanes:
+            while self._table.room > 0 and backlog.has(lane):
+                room = self._admission.room_for(lane)
                 if room <= 0:
                     break
                 page, key = await self._page(
-                    self._backlog.place_in(domain), domain=domain, limit=min(room, PAGE)
+                    backlog.place_in(lane), min(room, PAGE), domains=backlog.domains_in(lane)
                 )
-                self._backlog.advance_in(domain, key or _last(page), ended=key is None)
-                self._take(page)
+                backlog.advance_in(lane, key or _last(page), ended=key is None)
+                self._take(page, refilled=lane)
 
     async def _page(
         self,
         after: DueKey | None,
+        limit: int,
         *,
-        domain: str | None = None,
-        limit: int = PAGE,
+        domains: tuple[str, ...] = (),
         without: tuple[str, ...] = (),
     ) -> tuple[list[StoredMessage], DueKey | None]:
         self._backlog.begin_page()
         return await self._store.due(
-            self._clock.now(), limit, after, domain=domain, without_domains=without
+            self._clock.now(), limit, after, domains=domains, without_domains=without
         )
 
-    def _take(self, page: list[StoredMessage]) -> bool:
+    def _take(self, page: list[StoredMessage], refilled: LaneKey | None = None) -> bool:
         """Admit a page; False where memory had no room for all of it."""
         stale = self._backlog.end_page()
         whole = True
@@ -177,7 +182,7 @@ class Walk:
                         recipient.domain.lower(), status.due_at, message.id, status.index
                     )
             else:
-                self._admission.admit_stored(message)
+                self._admission.admit_stored(message, refilled)
         return whole
 
 

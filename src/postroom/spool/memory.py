@@ -157,11 +157,11 @@ class MemoryStore:
         limit: int,
         after: DueKey | None = None,
         *,
-        domain: str | None = None,
+        domains: tuple[str, ...] = (),
         without_domains: tuple[str, ...] = (),
     ) -> tuple[list[StoredMessage], DueKey | None]:
         """Return what is due; see Store.due."""
-        left_out = frozenset(without_domains)
+        kept_to, left_out = frozenset(domains), frozenset(without_domains)
         read: dict[QueueId, list[int]] = {}
         count = 0
         last: DueKey | None = None
@@ -170,7 +170,7 @@ class MemoryStore:
                 break
             queue_id = QueueId(key.id)
             of = self._kept[queue_id].new.envelope.recipients[key.index].domain.lower()
-            if of in left_out or domain not in (None, of):
+            if of in left_out or (kept_to and of not in kept_to):
                 continue
             if count == limit:
                 return self._partly(read), last

@@ -136,15 +136,15 @@ class Store(Protocol):
         limit: int,
         after: DueKey | None = None,
         *,
-        domain: str | None = None,
+        domains: tuple[str, ...] = (),
         without_domains: tuple[str, ...] = (),
     ) -> tuple[list[StoredMessage], DueKey | None]:
         """Return messages with recipients due at `now`, in order of DueKey after `after`.
 
         At most `limit` recipients are read; held messages are passed over. Each message
         carries only the due recipients that were read. The key returned is of the last
-        recipient read, None where nothing more is due. `domain` (lower case, as of the
-        recipient's address) keeps to one destination; `without_domains` leaves some out.
+        recipient read, None where nothing more is due. `domains` (lower case, as of the
+        recipients' addresses) keeps to some; `without_domains` leaves some out.
         """
         ...
 

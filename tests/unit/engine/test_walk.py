@@ -38,10 +38,12 @@ class SlowStore(MemoryStore):
         limit: int,
         after: DueKey | None = None,
         *,
-        domain: str | None = None,
+        domains: tuple[str, ...] = (),
         without_domains: tuple[str, ...] = (),
     ) -> tuple[list[StoredMessage], DueKey | None]:
-        found = await super().due(now, limit, after, domain=domain, without_domains=without_domains)
+        found = await super().due(
+            now, limit, after, domains=domains, without_domains=without_domains
+        )
         await asyncio.sleep(READ_S)
         return found
 

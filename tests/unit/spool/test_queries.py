@@ -24,18 +24,24 @@ def plan_of(tmp_path: Path, statement: str, values: object) -> str:
 
 
 @pytest.mark.parametrize(
-    ("after", "domain", "without", "expected"),
+    ("after", "domains", "without", "expected"),
     [
-        (None, None, (), "USING COVERING INDEX recipient_due (due_at<?)"),
+        (None, (), (), "USING COVERING INDEX recipient_due (due_at<?)"),
         (
             DueKey(1.0, "a", 0),
-            None,
+            (),
             ("x", "y"),
             "USING COVERING INDEX recipient_due ((due_at,message_id,idx)>(?,?,?) AND due_at<?)",
         ),
         (
             DueKey(1.0, "a", 0),
-            "x",
+            ("x", "y"),
+            (),
+            "USING COVERING INDEX recipient_due ((due_at,message_id,idx)>(?,?,?) AND due_at<?)",
+        ),
+        (
+            DueKey(1.0, "a", 0),
+            ("x",),
             (),
             "USING COVERING INDEX recipient_domain (domain=? AND held=? AND"
             " (due_at,message_id,idx)>(?,?,?) AND due_at<?)",
@@ -43,9 +49,9 @@ def plan_of(tmp_path: Path, statement: str, values: object) -> str:
     ],
 )
 def test_due_walks_an_index_and_looks_at_what_it_returns(  # type: ignore[no-untyped-def]
-    tmp_path: Path, after, domain, without, expected
+    tmp_path: Path, after, domains, without, expected
 ) -> None:
-    plan = plan_of(tmp_path, *due_query(9.0, 100, after, domain, without))
+    plan = plan_of(tmp_path, *due_query(9.0, 100, after, domains, without))
     assert expected in plan.replace("(due_at>? AND due_at<?)", "(due_at<?)"), plan
     assert "SCAN recipient" not in plan, plan
     assert "SEARCH r USING PRIMARY KEY (message_id=? AND idx=?)" in plan

@@ -46,6 +46,7 @@ _DUE = (
     " CROSS JOIN message AS m ON m.id = d.message_id"
 )
 _AFTER = "AND (due_at, message_id, idx) > (:due_at, :id, :index)"
+_WITHIN = "AND domain IN (SELECT value FROM json_each(:within))"
 _WITHOUT = "AND domain NOT IN (SELECT value FROM json_each(:without))"
 _NEXT_DUE = (
     "SELECT min(due_at) FROM recipient INDEXED BY recipient_due"
@@ -124,11 +125,11 @@ class Reads:
         now: float,
         limit: int,
         after: DueKey | None,
-        domain: str | None,
+        domains: tuple[str, ...],
         without_domains: tuple[str, ...],
     ) -> tuple[list[StoredMessage], DueKey | None]:
         """Return what is due; see Store.due."""
-        statement, values = due_query(now, limit, after, domain, without_domains)
+        statement, values = due_query(now, limit, after, domains, without_domains)
         rows = _decode_due(self._get(statement, values))
         more = len(rows) > limit
         del rows[limit:]
@@ -191,7 +192,7 @@ def due_query(
     now: float,
     limit: int,
     after: DueKey | None,
-    domain: str | None,
+    domains: tuple[str, ...],
     without_domains: tuple[str, ...],
 ) -> tuple[str, dict[str, Any]]:
     """Return the statement of `due` and its values; it reads one row beyond `limit`."""
@@ -200,13 +201,18 @@ def due_query(
     if after is not None:
         conditions += _AFTER
         values |= {"due_at": after.due_at, "id": after.id, "index": after.index}
-    if domain is not None:
+    index = "recipient_due"
+    if len(domains) == 1:
+        # Its own index finds one domain among any number of others.
+        index = "recipient_domain"
         conditions += " AND domain = :domain"
-        values["domain"] = domain
+        values["domain"] = domains[0]
+    elif domains:
+        conditions += " " + _WITHIN
+        values["within"] = msgspec.json.encode(domains).decode()
     if without_domains:
         conditions += " " + _WITHOUT
         values["without"] = msgspec.json.encode(without_domains).decode()
-    index = "recipient_due" if domain is None else "recipient_domain"
     return _DUE % (index, conditions), values
 
 

@@ -172,12 +172,14 @@ class EmbeddedStore:
         limit: int,
         after: DueKey | None = None,
         *,
-        domain: str | None = None,
+        domains: tuple[str, ...] = (),
         without_domains: tuple[str, ...] = (),
     ) -> tuple[list[StoredMessage], DueKey | None]:
         """Return what is due; see Store.due."""
         await self._writer.flush()
-        return await self._read(lambda: self._reads.due(now, limit, after, domain, without_domains))
+        return await self._read(
+            lambda: self._reads.due(now, limit, after, domains, without_domains)
+        )
 
     async def next_due(self, after: float) -> float | None:
         """Return the next due time; see Store.next_due."""
