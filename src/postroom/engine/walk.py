@@ -52,11 +52,13 @@ class Walk:
         self.policy = policy
         self._look = asyncio.Event()
         self._next_due = float("inf")
+        self._next_due_is_known = False
         self._rescan_at = 0.0
 
     def wake(self) -> None:
         """Look at the store now, from the start."""
         self._backlog.restart()
+        self._next_due_is_known = False
         self._look.set()
 
     def changed(self, due_at: float | None) -> None:
@@ -92,25 +94,29 @@ class Walk:
             await self._wait()
 
     async def _pass(self) -> None:
-        """Bring in what is due, and learn when more will be."""
+        """Bring in what is due and finds room, and learn when more will be due."""
         began = self._clock.now()
         if began >= self._next_due:
             self._backlog.exhausted = False
-        # What is settled from here on may be missing in what is read, so every due time that
-        # we are told of meanwhile asks for another pass.
-        self._next_due = float("inf")
+            self._next_due, self._next_due_is_known = float("inf"), False
+        if self._table.room <= 0:
+            return
         await self._lanes()
         if not self._backlog.exhausted:
             await self._all()
-        # Later than the beginning, not than now: what became due since may not be in a page.
-        following = await self._store.next_due(began)
-        if following is not None:
-            self._next_due = min(self._next_due, following)
+        if not self._next_due_is_known:
+            # What is settled while we ask is told to `changed`. Later than the beginning, not
+            # than now: what became due since then may not be in a page.
+            self._next_due_is_known = True
+            following = await self._store.next_due(began)
+            if following is not None:
+                self._next_due = min(self._next_due, following)
 
     async def _pause(self) -> None:
         """Wait after a failure, and then look again."""
         await asyncio.sleep(PAUSE_AFTER_FAILURE_S)
         self._backlog.exhausted = False
+        self._next_due_is_known = False
         self._look.set()
 
     async def _wait(self) -> None:
@@ -119,7 +125,7 @@ class Walk:
             self._rescan_at = now + self.policy.rescan_s
             self._admission.prune()
             if self._table.room > 0:
-                self._backlog.restart()
+                self.wake()
                 return
         until = min(self._next_due, self._rescan_at)
         try:
