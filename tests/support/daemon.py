@@ -42,15 +42,18 @@ class Daemon:
         relay: int | None = None,
         queues: int = 2,
         config: str = "",
+        spool: str = "",
         base: Path | None = None,
         command: Sequence[str] = (sys.executable, "-m", "postroom.supervisor.serve"),
     ) -> None:
-        """`relay` is the port on loopback that all mail goes to; `config` is more TOML."""
+        """`relay` is the port on loopback that all mail goes to; `config` is more TOML, and
+        `spool` more lines of the table of that name."""
         self._owned = base is None
         self.base = base or Path(tempfile.mkdtemp(prefix="pr-"))
         self.base.chmod(0o700)
         self.file = self.base / "postroom.toml"
         self._relay, self._queues, self._more = relay, queues, config
+        self._spool = spool
         self._command = command
         self.write_config()
         self.process: subprocess.Popen[bytes] | None = None
@@ -66,6 +69,7 @@ hostname = "test.example"
 [spool]
 base = "{self.base / "spool"}"
 count = {self._queues}
+{self._spool}
 [log]
 path = "{self.base / "log"}"
 format = "json"
