@@ -20,7 +20,7 @@ from postroom.control.protocol import ControlError
 from postroom.core.ids import QueueId
 from postroom.core.message import Envelope, Recipient, StoredMessage
 from postroom.spool import fsck
-from tests.scenarios.test_command_line import postroom
+from tests.support.command_line import postroom
 from tests.support.crash_run import CONFIGURATION, SINK_RULES, seconds
 from tests.support.daemon import Daemon
 from tests.support.ledger import BACK, MARK, Ledger
@@ -32,11 +32,14 @@ QUEUES = 2
 SMTP_SESSIONS, LOCAL_INJECTORS, BREAKING_OFF = 4, 2, 2
 # A session of the load goes on for as long as the test; and segments are small, so that they
 # are closed, compacted and removed while they are looked at.
-SETTINGS = CONFIGURATION + """
+SETTINGS = (
+    CONFIGURATION
+    + """
 [listen.smtp]
 address = ["127.0.0.1:0"]
 messages_max = 1000000
 """
+)
 SPOOL = 'segment_size = "64 KiB"'
 LOOKED_INTO = 10
 """Messages of one listing whose content is asked for."""

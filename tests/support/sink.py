@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
+from postroom.sink.counters import Counters
 from postroom.sink.profile import Profile, Rule, Site, parse_rule
 from postroom.sink.recorder import Received, Recorder
 from postroom.sink.server import Sink
@@ -30,6 +31,8 @@ class SinkThread:
         self._stop = asyncio.Event()
         self._error: BaseException | None = None
         self.port = port
+        self.counters = Counters()
+        """Of its one site."""
 
     @property
     def messages(self) -> list[Received]:
@@ -85,5 +88,6 @@ class SinkThread:
     async def _serve(self) -> None:
         async with Sink(self._profile, self._recorder) as sink:
             self.port = sink.port()
+            [self.counters] = sink.counters.values()
             self._started.set()
             await self._stop.wait()
