@@ -244,7 +244,9 @@ class Admission:
         # RFC 3463 §3.5: 4.4.1, no answer from host.
         reply = Reply(451, "4.4.1", f"not tried, the site is resting: {rest.reply}")
         outcome = Outcome(OutcomeKind.DEFERRED, reply)
-        case = Case.of(active.id, active.arrived_at, active.envelope.reverse_path, destination)
+        case = Case.of(
+            active.id, active.arrived_at, active.envelope.reverse_path, destination, rest
+        )
         await self._settler.settle(active, case, [(index, outcome) for index in indexes])
 
     def room_for(self, key: LaneKey) -> int:

@@ -37,6 +37,7 @@ from postroom.observe.events import (
     RecipientFailed,
     ReportDropped,
 )
+from postroom.queueing.lane import Rest
 from postroom.reports.decide import ReportKind, report_due, why_dropped
 from postroom.routing.destination import Destination
 from postroom.routing.policy import MxRoute, RelayRoute
@@ -52,16 +53,24 @@ class Case(msgspec.Struct, frozen=True):
     site: str
     ends_here: bool = False
     """True where the route is the last hop, so that delivered means delivered."""
+    rest: Rest | None = None
+    """Where nothing was tried, for the site rests."""
 
     @classmethod
     def of(
-        cls, queue_id: QueueId, arrived_at: float, reverse_path: str, destination: Destination
+        cls,
+        queue_id: QueueId,
+        arrived_at: float,
+        reverse_path: str,
+        destination: Destination,
+        rest: Rest | None = None,
     ) -> Case:
         """Make a case for mail that was going to `destination`."""
         ends_here = not isinstance(destination.route, MxRoute | RelayRoute)
         return cls(
-            queue_id, arrived_at, reverse_path, destination.channel, destination.site, ends_here
-        )
+            queue_id, arrived_at, reverse_path, destination.channel, destination.site, ends_here,
+            rest,
+        )  # fmt: skip
 
 
 class DueReport(msgspec.Struct, frozen=True):
@@ -143,6 +152,10 @@ def _one(
         case OutcomeKind.DEFERRED:
             schedule = case.channel.retry
             due = next_due(schedule, case.arrived_at, attempts, now, entropy)
+            # SEEDS row 35: a lifetime ends with a try. Where the site has not been tried since
+            # the recipient was due, that comes with the end of the rest.
+            if due is None and case.rest is not None and case.rest.since < before.due_at:
+                due = case.rest.until
             if due is None:
                 state = RecipientState.EXPIRED
             else:

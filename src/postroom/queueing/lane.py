@@ -58,8 +58,9 @@ class Entry:
 
 
 class Rest(NamedTuple):
-    """Why and until when a lane rests."""
+    """Since and until when a lane rests, and why."""
 
+    since: float
     until: float
     reply: str
 
@@ -138,7 +139,7 @@ class Lane:
         self._failures += 1
         self.window = 1
         length_s = min(base_s * 2.0 ** min(self._failures - 1, 16), max(REST_MAX_S, base_s))
-        self.rest = Rest(now + length_s, reply)
+        self.rest = Rest(now, now + length_s, reply)
         return self.rest
 
     def drain(self) -> list[Entry]:

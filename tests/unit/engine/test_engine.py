@@ -129,6 +129,63 @@ def test_an_expired_recipient_gets_one_last_try_and_then_a_report() -> None:
     run(scene())
 
 
+def dead_until(up_at: float) -> ScriptedAgent:
+    """Return an agent to whom d1.test is unreachable for so long."""
+    return ScriptedAgent(
+        lambda attempt: (
+            deferred(attempt, FailureScope.SITE)
+            if attempt.destination.domain == "d1.test" and asyncio.get_running_loop().time() < up_at
+            else delivered(attempt)
+        )
+    )
+
+
+SHORT_LIFE = [
+    ChannelPolicy(
+        "default", delay_warning_s=0,
+        retry=RetrySchedule("list", delays_s=(300.0,), jitter=0.0, lifetime_s=1000.0),
+    )
+]  # fmt: skip
+
+
+def test_a_lifetime_that_ends_while_the_site_rests_is_over_after_a_try() -> None:
+    async def scene() -> None:
+        # The site is tried at 600 s, and rests until 1080 s; the end comes at 1000 s.
+        bench = Bench(dead_until(1050.0), SHORT_LIFE)
+        bench.engine.start()
+        await bench.put("a@d1.test")
+        await asyncio.sleep(100)
+        await bench.put("b@d1.test")
+        await asyncio.sleep(200)
+        await bench.put("c@d1.test")
+        await asyncio.sleep(2000)
+        assert bench.events_of(RecipientFailed) == []
+        assert bench.store.counts().messages == 0
+        await bench.engine.stop(1)
+
+    run(scene())
+
+
+def test_one_try_ends_all_lifetimes_that_were_over_when_the_rest_ended() -> None:
+    async def scene() -> None:
+        bench = Bench(dead_until(float("inf")), SHORT_LIFE)
+        bench.engine.start()
+        for number in range(100):
+            await bench.put(f"{number}@d1.test")
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(5000)
+        tried = [
+            at for at, attempt in bench.agent.attempts if attempt.destination.domain == "d1.test"
+        ]
+        assert tried[-1] >= 1000 and len([at for at in tried if at >= 1000]) <= 2
+        expired = [one for one in bench.events_of(RecipientFailed) if one.expired]  # type: ignore[attr-defined]
+        assert len(expired) == 100
+        assert bench.store.counts().messages == 0
+        await bench.engine.stop(1)
+
+    run(scene())
+
+
 def test_an_agent_that_raises_defers_the_recipient_and_says_so() -> None:
     async def scene() -> None:
         def broken(attempt: Attempt) -> AttemptReport:
