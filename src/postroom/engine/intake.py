@@ -5,8 +5,10 @@ say so. A session is told 250 only after the store's commit; nothing is schedule
 it either, so that no remote host ever sees mail that a crash could take back.
 
 Satisfies ingress.acceptor.Acceptor.
-Called by: ingress sessions, local injection, engine.settle (for DSNs).  Raises: nothing;
-failures are in the future.
+DSNs do not come this way: they are part of the settlement that owes them, and may use the
+reserve that new mail leaves free.
+
+Called by: ingress sessions, local injection.  Raises: nothing; failures are in the future.
 """
 
 from __future__ import annotations
@@ -16,10 +18,11 @@ import random
 from collections.abc import Callable
 
 from postroom.core.clock import Clock
+from postroom.core.errors import StoreFull
 from postroom.core.ids import QueueId, QueueIdGenerator
 from postroom.core.message import Envelope, NewMessage, Provenance
 from postroom.core.reply import Reply
-from postroom.observe.events import EventSink, MessageAccepted, StoreFailed
+from postroom.observe.events import EventSink, MessageAccepted
 from postroom.spool.store import Store
 
 NO_ROOM = Reply(452, "4.3.1", "insufficient system storage, try again later")
@@ -67,16 +70,19 @@ class Intake:
     ) -> asyncio.Future[None]:
         """Keep a message; see ingress.acceptor.Acceptor."""
         message = NewMessage(queue_id, self._clock.now(), envelope, content, provenance)
+        if not self._store.room_for(message.size_octets):
+            # Its size was not known when it was asked for, or others were faster. What the
+            # reserve holds is for outcomes and reports, so nothing is written at all.
+            refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            refused.set_exception(StoreFull(NO_ROOM))
+            return refused
         future = self._store.put(message)
 
         def committed(done: asyncio.Future[None]) -> None:
             # Runs before the callback of the session that asked, so the pump knows the
             # message no later than its sender.
-            error = done.exception()
-            if error is None:
+            if done.exception() is None:  # the store tells of its failures itself
                 self.durable(message)
-            else:
-                self._events.emit(StoreFailed(error=str(error), changes=1))
 
         future.add_done_callback(committed)
         return future

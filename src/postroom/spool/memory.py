@@ -229,6 +229,12 @@ class MemoryStore:
         """Say whether a message of this size may be taken."""
         return self._capacity_octets is None or self._octets + size_octets <= self._capacity_octets
 
+    def room_octets(self) -> int:
+        """Return how many octets of new mail fit."""
+        if self._capacity_octets is None:
+            return 1 << 62
+        return max(0, self._capacity_octets - self._octets)
+
     async def close(self) -> None:
         """Do nothing: there is no lease on memory."""
 

@@ -194,6 +194,10 @@ class Store(Protocol):
         """Say whether a message of this size may be taken; cheap enough for each one."""
         ...
 
+    def room_octets(self) -> int:
+        """Return how many octets of new mail fit; 0 where there is no room."""
+        ...
+
     async def close(self) -> None:
         """Commit what waits, then release the lease."""
         ...

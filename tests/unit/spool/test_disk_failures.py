@@ -245,3 +245,73 @@ def test_damaged_content_is_noticed_and_the_rest_is_served() -> None:
         assert await octets_of(store, queue_id(3)) == b"".join(message(3).content)
 
     machine.run(test)
+
+
+@pytest.mark.parametrize("kind", ["write", "sync", "sync_directory"])
+def test_a_segment_that_could_not_be_begun_is_removed_at_once(kind: str) -> None:
+    machine = Machine()
+
+    async def test(store: EmbeddedStore) -> None:
+        await store.put(message(1))
+        machine.disk.fail("sync", suffix="00000001.seg")
+        await failing(store.put(message(2)))
+        machine.disk.fail(kind, errno.ENOSPC, suffix="df" if kind == "sync_directory" else ".seg")
+        (error,) = await failing(store.put(message(3)))
+        assert isinstance(error, StoreFull)
+        assert machine.segments() == ["00000001.seg"]
+        await store.put(message(4))
+        assert machine.segments() == ["00000001.seg", "00000003.seg"]
+        machine.disk.reboot()
+        again = machine.opened()
+        assert [one.id for one in await again.select(Selection(), 0.0, 9)] == [
+            queue_id(1), queue_id(4),
+        ]  # fmt: skip
+
+    machine.run(test)
+
+
+def test_a_segment_that_is_mostly_dead_is_given_back_where_there_is_no_room() -> None:
+    machine = Machine(reserve_octets=100_000)
+
+    async def test(store: EmbeddedStore) -> None:
+        machine.disk.capacity_octets = machine.disk.used_octets + 1_000_000
+        for number in range(1, 10):
+            await store.put(message(number, content=b"x" * 90_000))
+            await store.settle(Settlement(queue_id(number), (status(0),), removes=True))
+        await store.put(message(10))
+        machine.clock.advance(1.0)
+        assert not store.room_for(200_000)
+        await store._writer.drain()
+        machine.clock.advance(1.0)
+        # Compacted: what is alive was copied, and the file with what is dead is gone.
+        assert store.room_for(200_000)
+        assert machine.segments() == ["00000002.seg"]
+        assert await octets_of(store, queue_id(10)) == b"".join(message(10).content)
+        # A segment that is small, or alive, stays.
+        machine.disk.capacity_octets = machine.disk.used_octets + 150_000
+        machine.clock.advance(1.0)
+        assert not store.room_for(200_000)
+        await store._writer.drain()
+        assert machine.segments() == ["00000002.seg"]
+
+    machine.run(test)
+
+
+def test_what_is_taken_and_not_yet_written_counts_against_the_room() -> None:
+    machine = Machine(reserve_octets=100_000)
+
+    async def test(store: EmbeddedStore) -> None:
+        machine.disk.capacity_octets = machine.disk.used_octets + 300_000
+        assert store.room_octets() == 200_000
+        future = store.put(message(1, content=b"x" * 150_000))
+        machine.clock.advance(1.0)
+        # The system knows nothing of it yet.
+        assert not store.room_for(60_000) and store.room_for(20_000)
+        await future
+        machine.clock.advance(1.0)
+        assert not store.room_for(60_000) and store.room_for(20_000)
+        machine.disk.capacity_octets = machine.disk.used_octets
+        machine.clock.advance(1.0)
+        assert store.room_octets() == 0
+
+    machine.run(test)

@@ -284,7 +284,7 @@ class Committer:
         try:
             tables.control.begin()
             write()
-            emptied = tables.ledger.emptied(self._current)
+            emptied = tables.ledger.emptied(self.current)
             tables.control.drop_segments(emptied)
             tables.control.count_segments(self._count_rows(emptied))
             tables.control.commit()
@@ -301,7 +301,8 @@ class Committer:
         return True
 
     @property
-    def _current(self) -> int | None:
+    def current(self) -> int | None:
+        """The segment that is being written, None where there is none."""
         return self.segments.number if self.segments.is_open else None
 
     def _count_rows(self, emptied: list[int]) -> list[tuple[int, int, int, int, int, int]]:
@@ -364,7 +365,7 @@ class Committer:
         unused = [
             number
             for number in self._files
-            if number < self.position[0] and number not in lines and number != self._current
+            if number < self.position[0] and number not in lines and number != self.current
         ]
         control = self.tables.control
         try:

@@ -16,6 +16,7 @@ from typing import Final
 
 import apsw
 
+from postroom.core.errors import StoreFull
 from postroom.core.ids import QueueId
 from postroom.spool.embedded import records
 from postroom.spool.embedded.committer import CommitResult, Committer, reply_error
@@ -30,6 +31,10 @@ STEP_OCTETS: Final = 2 * 1024 * 1024  # copied per step: some milliseconds
 STEP_RECORDS: Final = 2000  # looked at per step, for segments of small messages
 
 
+ROOM_OCTETS_MIN: Final = 256 * 1024
+"""Dead octets for which the current segment is closed early, where the disk is short."""
+
+
 class Compactor:
     """Empties one segment after the other."""
 
@@ -41,6 +46,8 @@ class Compactor:
         self._victim: int | None = None
         self._place = 0
         self._given_up: set[int] = set()
+        self._without_room: set[int] = set()
+        """Segments whose copies found no room; tried again when room is asked for."""
 
     def has_work(self) -> bool:
         """Say whether a segment is to be compacted."""
@@ -55,8 +62,9 @@ class Compactor:
         for number, line in lines.items():
             if (
                 number < committer.position[0]
-                and number != committer.segments.number
+                and number != committer.current
                 and number not in self._given_up
+                and number not in self._without_room
                 and line.octets < self._below * (line.total_octets - SEGMENT_HEADER_OCTETS)
             ):
                 self._victim, self._place = number, SEGMENT_HEADER_OCTETS
@@ -76,10 +84,35 @@ class Compactor:
                 self._copy(number, copied, result)
         except (apsw.Error, OSError) as error:
             result.control_error = reply_error(error)
-        if result.control_error is not None:
+        if isinstance(result.control_error, StoreFull):
+            self._without_room.add(number)
+            self._victim = None
+        elif result.control_error is not None:
             self._leave(number)
         committer.note(result)
         return result
+
+    def make_room(self, result: CommitResult) -> None:
+        """Close the current segment where it is mostly dead, so that it may go.
+
+        New mail is refused where the disk is full, so the segment would never reach the size
+        at which it is closed, and its dead octets would keep the disk full for ever.
+        """
+        committer = self._committer
+        committer.flush(result)  # then the ledger knows what of the segment is alive
+        segments = committer.segments
+        line = committer.tables.ledger.lines.get(segments.number)
+        live = line.octets if line is not None else 0
+        dead = segments.size_octets - live
+        if (
+            segments.is_open
+            and result.control_error is None
+            and dead >= ROOM_OCTETS_MIN
+            and live < self._below * segments.size_octets
+        ):
+            segments.leave()
+            committer.flush(result)
+        self._without_room.clear()
 
     def _leave(self, number: int) -> None:
         # Damaged, or the disk fails: keep the segment as it is until the next start.

@@ -110,6 +110,8 @@ class SegmentWriter:
             # succeeds proves nothing: leave this segment for good.
             self._give_back(file)
             self.leave()
+            if self._is_new:
+                self._remove()
             raise
         self._is_new = False
         self.size_octets = place
@@ -120,6 +122,16 @@ class SegmentWriter:
         file, self._file = self._file, None
         if file is not None:
             file.close()
+
+    def _remove(self) -> None:
+        """Remove a segment that could not be begun: nothing in it counts.
+
+        Where its name comes back after a crash, its successor says that it ended at 0.
+        """
+        try:
+            self._disk.unlink(self._directory / records.segment_name(self.number))
+        except OSError:
+            pass  # the next start removes it
 
     def _give_back(self, file: DiskFile) -> None:
         """Free the room that a failed write took; a disk that is full needs it."""

@@ -8,7 +8,7 @@ Called by: spool.embedded.store.  Raises: nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,18 +20,34 @@ INODES_RESERVE: Final = 1000  # segments, SQLite's files, and what others on the
 
 
 class SpaceGauge:
-    """Free space of all file systems that a queue lies on."""
+    """Free space of all file systems that a queue lies on.
 
-    __slots__ = ("_clock", "_disk", "_free_octets", "_next_look", "_paths", "_reserve_octets")
+    `unwritten` gives the octets that were taken and are not on the disk yet. `on_short` is
+    called, once for each look, where there was less room than was asked for.
+    """
+
+    __slots__ = (
+        "_clock", "_disk", "_is_told", "_next_look", "_on_short", "_paths", "_reserve_octets",
+        "_room_octets", "_unwritten",
+    )  # fmt: skip
 
     def __init__(
-        self, disk: Disk, paths: Sequence[Path], reserve_octets: int, clock: Clock
+        self,
+        disk: Disk,
+        paths: Sequence[Path],
+        reserve_octets: int,
+        clock: Clock,
+        unwritten: Callable[[], int],
+        on_short: Callable[[], None],
     ) -> None:
         self._disk = disk
         self._paths = tuple(paths)
         self._reserve_octets = reserve_octets
         self._clock = clock
-        self._free_octets = 0
+        self._unwritten = unwritten
+        self._on_short = on_short
+        self._room_octets = 0
+        self._is_told = False
         self._next_look = float("-inf")
 
     def room_for(self, size_octets: int) -> bool:
@@ -39,20 +55,29 @@ class SpaceGauge:
         now = self._clock.now()
         if now >= self._next_look or now < self._next_look - REFRESH_S:
             self._look(now)
-        return size_octets + self._reserve_octets <= self._free_octets
+        if size_octets <= self._room_octets:
+            return True
+        if not self._is_told:
+            self._is_told = True
+            self._on_short()
+        return False
+
+    def room_octets(self) -> int:
+        """Return how many octets of new mail fit; 0 where there is no room."""
+        return max(0, self._room_octets) if self.room_for(1) else 0
 
     def take(self, size_octets: int) -> None:
         """Count what was written since the system was asked."""
-        self._free_octets -= size_octets
+        self._room_octets -= size_octets
 
     def _look(self, now: float) -> None:
         self._next_look = now + REFRESH_S
+        self._is_told = False
+        self._room_octets = -1
         try:
             found = [self._disk.free_space(path) for path in self._paths]
         except OSError:
-            self._free_octets = 0
             return
-        free = min(space.octets for space in found)
-        if min(space.inodes for space in found) < INODES_RESERVE:
-            free = 0
-        self._free_octets = free
+        if min(space.inodes for space in found) >= INODES_RESERVE:
+            free = min(space.octets for space in found)
+            self._room_octets = free - self._reserve_octets - self._unwritten()

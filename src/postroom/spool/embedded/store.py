@@ -101,6 +101,8 @@ class EmbeddedStore:
             (layout.content, layout.control.parent),
             policy.reserve_octets,
             clock,
+            unwritten=self._unwritten_octets,
+            on_short=self._make_room,
         )
         make_wal_durable(disk, layout.control)
         connection = self._connect()
@@ -215,6 +217,10 @@ class EmbeddedStore:
         """Say whether a message of this size may be taken."""
         return self._space.room_for(size_octets)
 
+    def room_octets(self) -> int:
+        """Return how many octets of new mail fit, the reserve aside."""
+        return self._space.room_octets()
+
     async def close(self) -> None:
         """Commit what waits, copy the WAL back, release the lease."""
         await self._writer.close()
@@ -232,6 +238,12 @@ class EmbeddedStore:
         self._lease.release()
 
     # Inside.
+
+    def _unwritten_octets(self) -> int:
+        return self._writer.unwritten_octets
+
+    def _make_room(self) -> None:
+        self._writer.make_room()
 
     def _read(self, ask: Callable[[], _T]) -> Awaitable[_T]:
         if self._reader is None:

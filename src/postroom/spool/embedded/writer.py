@@ -30,6 +30,7 @@ from postroom.spool.store import Counts, Settlement
 
 GROUP_OCTETS_MAX: Final = 32 * 1024 * 1024  # one writev and sync; bounds the wait of a commit
 GROUP_CHANGES_MAX: Final = 2000  # bounds the time of one transaction to some 50 ms
+AGAIN_S: Final = 1.0  # between tries to let a control file follow that fails
 RIDE_S: Final = 0.02  # part of what a crash may repeat (guarantee 4), so it is short
 _DEFECT: Final = Reply(451, "4.3.0", "internal error in the store")
 
@@ -38,8 +39,8 @@ class Group:
     """Changes that become durable together."""
 
     __slots__ = (
-        "changes", "content_future", "flushed", "follows", "future", "is_urgent", "octets",
-        "with_content",
+        "changes", "content_future", "flushed", "follows", "future", "is_urgent",
+        "makes_room", "octets", "with_content",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -51,6 +52,8 @@ class Group:
         """Done once the control file has everything up to this group."""
         self.follows = False
         """True where it is there to let the control file catch up, and holds nothing."""
+        self.makes_room = False
+        """True where dead octets are to be given back to the disk after it."""
         self.octets = 0
         self.is_urgent = False
         """True where somebody waits for it: it holds more than settlements."""
@@ -85,6 +88,9 @@ class GroupWriter:
         self._ride: asyncio.TimerHandle | None = None
         self._catch_up: asyncio.TimerHandle | None = None
         self._is_behind = False
+        self._control_failure = ""
+        self._wants_room = False
+        self._octets_in_hand = 0
         self._busy = False
         self._stopping = False
         self._closing = False
@@ -130,6 +136,20 @@ class GroupWriter:
         if future is None:
             future = group.content_future = self._loop.create_future()
         return future
+
+    @property
+    def unwritten_octets(self) -> int:
+        """Content that was taken and may not be on the disk yet."""
+        waiting = sum(group.octets for group in self._waiting)
+        return self._group.octets + waiting + self._octets_in_hand
+
+    def make_room(self) -> None:
+        """Give dead octets of the current segment back to the disk, soon."""
+        self._wants_room = True
+        if not (self._kicked or self._closing):
+            self._kicked = True
+            self._idle.clear()
+            self._loop.call_soon(self._kick)
 
     async def flush(self) -> None:
         """Wait until the control file has all that was committed so far, or has failed."""
@@ -178,13 +198,15 @@ class GroupWriter:
             group, self._group = self._group, Group()
         else:
             group = Group()  # nothing to commit: a step of compaction, if one is due
-            if self._stopping or not self._compactor.has_work():
+            if self._stopping or not (self._wants_room or self._compactor.has_work()):
                 self._idle.set()
                 return
         self._busy = True
         self._hand_over(group)
 
     def _hand_over(self, group: Group) -> None:
+        self._octets_in_hand = group.octets
+        group.makes_room, self._wants_room = self._wants_room, False
         if self._inline:
             self._committed(group, self._commit(group))
         else:
@@ -201,9 +223,13 @@ class GroupWriter:
             committer = self._committer
             if group.changes or group.flushed is not None or group.follows:
                 result = committer.commit(group.with_content, group.changes, self._loop.time())
+            elif group.makes_room:
+                result = CommitResult(committer.counts)
             else:
                 result = self._compactor.step() or CommitResult(committer.counts)
-            if group.flushed is not None:
+            if group.makes_room:
+                self._compactor.make_room(result)
+            elif group.flushed is not None:
                 committer.flush(result)
             if result.emptied:
                 self._unlink(result.emptied)
@@ -217,23 +243,23 @@ class GroupWriter:
 
     def _committed(self, group: Group, result: CommitResult) -> None:
         self._busy = False
+        self._octets_in_hand = 0
         self.counts = result.counts
+        others = len(group.changes) - len(group.with_content)
         for future, error, changes in (
-            (group.content_future, result.content_error, group.with_content),
-            (group.future, result.error, group.changes),
+            (group.content_future, result.content_error, len(group.with_content)),
+            (group.future, result.error, others),
         ):
             if error is not None and changes:
                 self._events.emit(
-                    StoreFailed(error=repr(error.__cause__ or error), changes=len(changes))
+                    StoreFailed(error=repr(error.__cause__ or error), changes=changes)
                 )
             if future is not None and not future.done():
                 if error is None:
                     future.set_result(None)
                 else:
                     future.set_exception(error)
-        if result.control_error is not None:
-            cause = result.control_error.__cause__ or result.control_error
-            self._events.emit(StoreFailed(error=repr(cause), changes=0))
+        self._tell_of_control(result.control_error)
         if group.flushed is not None and not group.flushed.done():
             if result.control_error is None:
                 group.flushed.set_result(None)
@@ -241,9 +267,17 @@ class GroupWriter:
                 group.flushed.set_exception(result.control_error)
         self._is_behind = result.is_behind
         if self._is_behind and self._catch_up is None:
-            self._catch_up = self._loop.call_later(FLUSH_AFTER_S, self._let_catch_up)
+            delay_s = FLUSH_AFTER_S if result.control_error is None else AGAIN_S
+            self._catch_up = self._loop.call_later(delay_s, self._let_catch_up)
         # After the callbacks of the futures, which may bring the next changes.
         self._loop.call_soon(self._next)
+
+    def _tell_of_control(self, error: StoreUnavailable | None) -> None:
+        """Tell of a control file that fails, once for each kind of failure in a row."""
+        cause = "" if error is None else repr(error.__cause__ or error)
+        if cause and cause != self._control_failure:
+            self._events.emit(StoreFailed(error=cause, changes=0))
+        self._control_failure = cause
 
     def _let_catch_up(self) -> None:
         """See that the control file follows also where no more changes come."""
