@@ -38,7 +38,12 @@ def test_every_figure_comes_from_the_worker_to_whoever_asks(tmp_path: Path) -> N
                    generation=3, heartbeat=12.5, events_dropped=4)  # fmt: skip
     board.write(1, row)
     assert board.read(1) == row
-    assert board.glance(1) == (WorkerState.RUNNING, 12.5, figures.sessions)
+    assert board.glance(1) == (
+        WorkerState.RUNNING,
+        12.5,
+        figures.sessions,
+        figures.room,
+    )
     status = QueueStatus(**figures_in(board.read(1)), queue=2, state="running")
     assert figures_in(status) == figures_in(figures)
 

@@ -6,20 +6,36 @@ import asyncio
 import socket
 from pathlib import Path
 
+import pytest
+
 from postroom.core.clock import ManualClock
-from postroom.ingress.door import PATIENCE_S, Door
+from postroom.ingress.door import PATIENCE_S, STAND_BACK_S, Door
 from postroom.observe.board import Board, BoardRow, WorkerState, create_board
 from postroom.supervisor.turns import HEARTBEAT_AGE_MAX_S, BoardTurn
 
 CLOCK = ManualClock(1000.0)
 
 
-def two_turns(path: Path, state: WorkerState = WorkerState.RUNNING) -> list[BoardTurn]:
+LARGEST = 1000
+
+
+def two_turns(
+    path: Path,
+    state: WorkerState = WorkerState.RUNNING,
+    rooms: tuple[int, int] = (10_000, 10_000),
+) -> list[BoardTurn]:
     create_board(path, 2)
     board = Board(path, writable=True)
     for slot in (0, 1):
-        board.write(slot, BoardRow(queue=slot + 1, state=state, heartbeat=CLOCK.now()))
-    return [BoardTurn(board, slot, CLOCK) for slot in (0, 1)]
+        row = BoardRow(queue=slot + 1, state=state, heartbeat=CLOCK.now(), room=rooms[slot])
+        board.write(slot, row)
+    return [turn(board, slot, rooms[slot]) for slot in (0, 1)]
+
+
+def turn(board: Board, slot: int, room: int, clock: ManualClock = CLOCK) -> BoardTurn:
+    made = BoardTurn(board, slot, clock, lambda: room)
+    made.largest_octets = LARGEST
+    return made
 
 
 def test_sessions_are_spread_evenly(tmp_path: Path) -> None:
@@ -44,7 +60,7 @@ def test_a_worker_that_is_not_heard_of_is_not_waited_for(tmp_path: Path) -> None
     one, _two = two_turns(tmp_path / "b")
     one.took()
     assert not one.is_ours()
-    later = BoardTurn(one._board, 0, ManualClock(CLOCK.now() + HEARTBEAT_AGE_MAX_S + 1))
+    later = turn(one._board, 0, 10_000, ManualClock(CLOCK.now() + HEARTBEAT_AGE_MAX_S + 1))
     later.sessions = 1
     assert later.is_ours()
     one, _two = two_turns(tmp_path / "b", WorkerState.STOPPING)
@@ -52,11 +68,46 @@ def test_a_worker_that_is_not_heard_of_is_not_waited_for(tmp_path: Path) -> None
     assert one.is_ours()
 
 
+# Room of ours and of the other, and whether we leave the next connection to it.
+ROOMS = [
+    (0, 1, True),
+    (0, 0, False),
+    (LARGEST, LARGEST + 1, True),
+    (LARGEST, LARGEST, False),
+    (1, LARGEST, False),
+    (LARGEST + 1, 10_000, False),
+]
+
+
+@pytest.mark.parametrize(("ours", "other", "expected"), ROOMS)
+def test_a_worker_without_room_yields_to_one_that_has_some(
+    tmp_path: Path, ours: int, other: int, expected: bool
+) -> None:
+    one, _two = two_turns(tmp_path / "b", rooms=(ours, other))
+    assert one.yields() is expected
+    # Not to one that is gone, or that takes nothing.
+    late = ManualClock(CLOCK.now() + HEARTBEAT_AGE_MAX_S + 1)
+    assert not turn(one._board, 0, ours, late).yields()
+    one, _two = two_turns(tmp_path / "b", WorkerState.STOPPING, (ours, other))
+    assert not one.yields()
+
+
+def test_it_is_nobodys_turn_who_takes_no_mail(tmp_path: Path) -> None:
+    one, _two = two_turns(tmp_path / "b", rooms=(10_000, 0))
+    one.took()
+    assert one.is_ours()
+
+
 class NeverOurs:
     """A board that says for ever that others should go first."""
 
-    def __init__(self) -> None:
+    def __init__(self, yielding: int = 0) -> None:
         self.sessions = 0
+        self.yielding = yielding
+
+    def yields(self) -> bool:
+        self.yielding -= 1
+        return self.yielding >= 0
 
     def is_ours(self) -> bool:
         return False
@@ -68,11 +119,12 @@ class NeverOurs:
         self.sessions -= 1
 
 
-def test_a_connection_is_taken_after_a_while_whatever_the_board_says() -> None:
+@pytest.mark.parametrize("yielding", [0, 100])
+def test_a_connection_is_taken_after_a_while_whatever_the_board_says(yielding: int) -> None:
     async def run() -> float:
         loop = asyncio.get_running_loop()
         with socket.create_server(("127.0.0.1", 0)) as bound:
-            turn = NeverOurs()
+            turn = NeverOurs(yielding)
             made: asyncio.Future[None] = loop.create_future()
 
             class Protocol(asyncio.Protocol):
@@ -93,7 +145,8 @@ def test_a_connection_is_taken_after_a_while_whatever_the_board_says() -> None:
             door.close()
             return took_s
 
-    assert PATIENCE_S * 0.9 <= asyncio.run(run()) < 2
+    at_least_s = max(PATIENCE_S, yielding * STAND_BACK_S)
+    assert at_least_s * 0.9 <= asyncio.run(run()) < 2
 
 
 def test_a_door_that_is_closed_takes_nothing_more() -> None:

@@ -24,7 +24,8 @@ from postroom.observe.board import WorkerState
 if TYPE_CHECKING:
     from postroom.config.model import Config
 
-HEALTHY = (WorkerState.RUNNING.word, WorkerState.SUSPENDED.word, WorkerState.STARTING.word)
+TAKING = (WorkerState.RUNNING.word, WorkerState.SUSPENDED.word)
+HEALTHY = (*TAKING, WorkerState.STARTING.word)
 HEARTBEAT_AGE_MAX_S = 10.0
 
 
@@ -216,6 +217,8 @@ def _row(queue: QueueStatus) -> tuple[object, ...]:
 
 def _note(queue: QueueStatus) -> str:
     notes = [queue.detail] if queue.detail else []
+    if not queue.room and queue.pid and queue.state in TAKING:
+        notes.append("no room for new mail")
     if queue.restarts:
         notes.append(plural(queue.restarts, "restart"))
     if not queue.answering:

@@ -60,7 +60,7 @@ class Queues:
 
 
 def _burden(row: BoardRow | None, now: float) -> tuple[int, int]:
-    """Return what a queue is sorted by: is it alive, then how much it has to do.
+    """Return what a queue is sorted by: is it alive and has room, then how much it has to do.
 
     Work is counted in steps of an eighth of the concurrency, so that small differences,
     which are stale anyway, leave the choice to chance.
@@ -69,7 +69,8 @@ def _burden(row: BoardRow | None, now: float) -> tuple[int, int]:
         return (1, 0)
     alive = row.state.name in ("RUNNING", "SUSPENDED")
     fresh = alive and now - row.heartbeat < HEARTBEAT_AGE_MAX_S
-    return (0 if fresh else 2, 8 * (row.active + row.sessions) // max(row.concurrency, 1))
+    rank = (0 if row.room else 1) if fresh else 2
+    return (rank, 8 * (row.active + row.sessions) // max(row.concurrency, 1))
 
 
 def base_directory(base: str | Path | Config | None) -> Path:

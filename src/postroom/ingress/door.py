@@ -5,7 +5,8 @@ few sessions that stay open would then all be with one worker. So a door takes o
 connection per turn of the loop, and lets others go first while it is not its worker's turn.
 
 Owns a duplicate of the socket. Guarantees: 1. no connection waits longer than PATIENCE_S
-because of turns.  2. Where descriptors run out, accepting pauses; nothing spins.
+because of turns, unless the turn yields to workers that live and have room where this one
+has none.  2. Where descriptors run out, accepting pauses; nothing spins.
 Called by: ingress.listener.  Raises: nothing.
 """
 
@@ -29,6 +30,10 @@ class Turn(Protocol):
 
     def is_ours(self) -> bool:
         """Say whether this worker should take the next connection."""
+        ...
+
+    def yields(self) -> bool:
+        """Say whether others are to take it, however long that takes them."""
         ...
 
     def took(self) -> None:
@@ -73,7 +78,7 @@ class Door:
             self._socket.close()
 
     def _on_ready(self) -> None:
-        if self._turn is not None and self._stood_back_s < PATIENCE_S and not self._turn.is_ours():
+        if self._stands_back():
             self._stood_back_s += STAND_BACK_S
             self._pause(STAND_BACK_S)
             return
@@ -92,6 +97,12 @@ class Door:
         task = self._loop.create_task(self._begin(connection))
         self._starting.add(task)
         task.add_done_callback(self._starting.discard)
+
+    def _stands_back(self) -> bool:
+        turn = self._turn
+        if turn is None:
+            return False
+        return turn.yields() or (self._stood_back_s < PATIENCE_S and not turn.is_ours())
 
     def _pause(self, delay_s: float) -> None:
         self._loop.remove_reader(self._socket.fileno())

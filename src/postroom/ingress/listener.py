@@ -114,6 +114,11 @@ class Listeners:
         return sum(len(listener.sessions) for listener in self._listeners.values())
 
     @property
+    def is_taking(self) -> bool:
+        """False while new connections are left to others, or to later."""
+        return not self._paused and self._room.connections < self._room.connections_max
+
+    @property
     def intake_octets_used(self) -> int:
         """Content held for messages that are not durable yet."""
         return self._shared.memory.used_octets

@@ -36,6 +36,10 @@ class Room:
         """Say whether this worker should take the next connection."""
         return self._turn is None or self._turn.is_ours()
 
+    def yields(self) -> bool:
+        """Say whether others are to take the next connection, however long that takes."""
+        return self._turn is not None and self._turn.yields()
+
     def took(self) -> None:
         """Count a connection that was taken; the last one there is room for ends accepting."""
         self.connections += 1

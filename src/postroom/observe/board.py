@@ -27,7 +27,7 @@ import msgspec
 from postroom.core.errors import PostroomError
 from postroom.observe.figures import Figures
 
-MAGIC = b"POSTROOM-BOARD-2"
+MAGIC = b"POSTROOM-BOARD-3"
 HEADER = struct.Struct("@16sqq")
 SEQUENCE = struct.Struct("@Q")
 BODY = struct.Struct(f"@{len(Figures.__struct_fields__)}qqqqqdq")
@@ -119,13 +119,14 @@ class Board:
                 break
         return _row(values)
 
-    def glance(self, slot: int) -> tuple[int, float, int]:
-        """Return state, heartbeat and sessions of a row, each as it is just now."""
+    def glance(self, slot: int) -> tuple[int, float, int, int]:
+        """Return state, heartbeat, sessions and room of a row, each as it is just now."""
         offset = ROWS_OFFSET + slot * ROW_OCTETS
         (state,) = NUMBER.unpack_from(self._map, offset + _STATE)
         (heartbeat,) = MOMENT.unpack_from(self._map, offset + _HEARTBEAT)
         (sessions,) = NUMBER.unpack_from(self._map, offset + _SESSIONS)
-        return state, heartbeat, sessions
+        (room,) = NUMBER.unpack_from(self._map, offset + _ROOM)
+        return state, heartbeat, sessions, room
 
     def write_sessions(self, slot: int, sessions: int) -> None:
         """Publish the number of sessions alone, between two rows: one aligned word."""
@@ -141,7 +142,7 @@ def _offset_of(field: str) -> int:
     return SEQUENCE.size + NUMBER.size * BoardRow.__struct_fields__.index(field)
 
 
-_STATE, _HEARTBEAT, _SESSIONS = map(_offset_of, ("state", "heartbeat", "sessions"))
+_STATE, _HEARTBEAT, _SESSIONS, _ROOM = map(_offset_of, ("state", "heartbeat", "sessions", "room"))
 
 
 def create_board(path: Path, rows: int) -> None:

@@ -18,7 +18,8 @@ class Figures(msgspec.Struct, frozen=True):
 
     Messages, recipients, held and octets are of the queue; active recipients are in
     memory; `concurrency` bounds the attempts `in_flight`; the counters accepted to failed
-    count since the worker started.
+    count since the worker started. `room` is how many octets of new mail its disks and
+    descriptors let it take: with 0 new connections go to other workers, where any has room.
     """
 
     messages: int = 0
@@ -33,6 +34,7 @@ class Figures(msgspec.Struct, frozen=True):
     deferred: int = 0
     failed: int = 0
     concurrency: int = 0
+    room: int = 0
 
 
 def figures_in(value: Figures) -> dict[str, Any]:

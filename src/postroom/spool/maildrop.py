@@ -142,8 +142,8 @@ class MaildropPickup:
         `queues` names all queues of the configuration: claims of a queue that is no longer
         among them are taken over (none given: claims are left alone).
         """
-        if not self._maildrop.directory.is_dir():
-            return 0
+        if not self._maildrop.directory.is_dir() or self._taker.ready(0) is not None:
+            return 0  # what another queue has room for is left to it
         names = await asyncio.to_thread(self._claim, frozenset(queues))
         taken = 0
         for start in range(0, len(names), TOGETHER_MAX):

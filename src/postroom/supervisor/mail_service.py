@@ -103,7 +103,8 @@ class MailService:
         self._engine = Engine(parts, config.delivery, config.hostname)
         self._steering = Steering(store, self._engine, events, clock, transcripts)
         board = Board(Path(begin.board), writable=True)
-        self._turn = BoardTurn(board, begin.slot, clock)
+        self._turn = BoardTurn(board, begin.slot, clock, store.room_octets)
+        self._turn.largest_octets = local_policy(config).size_limit_octets
         self._listeners = Listeners(
             self._engine.intake, events, clock, turn=self._turn, connections_max=fits.sessions
         )
@@ -157,7 +158,12 @@ class MailService:
             deferred=stats.deferred,
             failed=stats.failed,
             concurrency=self._config.delivery.concurrency,
+            room=self._store.room_octets() if self._takes_mail else 0,
         )
+
+    @property
+    def _takes_mail(self) -> bool:
+        return not self._begin.draining and self._listeners.is_taking
 
     def prepare(self, config: Config) -> None:
         """Check that a configuration could be used; change nothing."""
@@ -171,6 +177,7 @@ class MailService:
         self._listeners.limit_connections(fits.sessions)
         if self._local is not None:
             self._local.policy = local_policy(config)
+        self._turn.largest_octets = local_policy(config).size_limit_octets
         self._router.reconfigure(config.channels, config.routes)
         self._engine.reconfigure(config.delivery, config.channels, config.hostname)
         self._config, self._fits = config, fits

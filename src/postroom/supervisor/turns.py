@@ -1,13 +1,19 @@
 """Whose turn it is to take the next connection: the worker's with the fewest sessions.
 
-Reads the other workers' sessions on the status board and publishes ours there at once, not
-only with the heartbeat. The board may be stale or a worker may hang: then a connection waits
-a moment longer (ingress.door.PATIENCE_S), nothing worse.
+A worker whose disk has no room yields to those that have some, and one whose disk has no
+room for the largest message to those that have: what it would take, it would refuse.
+
+Reads the other workers' sessions and room on the status board and publishes our sessions
+there at once, not only with the heartbeat. The board may be stale or a worker may hang: then
+a connection waits a moment longer (ingress.door.PATIENCE_S; while we yield,
+HEARTBEAT_AGE_MAX_S), nothing worse.
 
 Called by: ingress.door, through the listeners.  Raises: nothing.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from postroom.core.clock import Clock
 from postroom.observe.board import Board, WorkerState
@@ -21,14 +27,22 @@ _TAKING = (WorkerState.RUNNING, WorkerState.SUSPENDED)
 
 
 class BoardTurn:
-    """The turn of the worker that writes row `slot`."""
+    """The turn of the worker that writes row `slot`.
 
-    def __init__(self, board: Board, slot: int, clock: Clock) -> None:
+    `room_octets` says how much new mail it may take now.
+    """
+
+    def __init__(
+        self, board: Board, slot: int, clock: Clock, room_octets: Callable[[], int]
+    ) -> None:
         self._board = board
         self._slot = slot
         self._others = [number for number in range(board.rows) if number != slot]
         self._now = clock.now
+        self._room_octets = room_octets
         self.sessions = 0
+        self.largest_octets = 0
+        """The size of the largest message that is taken."""
 
     def is_ours(self) -> bool:
         """Say whether no other worker has clearly fewer sessions."""
@@ -37,14 +51,29 @@ class BoardTurn:
             return True
         since = self._now() - HEARTBEAT_AGE_MAX_S
         for slot in self._others:
-            state, heartbeat, sessions = self._board.glance(slot)
+            state, heartbeat, sessions, room = self._board.glance(slot)
             if (
                 ours > sessions + sessions // MARGIN_DIVISOR
                 and state in _TAKING
                 and heartbeat >= since
+                and room
             ):
                 return False
         return True
+
+    def yields(self) -> bool:
+        """Say whether another worker has room where this one has none."""
+        room_octets = self._room_octets()
+        if room_octets > self.largest_octets:
+            return False
+        # Any room is better than none; where there is some, only enough is better.
+        enough = self.largest_octets if room_octets else 0
+        since = self._now() - HEARTBEAT_AGE_MAX_S
+        for slot in self._others:
+            state, heartbeat, _, room = self._board.glance(slot)
+            if room > enough and state in _TAKING and heartbeat >= since:
+                return True
+        return False
 
     def took(self) -> None:
         """Count a connection that was taken."""

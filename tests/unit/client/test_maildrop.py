@@ -55,12 +55,22 @@ def test_a_queue_that_is_full_leaves_the_mail_where_it_is(tmp_path: Path) -> Non
 def test_a_claim_belongs_to_one_queue_until_that_queue_is_gone(tmp_path: Path) -> None:
     maildrop = Maildrop(tmp_path)
     maildrop.leave(IDS[0], ENVELOPE, b"x\r\n", "anna")
-    full = Keeper(refusal=Reply(452, "4.3.1", "full"))
-    asyncio.run(pickup(maildrop, full, "queue2").sweep("h"))
+    broken = Keeper(failure=Reply(451, "4.3.0", "disk"))
+    asyncio.run(pickup(maildrop, broken, "queue2").sweep("h"))
     other = Keeper()
     asyncio.run(pickup(maildrop, other, "queue1").sweep("h", ("queue1", "queue2")))
     assert not other.kept
     asyncio.run(pickup(maildrop, other, "queue1").sweep("h", ("queue1",)))
+    assert list(other.kept) == [IDS[0]]
+
+
+def test_a_queue_without_room_claims_nothing(tmp_path: Path) -> None:
+    maildrop = Maildrop(tmp_path)
+    maildrop.leave(IDS[0], ENVELOPE, b"x\r\n", "anna")
+    full = Keeper(refusal=Reply(452, "4.3.1", "full"))
+    assert asyncio.run(pickup(maildrop, full, "queue2").sweep("h")) == 0
+    other = Keeper()
+    asyncio.run(pickup(maildrop, other, "queue1").sweep("h", ("queue1", "queue2")))
     assert list(other.kept) == [IDS[0]]
 
 
