@@ -1,0 +1,90 @@
+"""A file system of some MiB for tests: mounted by the test, really full when it is filled.
+
+    with SmallDisk("ext4") as disk:
+        (disk.path / "queue1").mkdir(mode=0o700)
+
+Mounting needs root and, in a container, the capability SYS_ADMIN. Where it is not permitted
+the test is skipped and says how to enable it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from types import TracebackType
+
+import pytest
+
+SIZE_OCTETS = 24 * 1024 * 1024
+_ENABLE = "run this as root, in a container with --cap-add SYS_ADMIN (for ext4: --privileged)"
+
+
+class SmallDisk:
+    """A mounted file system of SIZE_OCTETS: "tmpfs", or "ext4" in a file."""
+
+    def __init__(self, kind: str = "tmpfs") -> None:
+        self.kind = kind
+        self._base = Path(tempfile.mkdtemp(prefix="pr-disk-"))
+        self.path = self._base / "mount"
+        self._ballast = self.path / "ballast"
+
+    def __enter__(self) -> SmallDisk:
+        self.path.mkdir(mode=0o700)
+        if self.kind == "tmpfs":
+            commands = [["mount", "-t", "tmpfs", "-o", f"size={SIZE_OCTETS}", "tmpfs", "MOUNT"]]
+        else:
+            image = self._base / "image"
+            with image.open("wb") as file:
+                file.truncate(SIZE_OCTETS)
+            # No blocks kept for root: the server's notion of free space is everybody's.
+            commands = [
+                ["mkfs.ext4", "-q", "-m", "0", str(image)],
+                ["mount", "-o", "loop", str(image), "MOUNT"],
+            ]
+        for command in commands:
+            self._try([str(self.path) if word == "MOUNT" else word for word in command])
+        self.path.chmod(0o700)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # A process that was just killed may still hold it: lazily, then.
+        subprocess.run(["umount", "--lazy", str(self.path)], check=False, capture_output=True)
+        shutil.rmtree(self._base, ignore_errors=True)
+
+    def _try(self, command: list[str]) -> None:
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            why = done.stderr.strip() if done.returncode else ""
+        except OSError as error:
+            why = str(error)
+        if why:
+            shutil.rmtree(self._base, ignore_errors=True)
+            pytest.skip(f"no {self.kind} can be mounted ({why}): {_ENABLE}")
+
+    @property
+    def free_octets(self) -> int:
+        """What is free."""
+        facts = os.statvfs(self.path)
+        return facts.f_bavail * facts.f_frsize
+
+    def fill(self, leave_octets: int = 0) -> None:
+        """Write a file until no more than `leave_octets` are free."""
+        with self._ballast.open("ab", buffering=0) as file:
+            while (missing := self.free_octets - leave_octets) > 0:
+                try:
+                    file.write(bytes(min(missing, 1 << 20)))
+                    os.fsync(file.fileno())
+                except OSError:
+                    return
+
+    def make_room(self) -> None:
+        """Remove that file."""
+        self._ballast.unlink()
