@@ -57,6 +57,8 @@ class SimulatedDisk(Disk):
         self._faults: list[Fault] = []
         self.background = True
         """Whether processes get a syncer; without it they sync themselves."""
+        self.slow_syncs = False
+        """Whether background syncs take for ever, about."""
         self._latency = random.Random(f"syncs of {seed}")
         self._open: list[SimulatedFile] = []
         self._vfs = SimulatedVfs(self, f"simulated{next(_numbers)}")
@@ -88,7 +90,7 @@ class SimulatedDisk(Disk):
         self._vfs = SimulatedVfs(self, f"simulated{next(_numbers)}")
         self._locked.clear()
         self._faults.clear()
-        self.off = False
+        self.off = self.slow_syncs = False
         self.stop_at = self.fail_at = None
 
     def mounted(self) -> Disk:
@@ -114,7 +116,7 @@ class SimulatedDisk(Disk):
 
     def latency_s(self) -> float:
         """Draw how long the next background sync takes."""
-        return self._latency.choice((0.0, 0.0, 0.0005, 0.01))
+        return 3600.0 if self.slow_syncs else self._latency.choice((0.0, 0.0, 0.0005, 0.01))
 
     def step(self, kind: str, path: str) -> None:
         """Count an operation that changes something; it may fail or be the last."""
