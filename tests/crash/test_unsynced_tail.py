@@ -23,6 +23,7 @@ from tests.sim.disk import SimulatedDisk
 
 QUEUE = Path("/sim/queue1")
 POLICY = SpoolPolicy(base="/sim", reserve_octets=0)
+RECEIVED = b"Received: x\r\n"  # what message() puts in front
 CONTENT = b"never synced by who wrote it" * 40
 
 
@@ -59,13 +60,13 @@ def test_what_a_start_counts_survives_the_next_power_cut(seed: int) -> None:
 
     async def start_and_lose_power() -> None:
         store = opened(disk)
-        assert await content_of(store, 2) == CONTENT, "the kernel still had it"
+        assert await content_of(store, 2) == RECEIVED + CONTENT, "the kernel still had it"
         disk.reboot()
 
     async def look() -> None:
         store = opened(disk)
-        assert await content_of(store, 1) == b"first"
-        assert await content_of(store, 2) == CONTENT
+        assert await content_of(store, 1) == RECEIVED + b"first"
+        assert await content_of(store, 2) == RECEIVED + CONTENT
         await store.close()
 
     asyncio.run(start_and_lose_power())
