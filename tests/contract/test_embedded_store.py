@@ -1,4 +1,4 @@
-"""The embedded store keeps the contract, in a thread and inline."""
+"""The embedded store keeps the contract, by the kernel, a thread and inline."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from postroom.core.clock import SystemClock
 from postroom.observe.events import EventList
-from postroom.spool.embedded.disk import RealDisk
+from postroom.spool.embedded.disk import Disk, RealDisk
 from postroom.spool.embedded.layout import create_queue
 from postroom.spool.embedded.store import open_store
 from postroom.spool.policy import SpoolPolicy
@@ -21,6 +21,7 @@ from tests.contract.store_contract import StoreContract
 class TestEmbeddedStore(StoreContract):
     inline = False
     segment_octets = 64 * 1024 * 1024
+    disk: Disk = RealDisk()
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Store]:
@@ -33,11 +34,16 @@ class TestEmbeddedStore(StoreContract):
                 SpoolPolicy(base=base, reserve_octets=0, segment_octets=self.segment_octets),
                 events=events,
                 clock=SystemClock(),
+                disk=self.disk,
                 inline=self.inline,
             )
             yield store
             await store.close()
             assert events.events == []
+
+
+class TestEmbeddedStoreWithoutBackgroundSyncs(TestEmbeddedStore):
+    disk = RealDisk(syncer=lambda: None)
 
 
 class TestEmbeddedStoreInline(TestEmbeddedStore):

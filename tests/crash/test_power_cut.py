@@ -117,15 +117,16 @@ async def survive(disk: SimulatedDisk, owed: Expectation) -> None:
     assert [one for one in found if one.kind != "orphan-segment"] == []
 
 
-def fresh(seed: int) -> SimulatedDisk:
+def fresh(seed: int, *, background: bool = True) -> SimulatedDisk:
     disk = SimulatedDisk(seed)
+    disk.background = background
     create_queue(disk, QUEUE, uuid.UUID(int=5), alone=True)
     disk.operations = 0
     return disk
 
 
-def operations_of_the_work() -> int:
-    disk = fresh(0)
+def operations_of_the_work(*, background: bool = True) -> int:
+    disk = fresh(0, background=background)
     owed = Expectation()
     asyncio.run(work(disk, owed))
     assert len(owed.gone) == 10
@@ -133,12 +134,16 @@ def operations_of_the_work() -> int:
     return disk.operations
 
 
+SYNCING = pytest.mark.parametrize("background", [True, False], ids=["in-background", "by-thread"])
+
+
+@SYNCING
 @pytest.mark.parametrize("seed", range(SEEDS))
-def test_guarantees_hold_wherever_the_power_is_cut(seed: int) -> None:
-    total = operations_of_the_work()
+def test_guarantees_hold_wherever_the_power_is_cut(seed: int, background: bool) -> None:
+    total = operations_of_the_work(background=background)
     assert total > 150
     for stop_at in range(1, total + 1):
-        disk = fresh(seed * 100_000 + stop_at)
+        disk = fresh(seed * 100_000 + stop_at, background=background)
         disk.stop_at = stop_at
         owed = Expectation()
         try:
@@ -153,11 +158,14 @@ def test_guarantees_hold_wherever_the_power_is_cut(seed: int) -> None:
             raise
 
 
+@SYNCING
 @pytest.mark.parametrize("seed", range(SEEDS))
-def test_no_failing_operation_breaks_what_a_later_power_cut_finds(seed: int) -> None:
-    total = operations_of_the_work()
+def test_no_failing_operation_breaks_what_a_later_power_cut_finds(
+    seed: int, background: bool
+) -> None:
+    total = operations_of_the_work(background=background)
     for fail_at in range(1, total + 1):
-        disk = fresh(seed * 100_000 + fail_at)
+        disk = fresh(seed * 100_000 + fail_at, background=background)
         disk.fail_at = fail_at
         disk.stop_at = fail_at + random.Random(seed * 1000 + fail_at).randint(5, 80)
         owed = Expectation()

@@ -13,6 +13,7 @@ same disk through the VFS of tests.sim.sqlite.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import itertools
 import os
@@ -22,112 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from postroom.spool.embedded.disk import Disk, DiskFile, FreeSpace
+from postroom.spool.embedded.syncer import Done, Syncer
+from tests.sim.platter import Directory, Inode, PowerCut
 
-SECTOR = 512
 _numbers = itertools.count(1)
-
-
-class PowerCut(OSError):
-    """The machine is off."""
-
-    def __init__(self) -> None:
-        super().__init__(errno.EIO, "power cut")
-
-
-class Inode:
-    """One file: `seen` by programs, `durable` on the platter, and what lies between."""
-
-    __slots__ = ("durable", "lost", "pending", "seen")
-
-    def __init__(self) -> None:
-        self.seen = bytearray()
-        self.durable = bytearray()
-        self.pending: list[tuple[int, bytes | None]] = []  # (place, octets) or (size, None)
-        self.lost = False
-
-    def write(self, place: int, octets: bytes) -> None:
-        if place > len(self.seen):
-            self.seen.extend(bytes(place - len(self.seen)))
-        self.seen[place : place + len(octets)] = octets
-        self.pending.append((place, bytes(octets)))
-
-    def truncate(self, size: int) -> None:
-        del self.seen[size:]
-        self.pending.append((size, None))
-
-    def sync(self) -> None:
-        if self.lost:
-            # Earlier octets were given up by a sync that failed: only what is new counts.
-            for change in self.pending:
-                _apply(self.durable, change)
-        else:
-            self.durable = bytearray(self.seen)
-        self.pending.clear()
-
-    def fail_sync(self) -> None:
-        self.pending.clear()
-        self.lost = True
-
-    def cut(self, entropy: random.Random) -> None:
-        """Decide what of the pending changes survived."""
-        fate = entropy.choice(("dropped", "kept", "torn", "torn"))
-        if fate != "dropped":
-            for place, octets in self.pending:
-                if fate == "torn" and entropy.random() < 0.3:
-                    continue
-                if octets is None or fate == "kept":
-                    _apply(self.durable, (place, octets))
-                    continue
-                for start in range(place - place % SECTOR, place + len(octets), SECTOR):
-                    if entropy.random() < 0.7:
-                        low, high = max(start, place), min(start + SECTOR, place + len(octets))
-                        _apply(self.durable, (low, octets[low - place : high - place]))
-        self.pending.clear()
-        self.lost = False
-        self.seen = bytearray(self.durable)
-
-
-def _apply(octets: bytearray, change: tuple[int, bytes | None]) -> None:
-    place, written = change
-    if written is None:
-        del octets[place:]
-    else:
-        if place > len(octets):
-            octets.extend(bytes(place - len(octets)))
-        octets[place : place + len(written)] = written
-
-
-class Directory:
-    """Names: as seen, as durable, and the changes between."""
-
-    __slots__ = ("durable", "pending", "seen")
-
-    def __init__(self) -> None:
-        self.seen: dict[str, Inode] = {}
-        self.durable: dict[str, Inode] = {}
-        self.pending: list[tuple[tuple[str, Inode | None], ...]] = []
-
-    def change(self, *names: tuple[str, Inode | None]) -> None:
-        self._apply(self.seen, names)
-        self.pending.append(names)
-
-    def sync(self) -> None:
-        self.durable = dict(self.seen)
-        self.pending.clear()
-
-    def cut(self, entropy: random.Random) -> None:
-        for names in self.pending[: entropy.randint(0, len(self.pending))]:
-            self._apply(self.durable, names)
-        self.pending.clear()
-        self.seen = dict(self.durable)
-
-    @staticmethod
-    def _apply(target: dict[str, Inode], names: tuple[tuple[str, Inode | None], ...]) -> None:
-        for name, inode in names:
-            if inode is None:
-                target.pop(name, None)
-            else:
-                target[name] = inode
 
 
 class Fault:
@@ -156,6 +55,12 @@ class SimulatedDisk(Disk):
         self.directories: dict[str, Directory] = {}
         self._locked: set[str] = set()
         self._faults: list[Fault] = []
+        self.background = True
+        """Whether processes get a syncer; without it they sync themselves."""
+        self.slow_syncs = False
+        """Whether background syncs take for ever, about."""
+        self._latency = random.Random(f"syncs of {seed}")
+        self._open: list[SimulatedFile] = []
         self._vfs = SimulatedVfs(self, f"simulated{next(_numbers)}")
         self._dead: list[SimulatedVfs] = []
 
@@ -179,12 +84,13 @@ class SimulatedDisk(Disk):
         from tests.sim.sqlite import SimulatedVfs
 
         self.epoch += 1
+        self._open.clear()
         # Connections of the dead process may still be closed: that must reach nothing.
         self._dead.append(self._vfs)
         self._vfs = SimulatedVfs(self, f"simulated{next(_numbers)}")
         self._locked.clear()
         self._faults.clear()
-        self.off = False
+        self.off = self.slow_syncs = False
         self.stop_at = self.fail_at = None
 
     def mounted(self) -> Disk:
@@ -197,6 +103,20 @@ class SimulatedDisk(Disk):
         return sum(len(i.seen) for d in self.directories.values() for i in d.seen.values())
 
     # What files and the VFS ask.
+
+    def number(self, file: SimulatedFile) -> int:
+        """Return a descriptor for a file."""
+        if file not in self._open:
+            self._open.append(file)
+        return self._open.index(file)
+
+    def file(self, descriptor: int) -> SimulatedFile:
+        """Return the file of a descriptor."""
+        return self._open[descriptor]
+
+    def latency_s(self) -> float:
+        """Draw how long the next background sync takes."""
+        return 3600.0 if self.slow_syncs else self._latency.choice((0.0, 0.0, 0.0005, 0.01))
 
     def step(self, kind: str, path: str) -> None:
         """Count an operation that changes something; it may fail or be the last."""
@@ -262,6 +182,9 @@ class SimulatedDisk(Disk):
     def vfs(self) -> str:
         return self._vfs.name
 
+    def syncer(self) -> Syncer | None:
+        return SimulatedSyncer(self) if self.background else None
+
     def create(self, path: Path) -> DiskFile:
         directory = self.directory(path.parent)
         if path.name in directory.seen:
@@ -295,10 +218,10 @@ class SimulatedDisk(Disk):
         self.step("sync_directory", str(path))
         directory.sync()
 
-    def rewrite(self, path: Path) -> None:
+    def rewrite(self, path: Path, place: int = 0) -> None:
         if self.exists(path) and self.inode(path).seen:
             inode = self.inode(path)
-            self.write(inode, str(path), 0, bytes(inode.seen))
+            self.write(inode, str(path), place, bytes(inode.seen[place:]))
             self.sync_inode(inode, str(path))
 
     def rename(self, old: Path, new: Path) -> None:
@@ -326,6 +249,32 @@ class SimulatedDisk(Disk):
         return FreeSpace(1, self.capacity_octets - self.used_octets, self.inodes)
 
 
+class SimulatedSyncer:
+    """Syncs some time later, unless the process is dead by then."""
+
+    def __init__(self, disk: SimulatedDisk) -> None:
+        self._disk = disk
+        self._epoch = disk.epoch
+        self._loop = asyncio.get_running_loop()
+
+    def sync(self, descriptor: int, done: Done) -> None:
+        file = self._disk.file(descriptor)
+        self._loop.call_later(self._disk.latency_s(), self._finish, file, done)
+
+    def _finish(self, file: SimulatedFile, done: Done) -> None:
+        if self._epoch != self._disk.epoch:
+            return
+        try:
+            file.sync()
+        except OSError as error:
+            done(error)
+        else:
+            done(None)
+
+    def close(self) -> None:
+        pass
+
+
 class SimulatedFile(DiskFile):
     """An open file; after a reboot it is no more."""
 
@@ -349,6 +298,9 @@ class SimulatedFile(DiskFile):
     def append_durably(self, parts: Sequence[bytes]) -> None:
         self.append(parts)
         self.sync()
+
+    def fileno(self) -> int:
+        return self._disk.number(self)
 
     def read_at(self, place: int, length: int) -> bytes:
         self._check()

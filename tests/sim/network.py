@@ -110,6 +110,7 @@ class Network:
         self._chance = chance
         self.hosts: dict[str, RemoteHost] = {}
         self.wires: set[Wire] = set()
+        self.cuts = 0
 
     async def connect(
         self, host: str, port: int, protocol_factory: Callable[[], asyncio.Protocol]
@@ -137,8 +138,30 @@ class Network:
         """No host here offers STARTTLS."""
         raise AssertionError("STARTTLS was not offered")
 
+    def of_one_life(self) -> Attached:
+        """Return the network as one process has it: after its death it reaches nobody."""
+        return Attached(self)
+
     def cut(self) -> None:
         """Our machine is gone: every connection ends."""
+        self.cuts += 1
         for wire in list(self.wires):
             wire.cut()
         self.wires.clear()
+
+
+class Attached:
+    """The network for as long as a process lives; what of it still runs on is a ghost."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._cuts = network.cuts
+        self.start_tls = network.start_tls
+
+    async def connect(
+        self, host: str, port: int, protocol_factory: Callable[[], asyncio.Protocol]
+    ) -> asyncio.Transport:
+        """Connect, as Network does."""
+        if self._cuts != self._network.cuts:
+            raise ConnectionAbortedError(103, "this process is dead")
+        return await self._network.connect(host, port, protocol_factory)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import apsw
 
-from tests.sim.disk import SECTOR, Inode, PowerCut
+from tests.sim.platter import SECTOR, Inode, PowerCut
 
 if TYPE_CHECKING:
     from tests.sim.disk import SimulatedDisk

@@ -99,8 +99,8 @@ class World:
         router = Router(channels, {"default": MxRoute()}, self._resolver, self.clock)
         self._agent = RoutedAgent(
             self._resolver, self.clock, self.chance, "mail.home.test",
-            deadlines=ClientDeadlines(attempt_s=300, final_s=120), connector=self.network,
-            events=self.events,
+            deadlines=ClientDeadlines(attempt_s=300, final_s=120),
+            connector=self.network.of_one_life(), events=self.events,
         )  # fmt: skip
         parts = Parts(self.store, router, self._agent, self.clock, self.chance, self.events)
         policy_of_engine = EnginePolicy(
@@ -122,6 +122,10 @@ class World:
         for task in asyncio.all_tasks():
             if task is not me and not getattr(task, "belongs_to_the_world", False):
                 task.cancel()
+        # Callbacks of the dead may still run: what they ask of their store is never answered,
+        # or they would try again for all eternity.
+        assert self.store is not None
+        self.store._writer.add = lambda change: self.loop.create_future()  # type: ignore[method-assign]
         self.engine = self.store = self._agent = None
 
     def _unsettled(self) -> int:

@@ -22,15 +22,13 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import apsw
-import msgspec
 
-from postroom.core.errors import StoreFull, StoreUnavailable
-from postroom.core.reply import Reply
 from postroom.spool.embedded.changes import Change, Record
-from postroom.spool.embedded.journal import encode_group, messages_of, to_records
+from postroom.spool.embedded.commit_result import CommitResult, reply_error
+from postroom.spool.embedded.journal_writer import Begun, JournalWriter
 from postroom.spool.embedded.recent import Recent
 from postroom.spool.embedded.schema import WAL_PAGES
-from postroom.spool.embedded.segments import Content, GroupOf, SegmentWriter
+from postroom.spool.embedded.segments import SegmentWriter
 from postroom.spool.embedded.tables import Tables
 from postroom.spool.store import Counts
 
@@ -45,22 +43,6 @@ TAIL_OCTETS_MAX: Final = 16 * 1024 * 1024
 
 RECENT_MAX: Final = 50_000
 """Changes kept while the control file cannot be written; then mail is refused."""
-
-
-class CommitResult(msgspec.Struct):
-    """What came of a group: an error for changes with content, and for those without.
-
-    `counts` are exact after the commit. `emptied` are segments whose files may go now.
-    `control_error` says that the control file could not follow; nothing is lost by it.
-    `is_behind` is true where it has not followed yet, or cannot be read.
-    """
-
-    counts: Counts
-    content_error: StoreUnavailable | None = None
-    error: StoreUnavailable | None = None
-    control_error: StoreUnavailable | None = None
-    emptied: list[int] = []
-    is_behind: bool = False
 
 
 class Committer:
@@ -81,18 +63,21 @@ class Committer:
         durable: bool,
     ) -> None:
         self.tables = tables
-        self.segments = segments
+        self.journal = JournalWriter(segments, identity, files)
         self.recent = Recent(tables.control.newest())
         self.position = tables.control.position()
         """From where the journal would have to be read again."""
-        self._identity = identity
-        self._files = files
         self._reopen = reopen
         self._durable = durable
         self._broken = False
         self._wal_pages = 0
-        self._octets_since = 0
+        self._begun: Begun | None = None
         self._watch_wal()
+
+    @property
+    def segments(self) -> SegmentWriter:
+        """Where the journal is being written."""
+        return self.journal.segments
 
     @property
     def is_usable(self) -> bool:
@@ -111,18 +96,23 @@ class Committer:
         )
 
     def commit(
-        self, with_content: Sequence[Change], changes: Sequence[Change], now: float
+        self,
+        with_content: Sequence[Change],
+        changes: Sequence[Change],
+        now: float,
+        failed: OSError | None = None,
     ) -> CommitResult:
         """Make a group durable. `with_content` are those of `changes` that bring content.
 
-        `now` is any clock in seconds that never goes back.
+        `now` is any clock in seconds that never goes back. `failed` is why a group that was
+        begun could not be made durable: what brings content is given up with it.
         """
         result = CommitResult(Counts())
         if self._broken and len(self.recent) > RECENT_MAX:
             result.error = result.content_error = reply_error(OSError(errno.EIO, "control file"))
             self._restore(result)
         elif changes:
-            self._journal(with_content, changes, now, result)
+            self._journal(with_content, changes, now, result, failed)
         self._follow(now, result)
         return result
 
@@ -163,8 +153,11 @@ class Committer:
         changes: Sequence[Change],
         now: float,
         result: CommitResult,
+        failed_before: OSError | None,
     ) -> None:
         try:
+            if failed_before is not None:
+                raise failed_before
             self._append(changes, now)
         except OSError as error:
             result.content_error = result.error = reply_error(error)
@@ -180,36 +173,46 @@ class Committer:
                 result.error = reply_error(again)
 
     def _append(self, changes: Sequence[Change], now: float) -> None:
-        messages = messages_of(changes)
-        contents = [(one.id, one.size_octets, one.content) for one in messages]
-        recorded: list[Record] = []
-        position = (0, 0)
+        group = self.journal.append(changes)
+        # Commit point: content and changes of the group are synced.
+        self._learn(group.records)
+        self.recent.take(group.records, group.position, now)
 
-        def group_of(segment: int, places: list[int], place: int) -> bytes:
-            nonlocal recorded, position
-            position = segment, place
-            where = {
-                id(message): (content[1], at)
-                for message, content, at in zip(messages, contents, places, strict=True)
-            }
-            recorded = to_records(changes, segment, where)
-            return encode_group(self._identity, segment, place, recorded)
+    # A group that somebody else syncs, while no other is under way.
 
-        self._write(contents, group_of)
-        self._learn(recorded)
-        self.recent.take(recorded, position, now)
+    def begin(self, changes: Sequence[Change], now: float) -> int | None:
+        """Write a group that needs nothing but the journal; return the descriptor to sync.
 
-    def copy(self, contents: Sequence[Content]) -> list[int]:
-        """Append contents that are in the journal elsewhere; return their places."""
-        return self._write(contents, None)
+        None where it needs more (the control file, a new segment): then it is for `commit`.
+        After the sync comes `finish`, or `give_up`. Raises OSError where it cannot be
+        written: then `commit` with this error.
+        """
+        if not (
+            self.segments.takes_more
+            and not self._broken
+            and self.journal.octets_since < TAIL_OCTETS_MAX
+            and not self._must_follow(now)
+            and self.recent.knows(changes)
+        ):
+            return None
+        self._begun = self.journal.begin(changes)
+        return self._begun.descriptor
 
-    def _write(self, contents: Sequence[Content], group_of: GroupOf | None) -> list[int]:
-        segments = self.segments
-        number, begin = segments.number, segments.size_octets
-        places = segments.append(contents, group_of)
-        end = self._files[segments.number] = segments.size_octets
-        self._octets_since += end - begin if segments.number == number else end
-        return places
+    def finish(self, now: float) -> CommitResult:
+        """Take a group in that was begun, and is synced."""
+        begun, self._begun = self._begun, None
+        assert begun is not None
+        self.journal.keep(begun)
+        # Commit point: as in `_append`.
+        self.recent.take(begun.group.records, begun.group.position, now)
+        result = CommitResult(Counts())
+        self.note(result)
+        return result
+
+    def give_up(self) -> None:
+        """Forget a group that was begun, and the segment whose sync failed; now `commit` it."""
+        self._begun = None
+        self.journal.give_up()
 
     def _learn(self, changes: Sequence[Record]) -> None:
         """Look up what only the control file knows of the messages of these changes."""
@@ -233,15 +236,17 @@ class Committer:
     def _follow(self, now: float, result: CommitResult) -> None:
         """Let the control file catch up where it is time."""
         self._restore(result)
-        recent = self.recent
-        oldest = recent.oldest
-        if recent.needs_control:
+        if self.recent.needs_control:
             self._write_recent(math.inf, result)
-        elif oldest is not None and now - oldest[1] >= FLUSH_AFTER_S:
+        elif self._must_follow(now):
             self._write_recent(now - FLUSH_YOUNGEST_S, result)
-        elif self._octets_since >= TAIL_OCTETS_MAX:
+        elif self.journal.octets_since >= TAIL_OCTETS_MAX:
             self._write_recent(-math.inf, result)
         self.note(result)
+
+    def _must_follow(self, now: float) -> bool:
+        oldest = self.recent.oldest
+        return oldest is not None and now - oldest[1] >= FLUSH_AFTER_S
 
     def note(self, result: CommitResult) -> None:
         """Put into a result how things stand."""
@@ -267,7 +272,7 @@ class Committer:
         if self.transact(write, result, position):
             recent.written(items)
             self.position = position
-            self._octets_since = 0
+            self.journal.caught_up()
             self.release(result)
 
     def transact(
@@ -296,7 +301,7 @@ class Committer:
             self._give_up()
             raise
         for number, line in tables.ledger.changes.items():
-            line.total_octets = self._files.get(number, 0)
+            line.total_octets = self.journal.files.get(number, 0)
         tables.ledger.apply(emptied)
         return True
 
@@ -313,7 +318,7 @@ class Committer:
                 line.recipients,
                 line.held,
                 line.octets,
-                self._files.get(number, 0),
+                self.journal.files.get(number, 0),
             )
             for number, line in self.tables.ledger.changes.items()
             if number not in emptied
@@ -364,7 +369,7 @@ class Committer:
         lines = self.tables.ledger.lines
         unused = [
             number
-            for number in self._files
+            for number in self.journal.files
             if number < self.position[0] and number not in lines and number != self.current
         ]
         control = self.tables.control
@@ -378,18 +383,5 @@ class Committer:
             self._give_up()
             return
         for number in unused:
-            del self._files[number]
+            del self.journal.files[number]
         result.emptied += unused
-
-
-def reply_error(error: Exception) -> StoreUnavailable:
-    """Return what senders are told of a failed disk operation."""
-    if isinstance(error, apsw.FullError) or (
-        isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    ):
-        # RFC 5321 §4.2.3: 452 insufficient system storage.
-        failure: StoreUnavailable = StoreFull(Reply(452, "4.3.1", "insufficient system storage"))
-    else:
-        failure = StoreUnavailable(Reply(451, "4.3.0", "the message could not be made durable"))
-    failure.__cause__ = error
-    return failure

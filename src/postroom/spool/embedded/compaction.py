@@ -19,7 +19,8 @@ import apsw
 from postroom.core.errors import StoreFull
 from postroom.core.ids import QueueId
 from postroom.spool.embedded import records
-from postroom.spool.embedded.committer import CommitResult, Committer, reply_error
+from postroom.spool.embedded.commit_result import CommitResult, reply_error
+from postroom.spool.embedded.committer import Committer
 from postroom.spool.embedded.disk import Disk
 from postroom.spool.embedded.records import (
     GROUP_HEADER_OCTETS,
@@ -155,7 +156,7 @@ class Compactor:
 
     def _copy(self, number: int, copied: list[tuple[QueueId, bytes]], result: CommitResult) -> None:
         committer = self._committer
-        places = committer.copy(
+        places = committer.journal.copy(
             [(queue_id, len(content), (content,)) for queue_id, content in copied]
         )
         target = committer.segments.number

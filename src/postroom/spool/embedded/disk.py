@@ -14,11 +14,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
 import msgspec
+
+from postroom.spool.embedded.syncer import Syncer, kernel_syncer
 
 _IOV_MAX: Final = 1024  # what one writev takes on Linux
 _PIECE_OCTETS: Final = 1024 * 1024
@@ -41,6 +43,10 @@ class DiskFile(Protocol):
 
     def append_durably(self, parts: Sequence[bytes]) -> None:
         """Write all parts at the end and sync, as `append` and `sync` do."""
+        ...
+
+    def fileno(self) -> int:
+        """Return the number by which a Syncer of the same disk knows the file."""
         ...
 
     def read_at(self, place: int, length: int) -> bytes:
@@ -72,6 +78,10 @@ class Disk(Protocol):
         """The name of the SQLite VFS to use, "" for SQLite's own."""
         ...
 
+    def syncer(self) -> Syncer | None:
+        """Return a syncer for the running loop, which the caller closes; None: there is none."""
+        ...
+
     def create(self, path: Path) -> DiskFile:
         """Make a file that must not exist, for appending."""
         ...
@@ -92,8 +102,8 @@ class Disk(Protocol):
         """Make the names in a directory durable."""
         ...
 
-    def rewrite(self, path: Path) -> None:
-        """Write the octets of a file again, in place, and sync them, where there are any.
+    def rewrite(self, path: Path, place: int = 0) -> None:
+        """Write the octets of a file from `place` on again, in place, and sync them, if any.
 
         What a failed sync gave up is clean in memory and not on the disk; only writing it
         again makes it durable.
@@ -159,6 +169,10 @@ class RealFile:
         self.append([b"".join(parts)[written:]] if written else parts)
         self.sync()
 
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._descriptor
+
     def read_at(self, place: int, length: int) -> bytes:
         """Return up to `length` octets from `place`."""
         piece = os.pread(self._descriptor, length, place)
@@ -195,14 +209,21 @@ class RealFile:
 
 
 class RealDisk:
-    """The operating system's files."""
+    """The operating system's files. `syncer` makes what `RealDisk.syncer` returns."""
 
-    __slots__ = ()
+    __slots__ = ("_syncer",)
+
+    def __init__(self, syncer: Callable[[], Syncer | None] = kernel_syncer) -> None:
+        self._syncer = syncer
 
     @property
     def vfs(self) -> str:
         """SQLite's own."""
         return ""
+
+    def syncer(self) -> Syncer | None:
+        """Return the kernel's, where it has one."""
+        return self._syncer()
 
     def create(self, path: Path) -> DiskFile:
         """Make a file that must not exist, for appending."""
@@ -237,17 +258,16 @@ class RealDisk:
         finally:
             os.close(descriptor)
 
-    def rewrite(self, path: Path) -> None:
-        """Write the octets of a file again, in place, and sync them."""
+    def rewrite(self, path: Path, place: int = 0) -> None:
+        """Write the octets of a file from `place` on again, in place, and sync them."""
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except FileNotFoundError:
             return
         try:
-            place = 0
             while piece := os.pread(descriptor, _PIECE_OCTETS, place):
                 place += os.pwrite(descriptor, piece, place)
-            if place:
+            if os.fstat(descriptor).st_size:
                 os.fdatasync(descriptor)
         finally:
             os.close(descriptor)

@@ -20,9 +20,10 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from postroom.core.ids import QueueId
-from postroom.core.message import RecipientStatus
-from postroom.spool.embedded.changes import Put, Record, Settle
+from postroom.core.message import NewMessage, RecipientStatus
+from postroom.spool.embedded.changes import Change, Put, Record, Settle
 from postroom.spool.embedded.ledger import Line
+from postroom.spool.store import Settlement
 
 KNOWN_MAX: Final = 20_000
 """Messages remembered after their put was written, for the settlement that will come."""
@@ -121,6 +122,24 @@ class Recent:
             for change in changes
             if isinstance(change, Settle) and change.id not in known and change.is_single
         ]
+
+    def knows(self, changes: Iterable[Change]) -> bool:
+        """Say whether `take` needs nothing from the control file for these changes."""
+        if self.needs_control:
+            return False
+        known, newest = self._known, self.newest
+        for change in changes:
+            if isinstance(change, NewMessage):
+                is_known = change.id > newest
+            elif isinstance(change, Settlement):
+                is_known = change.id in known
+                if change.reports:
+                    is_known = is_known and min(one.id for one in change.reports) > newest
+            else:
+                is_known = False
+            if not is_known:
+                return False
+        return True
 
     def learn(self, queue_id: QueueId, octets: int, held: int) -> None:
         """Note a message of the control file that has a single recipient, not final."""

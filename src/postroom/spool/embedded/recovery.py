@@ -4,7 +4,7 @@ Reads the names in the content directory, the header of each segment that the co
 has not caught up with, and the journal in those; no content but that of the last group.
 
 Guarantees: 1. what the journal says and the control file does not know is given back, in
-order.  2. a file with live messages is never removed.
+order, and is durable.  2. a file with live messages is never removed.
 Called by: spool.embedded.store.  Raises: apsw.Error, OSError.
 """
 
@@ -66,8 +66,15 @@ def look(
         path = directory / records.segment_name(number)
         files[number] = length_of(disk, path)
         place = position[1] if number == position[0] else 0
+        before = len(changes)
         for group in read_groups(disk, path, identity, number, place, ends.get(number)):
             changes += group.changes
+        if len(changes) > before and number not in ends:
+            # The process may have died before the sync of its last group, or after one that
+            # failed: what can be read is perhaps not on the disk, and the control file is
+            # about to refer to it.
+            disk.rewrite(path, place)
+            disk.sync_directory(directory)
     return Found(files, last, changes)
 
 

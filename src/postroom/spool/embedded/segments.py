@@ -5,7 +5,7 @@ the first append after a start, after a rotation and after any failure; a segmen
 is never written or synced again. Its successor says where it ended.
 
 Guarantees: when `append` returns, the records and the segment's name are durable (unless
-`durable` is off). When it raises, the segment it wrote to is abandoned.
+`durable` is off). When it or `write` raises, the segment it wrote to is abandoned.
 Called by: spool.embedded.committer (one thread).  Raises: OSError.
 """
 
@@ -73,6 +73,11 @@ class SegmentWriter:
         """A place (segment, octets) behind everything that counts, and before what will."""
         return (self.number, self.size_octets) if self._file else (self.number + 1, 0)
 
+    @property
+    def takes_more(self) -> bool:
+        """True while the next group goes into the current segment, whose name is durable."""
+        return self._file is not None and not self._is_new and self.size_octets < self._octets_max
+
     def append(self, contents: Sequence[Content], group_of: GroupOf | None = None) -> list[int]:
         """Write contents and then the group record, sync once; return the contents' places.
 
@@ -82,6 +87,60 @@ class SegmentWriter:
             self._begin()
         file = self._file
         assert file is not None
+        places, pieces, end = self._lay_out(contents, group_of)
+        try:
+            if not self._durable:
+                file.append(pieces)
+            else:
+                file.append_durably(pieces)
+                if self._is_new:
+                    self._disk.sync_directory(self._directory)
+        except BaseException:
+            # After a failed sync nobody knows what is on the disk, and a second sync that
+            # succeeds proves nothing: leave this segment for good.
+            self.abandon()
+            raise
+        self._is_new = False
+        self.size_octets = end
+        return places
+
+    def write(self, contents: Sequence[Content], group_of: GroupOf) -> tuple[DiskFile, int]:
+        """Write as `append` does, but sync nothing; return the file and its new end.
+
+        Only where the segment `takes_more`. Nothing of it counts before the file is synced
+        and `keep` says so; after a sync that failed, `abandon` is called instead.
+        """
+        assert self.takes_more and self._file is not None
+        _, pieces, end = self._lay_out(contents, group_of)
+        try:
+            self._file.append(pieces)
+        except BaseException:
+            self.abandon()
+            raise
+        return self._file, end
+
+    def keep(self, end: int) -> None:
+        """Note that everything up to `end` is durable."""
+        self.size_octets = end
+
+    def abandon(self) -> None:
+        """Leave the current segment for good: a write or sync of it failed."""
+        if self._file is not None:
+            self._give_back(self._file)
+            self.leave()
+            if self._is_new:
+                self._remove()
+
+    def leave(self) -> None:
+        """Close the current segment; the next append begins a new one."""
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+
+    def _lay_out(
+        self, contents: Sequence[Content], group_of: GroupOf | None
+    ) -> tuple[list[int], list[bytes], int]:
+        """Return the places of the contents, the octets to write, and where they will end."""
         places = []
         pieces: list[bytes] = []
         place = self.size_octets
@@ -98,30 +157,7 @@ class SegmentWriter:
             group = group_of(self.number, places, place)
             pieces.append(group)
             place += len(group)
-        try:
-            if not self._durable:
-                file.append(pieces)
-            else:
-                file.append_durably(pieces)
-                if self._is_new:
-                    self._disk.sync_directory(self._directory)
-        except BaseException:
-            # After a failed sync nobody knows what is on the disk, and a second sync that
-            # succeeds proves nothing: leave this segment for good.
-            self._give_back(file)
-            self.leave()
-            if self._is_new:
-                self._remove()
-            raise
-        self._is_new = False
-        self.size_octets = place
-        return places
-
-    def leave(self) -> None:
-        """Close the current segment; the next append begins a new one."""
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
+        return places, pieces, place
 
     def _remove(self) -> None:
         """Remove a segment that could not be begun: nothing in it counts.

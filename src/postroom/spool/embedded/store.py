@@ -128,6 +128,7 @@ class EmbeddedStore:
             events,
             self._unlink_segments,
             inline=inline,
+            syncer=disk.syncer() if self._durable else None,
         )
         self._reader = (
             None if inline else ThreadPoolExecutor(1, thread_name_prefix="postroom-reader")

@@ -1,8 +1,12 @@
-"""Groups of changes, handed to the one thread that commits them.
+"""Groups of changes, handed to whoever commits them: the kernel, or the writer thread.
 
 Owns the group that is being filled and the writer thread. The loop fills a group while the
-thread commits the one before; when that is done, all that waits becomes the next group. So
-one sync is shared by as many sessions as wait for it, without any timer.
+one before is committed; when that is done, all that waits becomes the next group. So one
+sync is shared by as many sessions as wait for it, without any timer.
+
+Most groups need the journal alone: the loop writes them and the kernel syncs them (see
+syncer). What needs the control file, a new segment or much writing is for the thread, and so
+is whatever failed.
 
 Guarantees: 1. one commit at a time, in the order of the changes.  2. Everything that waits
 when a commit starts goes into it, up to GROUP_OCTETS_MAX.  3. The futures of a group are
@@ -24,13 +28,16 @@ from postroom.core.message import NewMessage
 from postroom.core.reply import Reply
 from postroom.observe.events import Defect, EventSink, StoreFailed
 from postroom.spool.embedded.changes import Change
-from postroom.spool.embedded.committer import FLUSH_AFTER_S, CommitResult, Committer
+from postroom.spool.embedded.commit_result import CommitResult
+from postroom.spool.embedded.committer import FLUSH_AFTER_S, Committer
 from postroom.spool.embedded.compaction import Compactor
+from postroom.spool.embedded.syncer import Syncer
 from postroom.spool.store import Counts, Settlement
 
 GROUP_OCTETS_MAX: Final = 32 * 1024 * 1024  # one writev and sync; bounds the wait of a commit
 GROUP_CHANGES_MAX: Final = 2000  # bounds the time of one transaction to some 50 ms
 AGAIN_S: Final = 1.0  # between tries to let a control file follow that fails
+BEGIN_OCTETS_MAX: Final = 1024 * 1024  # written by the loop itself: some tenths of a millisecond
 RIDE_S: Final = 0.02  # part of what a crash may repeat (guarantee 4), so it is short
 _DEFECT: Final = Reply(451, "4.3.0", "internal error in the store")
 
@@ -39,7 +46,7 @@ class Group:
     """Changes that become durable together."""
 
     __slots__ = (
-        "changes", "content_future", "flushed", "follows", "future", "is_urgent",
+        "changes", "content_future", "failed", "flushed", "follows", "future", "is_urgent",
         "makes_room", "octets", "with_content",
     )  # fmt: skip
 
@@ -54,6 +61,8 @@ class Group:
         """True where it is there to let the control file catch up, and holds nothing."""
         self.makes_room = False
         """True where dead octets are to be given back to the disk after it."""
+        self.failed: OSError | None = None
+        """Why the group, which was begun on the loop, is not durable."""
         self.octets = 0
         self.is_urgent = False
         """True where somebody waits for it: it holds more than settlements."""
@@ -74,6 +83,7 @@ class GroupWriter:
         unlink: Callable[[list[int]], None],
         *,
         inline: bool,
+        syncer: Syncer | None = None,
     ) -> None:
         self.counts: Counts = committer.counts
         self._committer = committer
@@ -81,6 +91,7 @@ class GroupWriter:
         self._events = events
         self._unlink = unlink
         self._inline = inline
+        self._syncer = syncer
         self._loop = asyncio.get_running_loop()
         self._group = Group()
         self._waiting: deque[Group] = deque()  # full groups; more than none only under overload
@@ -184,6 +195,8 @@ class GroupWriter:
         if self._thread is not None:
             self._inbox.put(None)
             await asyncio.to_thread(self._thread.join)
+        if self._syncer is not None:
+            self._syncer.close()
 
     def _kick(self) -> None:
         self._kicked = False
@@ -207,6 +220,38 @@ class GroupWriter:
     def _hand_over(self, group: Group) -> None:
         self._octets_in_hand = group.octets
         group.makes_room, self._wants_room = self._wants_room, False
+        if self._syncer is not None and self._begin(group, self._syncer):
+            return
+        self._hand_to_thread(group)
+
+    def _begin(self, group: Group, syncer: Syncer) -> bool:
+        """Write a group and have it synced in the background; False where the thread must."""
+        if not group.changes or group.flushed is not None or group.makes_room:
+            return False
+        if group.octets > BEGIN_OCTETS_MAX:
+            return False
+        try:
+            descriptor = self._committer.begin(group.changes, self._loop.time())
+        except OSError as error:
+            group.failed = error
+            return False
+        except Exception as error:
+            self._loop.call_soon(self._committed, group, self._defect(error))
+            return True
+        if descriptor is None:
+            return False
+        syncer.sync(descriptor, lambda error: self._synced(group, error))
+        return True
+
+    def _synced(self, group: Group, error: OSError | None) -> None:
+        if error is None:
+            self._committed(group, self._committer.finish(self._loop.time()))
+        else:
+            self._committer.give_up()
+            group.failed = error
+            self._hand_to_thread(group)
+
+    def _hand_to_thread(self, group: Group) -> None:
         if self._inline:
             self._committed(group, self._commit(group))
         else:
@@ -222,7 +267,9 @@ class GroupWriter:
         try:
             committer = self._committer
             if group.changes or group.flushed is not None or group.follows:
-                result = committer.commit(group.with_content, group.changes, self._loop.time())
+                result = committer.commit(
+                    group.with_content, group.changes, self._loop.time(), group.failed
+                )
             elif group.makes_room:
                 result = CommitResult(committer.counts)
             else:
@@ -235,11 +282,14 @@ class GroupWriter:
                 self._unlink(result.emptied)
             return result
         except Exception as error:
-            # The border of one commit: a defect of ours fails this group, not the worker.
-            self._events.emit(Defect(where="store", error=repr(error)))
-            failure = StoreUnavailable(_DEFECT)
-            failure.__cause__ = error
-            return CommitResult(self._committer.counts, failure, failure)
+            return self._defect(error)
+
+    def _defect(self, error: Exception) -> CommitResult:
+        # The border of one commit: a defect of ours fails this group, not the worker.
+        self._events.emit(Defect(where="store", error=repr(error)))
+        failure = StoreUnavailable(_DEFECT)
+        failure.__cause__ = error
+        return CommitResult(self._committer.counts, failure, failure)
 
     def _committed(self, group: Group, result: CommitResult) -> None:
         self._busy = False
