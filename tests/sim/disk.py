@@ -9,6 +9,9 @@ octets concerned stay visible but never become durable, as on Linux.
 then gives the machine back. `fail_at` makes the n-th operation fail, `fail(kind, ...)` the
 next of a kind. SQLite uses the
 same disk through the VFS of tests.sim.sqlite.
+
+A lock is on the file that has the name when it is taken, as flock's is, and is its process's
+(`mounted`): it ends with that. `unmount` lets other directories lie where ours were.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import errno
 import itertools
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +56,10 @@ class SimulatedDisk(Disk):
         self.off = False
         self.epoch = 0
         self.directories: dict[str, Directory] = {}
-        self._locked: set[str] = set()
+        self._away: dict[str, Directory] | None = None
+        """All directories as they were before `unmount`, in their order."""
+        self._locks: dict[Inode, object] = {}
+        """The process that holds the lock of a file."""
         self._faults: list[Fault] = []
         self.background = True
         """Whether processes get a syncer; without it they sync themselves."""
@@ -72,7 +78,7 @@ class SimulatedDisk(Disk):
 
     def reboot(self) -> None:
         """Come back after a power cut (or cut it now) with what survived."""
-        for directory in self.directories.values():
+        for directory in (self._away or self.directories).values():
             inodes = {id(i): i for i in (*directory.seen.values(), *directory.durable.values())}
             directory.cut(self.entropy)
             for inode in inodes.values():
@@ -88,14 +94,36 @@ class SimulatedDisk(Disk):
         # Connections of the dead process may still be closed: that must reach nothing.
         self._dead.append(self._vfs)
         self._vfs = SimulatedVfs(self, f"simulated{next(_numbers)}")
-        self._locked.clear()
+        self._locks.clear()
         self._faults.clear()
         self.off = self.slow_syncs = False
         self.stop_at = self.fail_at = None
 
-    def mounted(self) -> Disk:
+    def mounted(self) -> MountedDisk:
         """Return the disk as one process has it: after its death it reaches nothing."""
         return MountedDisk(self)
+
+    def unmount(self, root: Path, stranger: Mapping[str, Directory]) -> None:
+        """Let a stranger's directories lie at `root` and below it, until `remount`.
+
+        As with `umount -l`: names lead to the stranger, who has a file open keeps it.
+        """
+        assert self._away is None, "one disk is missing at a time"
+        self._away = self.directories
+        below = f"{root}/"
+        self.directories = {
+            name: directory
+            for name, directory in self._away.items()
+            if name != str(root) and not name.startswith(below)
+        }
+        self.directories.update(stranger)
+
+    def remount(self) -> set[str]:
+        """Bring back what `unmount` took; return the names of the directories meanwhile."""
+        assert self._away is not None, "nothing is missing"
+        meanwhile = set(self.directories)
+        self.directories, self._away = self._away, None
+        return meanwhile
 
     @property
     def used_octets(self) -> int:
@@ -197,16 +225,22 @@ class SimulatedDisk(Disk):
     def open(self, path: Path) -> DiskFile:
         return SimulatedFile(self, self.inode(path), str(path))
 
-    def lock(self, path: Path) -> DiskFile | None:
-        if str(path) in self._locked:
-            return None
+    def lock(self, path: Path, process: object = None) -> DiskFile | None:
         if not self.exists(path):
             self.create(path)
-        self._locked.add(str(path))
-        return SimulatedFile(self, self.inode(path), str(path), locked=True)
+        inode = self.inode(path)
+        if inode in self._locks:
+            return None
+        self._locks[inode] = process
+        return SimulatedFile(self, inode, str(path), locked=True)
 
-    def unlock(self, path: str) -> None:
-        self._locked.discard(path)
+    def unlock(self, inode: Inode) -> None:
+        """Give up a lock: its file is closed."""
+        self._locks.pop(inode, None)
+
+    def end(self, process: object) -> None:
+        """Give up all locks of a process: it is no more."""
+        self._locks = {inode: one for inode, one in self._locks.items() if one is not process}
 
     def make_directory(self, path: Path) -> None:
         # Directories are simply there: their own names are not lost in this simulation.
@@ -246,6 +280,7 @@ class SimulatedDisk(Disk):
         return directory is not None and path.name in directory.seen
 
     def free_space(self, path: Path) -> FreeSpace:
+        self.directory(path)
         return FreeSpace(1, self.capacity_octets - self.used_octets, self.inodes)
 
 
@@ -321,7 +356,7 @@ class SimulatedFile(DiskFile):
     def close(self) -> None:
         if self._locked and self._epoch == self._disk.epoch:
             self._locked = False
-            self._disk.unlock(self._path)
+            self._disk.unlock(self._inode)
 
 
 class MountedDisk:
@@ -329,14 +364,26 @@ class MountedDisk:
 
     def __init__(self, disk: SimulatedDisk) -> None:
         self._disk = disk
-        self._epoch = disk.epoch
+        self._epoch: int | None = disk.epoch
         self._vfs_name = disk.vfs
 
     @property
     def vfs(self) -> str:
         return self._vfs_name
 
-    def __getattr__(self, name: str) -> Any:
+    def lock(self, path: Path) -> DiskFile | None:
+        self._check()
+        return self._disk.lock(path, self)
+
+    def end(self) -> None:
+        """End the process alone, as others go on."""
+        self._disk.end(self)
+        self._epoch = None
+
+    def _check(self) -> None:
         if self._epoch != self._disk.epoch:
             raise PowerCut
+
+    def __getattr__(self, name: str) -> Any:
+        self._check()
         return getattr(self._disk, name)

@@ -3,17 +3,19 @@
 Owns the names of what lies in a queue directory and the identity that proves that it is the
 one meant, and not the empty mount point of a disk that is missing.
 
-Guarantees: 1. `check_queue` writes nothing.  2. A queue has its identity only once all else
-of it is durable.
-Called by: spool.embedded.store, manifest, fsck.  Raises: QueueUnusable.
+Guarantees: 1. `check_queue` writes nothing, not even beside a file that it reads.  2. A queue
+has its identity only once all else of it is durable.
+Called by: spool.embedded.store, segments, manifest, fsck.  Raises: QueueUnusable.
 """
 
 from __future__ import annotations
 
+import errno
 import stat
 import uuid
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import apsw
 
@@ -87,8 +89,44 @@ def check_queue(disk: Disk, layout: QueueLayout, expected: uuid.UUID | None) -> 
         raise QueueUnusable(f"{layout.content} belongs to queue {of_content}, not {identity}")
     if not disk.exists(layout.control):
         raise QueueUnusable(f"{layout.control} is missing; is the disk mounted?")
+    _check_control(disk, layout, identity)
     check_permissions(disk, layout)
     return identity
+
+
+def _check_control(disk: Disk, layout: QueueLayout, identity: uuid.UUID) -> None:
+    """Raise QueueUnusable where the control file says that it is another queue's.
+
+    Read as it lies there: opening it as it should be opened would write beside it, and the
+    identity stands in the file itself since it was made. What cannot be read like this, as a
+    page that a power cut tore and the WAL has whole, is checked again once it is open.
+    """
+    try:
+        connection = apsw.Connection(
+            f"file:{quote(str(layout.control))}?immutable=1",
+            flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI,
+            vfs=disk.vfs or None,
+        )
+        try:
+            check_control_identity(connection, layout, identity)
+        finally:
+            connection.close(True)
+    except apsw.Error:
+        pass
+
+
+def require_identity(disk: Disk, directory: Path, identity: uuid.UUID) -> None:
+    """Raise OSError where `directory` is not, or not any more, that of this queue.
+
+    For what is done by name while a queue is open: its disk may be unmounted under it, or
+    another put in its place. A file that is open stays the right one.
+    """
+    try:
+        found = read_identity(disk, directory / "identity")
+    except QueueUnusable as error:
+        raise OSError(errno.ESTALE, str(error), str(directory)) from error
+    if found != identity:
+        raise OSError(errno.ESTALE, f"belongs to queue {found}, not {identity}", str(directory))
 
 
 def check_control_identity(

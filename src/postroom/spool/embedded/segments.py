@@ -17,6 +17,7 @@ from pathlib import Path
 
 from postroom.spool.embedded import records
 from postroom.spool.embedded.disk import Disk, DiskFile
+from postroom.spool.embedded.layout import require_identity
 from postroom.spool.embedded.records import RECORD_HEADER_OCTETS, SEGMENT_HEADER_OCTETS
 
 Content = tuple[str, int, Sequence[bytes]]
@@ -181,6 +182,8 @@ class SegmentWriter:
         if self.size_octets:
             # What failed lies behind this end, so that no replay brings it back.
             self._before = (self.number, self.size_octets)
+        # The directory may be an empty mount point by now, or another queue's.
+        require_identity(self._disk, self._directory, self._identity)
         self.number += 1
         self.size_octets = 0
         self._file = self._disk.create(self._directory / records.segment_name(self.number))

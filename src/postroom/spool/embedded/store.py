@@ -12,11 +12,12 @@ Called by: engine, control, the worker.  Raises: QueueUnusable and QueueBusy fro
 from __future__ import annotations
 
 import asyncio
+import errno
 import uuid
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import apsw
 
@@ -32,7 +33,12 @@ from postroom.spool.embedded.compaction import Compactor
 from postroom.spool.embedded.content import read_content
 from postroom.spool.embedded.control import Control
 from postroom.spool.embedded.disk import Disk, RealDisk
-from postroom.spool.embedded.layout import QueueLayout, check_control_identity, check_queue
+from postroom.spool.embedded.layout import (
+    QueueLayout,
+    check_control_identity,
+    check_queue,
+    require_identity,
+)
 from postroom.spool.embedded.lease import Lease, take_lease
 from postroom.spool.embedded.reads import Reads
 from postroom.spool.embedded.records import RECORD_HEADER_OCTETS, segment_name
@@ -42,10 +48,13 @@ from postroom.spool.embedded.segments import SegmentWriter
 from postroom.spool.embedded.space import SpaceGauge
 from postroom.spool.embedded.tables import Tables
 from postroom.spool.embedded.writer import GroupWriter
+from postroom.spool.errors import QueueUnusable
 from postroom.spool.policy import SpoolPolicy
 from postroom.spool.store import Counts, DueKey, Selection, Settlement, refusal_of
 
 _T = TypeVar("_T")
+
+_UNREADABLE: Final = Reply(451, "4.3.0", "the queue cannot be read")
 
 
 def open_store(
@@ -255,6 +264,17 @@ class EmbeddedStore:
         return await self._read(ask)
 
     def _content(self, queue_id: QueueId) -> Content:
+        try:
+            return self._sought_content(queue_id)
+        except ContentCorrupt:
+            try:
+                require_identity(self._disk, self._layout.content, self.identity)
+            except OSError as error:
+                # The disk is missing, not the content: the mail is not to be quarantined.
+                raise StoreUnavailable(_UNREADABLE) from error
+            raise
+
+    def _sought_content(self, queue_id: QueueId) -> Content:
         before: tuple[int, int, int] | None = None
         while True:
             place = self._committer.recent.place(queue_id) or self._reads.place(queue_id)
@@ -277,15 +297,26 @@ class EmbeddedStore:
     def _reopen(self) -> Tables:
         """Give the committer a fresh connection after a failed transaction."""
         self._committer.tables.control.connection.close(True)
-        make_wal_durable(self._disk, self._layout.control)
-        connection = self._connect()
+        # Names are looked up anew, so what they lead to may be another's by now.
+        try:
+            check_queue(self._disk, self._layout, self.identity)
+            make_wal_durable(self._disk, self._layout.control)
+            connection = self._connect()
+        except QueueUnusable as error:
+            raise OSError(errno.ESTALE, str(error)) from error
+        try:
+            tables = Tables(Control(connection), load_ledger(connection))
+        except BaseException:
+            connection.close(True)
+            raise
         if self._alone:
             self._reads.connection = connection
-        return Tables(Control(connection), load_ledger(connection))
+        return tables
 
     def _unlink_segments(self, numbers: list[int]) -> None:
         for number in numbers:
             try:
+                require_identity(self._disk, self._layout.content, self.identity)
                 self._disk.unlink(self._layout.content / segment_name(number))
             except OSError:
                 pass  # nothing refers to it: the next start removes it
@@ -295,7 +326,7 @@ def _converted(ask: Callable[[], _T]) -> _T:
     try:
         return ask()
     except apsw.Error as error:
-        raise StoreUnavailable(Reply(451, "4.3.0", "the queue cannot be read")) from error
+        raise StoreUnavailable(_UNREADABLE) from error
 
 
 async def _at_once(ask: Callable[[], _T]) -> _T:
