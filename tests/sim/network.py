@@ -24,7 +24,7 @@ class Wire(asyncio.Transport):
         self._host = host
         self._protocol = protocol
         self._closed = False
-        self._session: RemoteSession = host.accept(self._answer, self._hang_up)
+        self._session: RemoteSession = host.accept(network.generation, self._answer, self._hang_up)
         self._incoming_at = 0.0
 
     def start(self) -> None:
@@ -110,19 +110,21 @@ class Network:
         self._chance = chance
         self.hosts: dict[str, RemoteHost] = {}
         self.wires: set[Wire] = set()
-        self.cuts = 0
+        self.generation = 0
+        """Which of our workers lives: their connections are counted apart."""
 
     async def connect(
         self, host: str, port: int, protocol_factory: Callable[[], asyncio.Protocol]
     ) -> asyncio.Transport:
         """Connect, be refused, or wait for ever."""
-        remote = self.hosts[host]
+        remote, generation = self.hosts[host], self.generation
         await asyncio.sleep(remote.latency())
         match remote.connects():
             case "refused":
                 raise ConnectionRefusedError(111, "Connection refused")
             case "silent":
                 await asyncio.sleep(1e6)
+        assert generation == self.generation, "a dead worker makes no connection"
         wire = Wire(self, remote, protocol_factory())
         self.wires.add(wire)
         wire.start()
@@ -138,30 +140,9 @@ class Network:
         """No host here offers STARTTLS."""
         raise AssertionError("STARTTLS was not offered")
 
-    def of_one_life(self) -> Attached:
-        """Return the network as one process has it: after its death it reaches nobody."""
-        return Attached(self)
-
     def cut(self) -> None:
         """Our machine is gone: every connection ends."""
-        self.cuts += 1
         for wire in list(self.wires):
             wire.cut()
         self.wires.clear()
-
-
-class Attached:
-    """The network for as long as a process lives; what of it still runs on is a ghost."""
-
-    def __init__(self, network: Network) -> None:
-        self._network = network
-        self._cuts = network.cuts
-        self.start_tls = network.start_tls
-
-    async def connect(
-        self, host: str, port: int, protocol_factory: Callable[[], asyncio.Protocol]
-    ) -> asyncio.Transport:
-        """Connect, as Network does."""
-        if self._cuts != self._network.cuts:
-            raise ConnectionAbortedError(103, "this process is dead")
-        return await self._network.connect(host, port, protocol_factory)
+        self.generation += 1

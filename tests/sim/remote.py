@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -34,6 +35,13 @@ class Mood:
     extensions: tuple[str, ...] = ("PIPELINING", "8BITMIME", "SIZE 10000000", "DSN", "SMTPUTF8")
 
 
+Place = tuple[int, str]
+"""A generation of our worker, and a site. What a dead worker began is none of the next one's."""
+
+EVERYWHERE = ""
+"""Stands for all sites together."""
+
+
 @dataclass
 class Record:
     """What all hosts did. Every recipient address belongs to one message only."""
@@ -44,8 +52,25 @@ class Record:
     refused: set[str] = field(default_factory=set)
     contents: dict[str, bytes] = field(default_factory=dict)
     reports: list[bytes] = field(default_factory=list)
-    in_transaction: dict[str, int] = field(default_factory=dict)
-    peak: dict[str, int] = field(default_factory=dict)
+    busy: Counter[Place] = field(default_factory=Counter)
+    """Transactions now."""
+    peak: Counter[Place] = field(default_factory=Counter)
+    """The most transactions at any moment."""
+
+    def begin(self, generation: int, host: str) -> None:
+        """Count a transaction that a worker begins at a host."""
+        for place in _places(generation, host):
+            self.busy[place] += 1
+            self.peak[place] = max(self.peak[place], self.busy[place])
+
+    def end(self, generation: int, host: str) -> None:
+        """Count its end."""
+        for place in _places(generation, host):
+            self.busy[place] -= 1
+
+
+def _places(generation: int, host: str) -> tuple[Place, Place]:
+    return (generation, host.partition(".")[2]), (generation, EVERYWHERE)
 
 
 class RemoteHost:
@@ -70,9 +95,11 @@ class RemoteHost:
             return "refused"
         return "silent" if throw < self.mood.refuse + self.mood.silent else "taken"
 
-    def accept(self, answer: Callable[[bytes], None], hang_up: Callable[[], None]) -> RemoteSession:
-        """Begin a session."""
-        return RemoteSession(self, answer, hang_up)
+    def accept(
+        self, generation: int, answer: Callable[[bytes], None], hang_up: Callable[[], None]
+    ) -> RemoteSession:
+        """Begin a session with a worker of ours."""
+        return RemoteSession(self, generation, answer, hang_up)
 
     def happens(self, probability: float) -> bool:
         """Throw the dice."""
@@ -83,9 +110,14 @@ class RemoteSession:
     """One session of one host."""
 
     def __init__(
-        self, host: RemoteHost, answer: Callable[[bytes], None], hang_up: Callable[[], None]
+        self,
+        host: RemoteHost,
+        generation: int,
+        answer: Callable[[bytes], None],
+        hang_up: Callable[[], None],
     ) -> None:
         self._host = host
+        self._generation = generation
         self._answer = answer
         self._end = hang_up
         self._buffer = bytearray()
@@ -96,6 +128,7 @@ class RemoteSession:
         self._recipients: list[str] = []
         self._reverse_path: str | None = None
         self._open = True
+        self._is_counted = False
 
     def greet(self) -> None:
         """Say hello, or not."""
@@ -126,10 +159,9 @@ class RemoteSession:
                 self._command(line)
 
     def closed(self) -> None:
-        """The connection is gone."""
-        if self._open:
-            self._open = False
-            self._end_transaction()
+        """The connection is gone, also where the host had long been silent."""
+        self._open = False
+        self._end_transaction()
 
     def _say(self, line: str) -> None:
         self._answer(line.encode() + b"\r\n")
@@ -192,11 +224,14 @@ class RemoteSession:
             self._say("503 5.5.1 MAIL first")
         elif happens(mood.rcpt_transient):
             self._say("450 4.2.1 mailbox busy")
+            self._may_be_over()
         elif happens(mood.rcpt_permanent):
             self._host.record.refused.add(recipient)
             self._say("550 5.1.1 no such user")
+            self._may_be_over()
         else:
             self._recipients.append(recipient)
+            self._begin_transaction()
             self._say("250 2.1.5 ok")
 
     def _take_chunk(self) -> bool:
@@ -252,13 +287,23 @@ class RemoteSession:
         self._end_transaction()
 
     def _begin_transaction(self) -> None:
-        record, name = self._host.record, self._host.name
-        record.in_transaction[name] = record.in_transaction.get(name, 0) + 1
-        record.peak[name] = max(record.peak.get(name, 0), record.in_transaction[name])
+        if not self._is_counted:
+            self._is_counted = True
+            self._host.record.begin(self._generation, self._host.name)
+
+    def _may_be_over(self) -> None:
+        # Where nobody is accepted the client gives up, and says RSET only before its next
+        # message: until then the connection is idle.
+        if not self._recipients:
+            self._uncount()
+
+    def _uncount(self) -> None:
+        if self._is_counted:
+            self._is_counted = False
+            self._host.record.end(self._generation, self._host.name)
 
     def _end_transaction(self) -> None:
-        if self._reverse_path is not None:
-            self._host.record.in_transaction[self._host.name] -= 1
+        self._uncount()
         self._reverse_path = None
         self._recipients = []
         self._content = bytearray()
