@@ -26,7 +26,8 @@ from postroom.spool.policy import SpoolPolicy
 from postroom.spool.store import Settlement
 from tests.contract.store_contract import T0, message, queue_id, status, walk
 from tests.crash.expectation import Expectation
-from tests.sim.disk import PowerCut, SimulatedDisk
+from tests.sim.disk import SimulatedDisk
+from tests.sim.platter import PowerCut
 
 # SQLite, closing a file on a machine that is off, can tell nobody about it.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -1,7 +1,7 @@
 """One run of the simulator: a seed becomes a story, and the story is checked.
 
 A seed decides everything: what mail comes, which hosts and disks fail and when, when the
-worker is killed. The same seed gives the same run.
+worker is killed or another started, when the queue is missing. The same seed gives the same run.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import apsw
 import msgspec
 
 from postroom.core.errors import PostroomError
+from tests.sim.burglary import StoryOver
 from tests.sim.loop import VirtualLoop
 from tests.sim.world import World
 
@@ -33,6 +34,12 @@ class Result(msgspec.Struct):
     crashes: int
     refusals: int
     operations: int
+    unmounted: int
+    """How often a part of the queue went missing under a living worker."""
+    missing: int
+    """Opens refused because something was missing."""
+    rivals: int
+    """Second workers refused."""
 
     def __str__(self) -> str:
         word = "ok" if not self.violations else "VIOLATED"
@@ -40,7 +47,8 @@ class Result(msgspec.Struct):
             f"seed {self.seed}: {word}; {self.acknowledged} messages acknowledged for "
             f"{self.recipients} recipients, {self.delivered} deliveries, "
             f"{self.duplicates} duplicates, {self.reports} DSNs, {self.crashes} crashes, "
-            f"{self.refusals} refused, {self.operations} disk operations"
+            f"{self.refusals} refused, {self.operations} disk operations, "
+            f"{self.unmounted} unmounts, {self.missing} opens without queue, {self.rivals} rivals"
         )
 
 
@@ -49,7 +57,10 @@ def simulate(seed: int, steps: int = STEPS) -> Result:
     loop = VirtualLoop()
     world = World(seed, loop)
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        runner.run(_story(world, steps))
+        try:
+            runner.run(_story(world, steps))
+        except StoryOver:
+            pass  # It is among the violations, and the end of this story.
     record = world.record
     return Result(
         seed=seed,
@@ -62,6 +73,9 @@ def simulate(seed: int, steps: int = STEPS) -> Result:
         crashes=world.crashes,
         refusals=world.refusals,
         operations=world.disk.operations,
+        unmounted=world.burglary.unmounted,
+        missing=world.burglary.refused,
+        rivals=world.burglary.rivals,
     )
 
 
@@ -80,7 +94,11 @@ async def _story(world: World, steps: int) -> None:
             await world.check()
         else:
             await _crash(world)
+        world.burglary.while_up()
+        world.burglary.rival()
     world.heal()
+    if world.burglary.is_missing:
+        world.burglary.remount()
     for _ in range(END_HOURS):
         await asyncio.sleep(3600)
         await world.check()
@@ -112,11 +130,13 @@ async def _crash(world: World) -> None:
             await asyncio.sleep(chance.choice((0.01, 1.0, 10.0)))
             world.kill(power=True)
     await asyncio.sleep(chance.random())
+    world.burglary.while_down()
     await _start(world)
 
 
 async def _start(world: World) -> None:
     for _ in range(START_TRIES):
+        world.burglary.wait()
         try:
             world.start()
         except (PostroomError, OSError, apsw.Error):
@@ -124,4 +144,5 @@ async def _start(world: World) -> None:
             world.disk.restart()
         else:
             return
-    raise AssertionError("the queue does not open any more")
+    world.hold(False, "the queue does not open any more")
+    raise StoryOver
