@@ -19,6 +19,7 @@ from postroom.core.errors import ConfigurationError
 from postroom.observe.figures import Figures
 from postroom.observe.log import EventLog
 from postroom.spool.errors import QueueBusy
+from postroom.spool.queue_state import QueueState
 from postroom.supervisor import runtime
 from postroom.supervisor.link import Begin, worker_end
 from postroom.supervisor.worker import Worker
@@ -53,6 +54,9 @@ class BareService:
 
     def apply(self, config: Config) -> None:
         self._hostname = config.hostname
+
+    def set_state(self, state: QueueState) -> None:
+        self.state = state
 
     def suspend(self) -> None:
         self._suspends += 1

@@ -20,6 +20,7 @@ from postroom.engine.policy import EnginePolicy
 from postroom.observe.board import Board, BoardRow, WorkerState, create_board
 from postroom.observe.events import EventList, WorkerExited
 from postroom.spool.policy import SpoolPolicy
+from postroom.spool.queue_state import QueueState
 from postroom.supervisor import fleet as fleet_module
 from postroom.supervisor.fleet import Fleet
 from tests.support.bare_worker import ENDS_AT_ONCE, IS_BUSY, NEVER_STOPS
@@ -48,8 +49,8 @@ class Running:
         self.board = Board(RunPaths(base).board, writable=True)
         self.events = EventList()
         self.fleet = Fleet(
-            self.config, queues, (), (self.board, str(RunPaths(base).board)), SystemClock(),
-            self.events, COMMAND,
+            self.config, dict.fromkeys(queues, QueueState.ENABLED), (),
+            (self.board, str(RunPaths(base).board)), SystemClock(), self.events, COMMAND,
         )  # fmt: skip
 
     def row(self, slot: int) -> BoardRow:

@@ -29,6 +29,12 @@ VERBS = (
     ("release", "lift a hold"),
     ("delete", "forget messages, without a report to anybody"),
 )
+QUEUE_VERBS = (
+    ("enable", "take mail and deliver it, as every queue does at first"),
+    ("hold", "take mail and attempt nothing, over restarts too, until it is enabled"),
+    ("drain", "take nothing new, and deliver what is there"),
+    ("offline", "finish what is in flight and close the queue, until it is enabled"),
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -69,6 +75,9 @@ def _server_commands(commands: Any) -> None:
     queue = commands.add_parser("queue", help="the queues", description="The queues.")
     below = queue.add_subparsers(dest="verb", metavar="VERB", required=True)
     _json(_add(below, "list", "the queues with state, counts and place", "server:queue_list"))
+    for name, help_text in QUEUE_VERBS:
+        verb = _json(_add(below, name, help_text, "queue_verbs:set_states"))
+        verb.add_argument("queue", nargs="+", metavar="QUEUE", help="queue1, or 1; repeatable")
 
 
 def _mail_commands(commands: Any) -> None:

@@ -25,6 +25,7 @@ from postroom.control.paths import RunPaths
 from postroom.core.clock import SystemClock
 from postroom.core.units import format_duration
 from postroom.observe.board import Board, BoardError, BoardRow
+from postroom.spool.queue_state import QueueState
 from postroom.spool.store import Counts
 
 ANSWER_S = 2.0
@@ -203,6 +204,7 @@ class _Queue(msgspec.Struct, frozen=True):
 
     number: int
     directory: str
+    state: QueueState = QueueState.ENABLED
 
 
 class _Manifest(msgspec.Struct, frozen=True):
@@ -212,19 +214,27 @@ class _Manifest(msgspec.Struct, frozen=True):
 def queue_directories(base: str) -> dict[int, Path]:
     """Return the queues of the base, in order of number, and where they lie.
 
-    Mail in a queue that the configuration no longer names is still shown. The manifest is
-    read here without the store's code, whose import takes longer than most commands.
+    Mail in a queue that the configuration no longer names is still shown.
     """
+    return {queue.number: Path(queue.directory) for queue in _manifest(base).queues}
+
+
+def queue_states(base: str) -> dict[int, QueueState]:
+    """Return what an operator wants of each queue."""
+    return {queue.number: queue.state for queue in _manifest(base).queues}
+
+
+def _manifest(base: str) -> _Manifest:
+    """Read the manifest without the store's code, whose import takes longer than most commands."""
     path = Path(base) / "manifest.json"
     try:
-        manifest = msgspec.json.decode(path.read_bytes(), type=_Manifest)
+        return msgspec.json.decode(path.read_bytes(), type=_Manifest)
     except FileNotFoundError:
-        return {}
+        return _Manifest()
     except PermissionError:
         fail(f"{path} cannot be read by this user", "run this as the server's user", TEMPORARY)
     except (OSError, msgspec.MsgspecError) as error:
         fail(f"{path}: {error}", "see what is wrong: postroom fsck")
-    return {queue.number: Path(queue.directory) for queue in manifest.queues}
 
 
 def _open(spool: Spool, number: int) -> QueueLink:

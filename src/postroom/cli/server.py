@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from postroom.cli.output import FINDING, OK, TEMPORARY, fail, plural, print_json, print_table, warn
-from postroom.cli.queues import NOT_ANSWERING, queue_directories, silent_queues
+from postroom.cli.queues import (
+    NOT_ANSWERING,
+    queue_directories,
+    queue_states,
+    silent_queues,
+)
 from postroom.cli.reach import Spool, load_again, load_configuration, master
 from postroom.control.answers import Changed, QueueStatus, ReloadResult, Status
 from postroom.control.client import ServerUnavailable
@@ -20,6 +25,7 @@ from postroom.control.commands import StopArgs
 from postroom.core.clock import SystemClock
 from postroom.core.units import format_duration
 from postroom.observe.board import WorkerState
+from postroom.spool.queue_state import QueueState
 
 if TYPE_CHECKING:
     from postroom.config.model import Config
@@ -178,13 +184,15 @@ def queue_list(options: argparse.Namespace) -> int:
         warn(f"{error.error}: only what lies in the spool is shown")
     rows: list[tuple[object, ...]] = []
     wrong = False
+    states = queue_states(spool.base)
     for number, path in queue_directories(spool.base).items():
         queue = served.get(number, QueueStatus(queue=number, state="not served"))
         missing = not path.is_dir()
         wrong |= missing or (bool(served) and not _is_healthy(queue))
-        state = "MISSING" if missing else queue.state
+        state = "MISSING" if missing else _state_of(queue, states[number])
         if options.json:
-            print_json({"queue": number, "path": str(path), "state": state, "worker": queue})
+            row = {"queue": number, "path": str(path), "state": state, "worker": queue}
+            print_json({**row, "queue_state": states[number]})
         figures = (queue.messages, queue.recipients, queue.held) if number in served else ("",) * 3
         rows.append((f"queue{number}", state, *figures, path, _note(queue)))
     if not options.json:
@@ -194,7 +202,19 @@ def queue_list(options: argparse.Namespace) -> int:
     return FINDING if wrong else OK
 
 
+def _state_of(queue: QueueStatus, wanted: QueueState) -> str:
+    """Return the state of a queue in a word, or two where its worker is in another."""
+    usual = WorkerState.SUSPENDED if wanted is QueueState.HELD else WorkerState.RUNNING
+    if wanted is QueueState.ENABLED:
+        return queue.state
+    if queue.state in (usual.word, wanted.value):
+        return wanted.value
+    return f"{wanted.value} ({queue.state})"
+
+
 def _is_healthy(queue: QueueStatus) -> bool:
+    if queue.queue_state is QueueState.OFFLINE:
+        return True
     silent = queue.heartbeat_age_s >= HEARTBEAT_AGE_MAX_S or not queue.answering
     return queue.state in HEALTHY and not silent
 
@@ -209,15 +229,16 @@ def _asked(spool: Spool, queues: Sequence[QueueStatus]) -> tuple[QueueStatus, ..
 
 def _row(queue: QueueStatus) -> tuple[object, ...]:
     return (
-        f"queue{queue.queue}", queue.state, queue.pid, queue.messages, queue.recipients,
-        queue.held, f"{queue.in_flight}/{queue.concurrency}", queue.sessions, queue.accepted,
-        queue.delivered, queue.deferred, queue.failed,
+        f"queue{queue.queue}", _state_of(queue, queue.queue_state), queue.pid, queue.messages,
+        queue.recipients, queue.held, f"{queue.in_flight}/{queue.concurrency}", queue.sessions,
+        queue.accepted, queue.delivered, queue.deferred, queue.failed,
     )  # fmt: skip
 
 
 def _note(queue: QueueStatus) -> str:
     notes = [queue.detail] if queue.detail else []
-    if not queue.room and queue.pid and queue.state in TAKING:
+    takes_mail = queue.queue_state.takes_mail and queue.state in TAKING
+    if not queue.room and queue.pid and takes_mail:
         notes.append("no room for new mail")
     if queue.restarts:
         notes.append(plural(queue.restarts, "restart"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from postroom.observe.figures import Figures
+from postroom.spool.queue_state import QueueState
 
 
 class Pong(msgspec.Struct, frozen=True):
@@ -23,14 +24,16 @@ class Pong(msgspec.Struct, frozen=True):
 class QueueStatus(Figures, frozen=True, kw_only=True):
     """One queue and its worker: its figures, and how the worker is.
 
-    `state` is starting, waiting (for the lease), running, suspended, stopping or failed
-    (then `detail` says why and when it is started again). `heartbeat_age_s` is how long
+    `queue_state` is what an operator wants of it: enabled, held, draining or offline.
+    `state` is starting, waiting (for the lease), running, suspended, stopping, offline or
+    failed (then `detail` says why and when it is started again). `heartbeat_age_s` is how long
     ago the worker last wrote its row; `answering` is false where it was asked and did not
     answer in time (the master does not ask).
     """
 
     queue: int
     state: str
+    queue_state: QueueState = QueueState.ENABLED
     pid: int = 0
     heartbeat_age_s: float = 0.0
     restarts: int = 0

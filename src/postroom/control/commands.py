@@ -59,6 +59,12 @@ class MailVerbArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dry_run: bool = False
 
 
+class QueueVerbArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which queue."""
+
+    queue: int
+
+
 class RouteArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The address (or domain) to explain."""
 
@@ -82,6 +88,10 @@ COMMANDS: tuple[Command, ...] = (
     Command("stop", StopArgs, Audience.MASTER, "finish what is in flight and stop"),
     Command("log reopen", NoArgs, Audience.MASTER, "open the event log anew, after rotation"),
     Command("queue list", NoArgs, Audience.MASTER, "the queues with state and counts", True),
+    Command("queue enable", QueueVerbArgs, Audience.MASTER, "take mail and deliver it"),
+    Command("queue hold", QueueVerbArgs, Audience.MASTER, "take mail and attempt nothing"),
+    Command("queue drain", QueueVerbArgs, Audience.MASTER, "take nothing new; deliver the rest"),
+    Command("queue offline", QueueVerbArgs, Audience.MASTER, "close it, and leave it closed"),
     Command("delivery suspend", NoArgs, Audience.MASTER, "make no new attempts; accept mail"),
     Command("delivery resume", NoArgs, Audience.MASTER, "make attempts again"),
     Command("delivery run", NoArgs, Audience.MASTER, "make every deferred recipient due now"),

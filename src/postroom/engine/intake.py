@@ -29,6 +29,8 @@ NO_ROOM = Reply(452, "4.3.1", "insufficient system storage, try again later")
 # RFC 3463 §3.4: 4.3.2, system not accepting network messages.
 NOT_ACCEPTING = Reply(421, "4.3.2", "service is stopping, try again later")
 
+NOT_TAKING = Reply(421, "4.3.2", "this queue takes no mail now, try again later")
+
 
 class Intake:
     """Takes messages into one queue."""
@@ -47,6 +49,8 @@ class Intake:
         self._events = events
         self._admit = admit
         self._stopping = False
+        self.takes_mail = True
+        """False while the queue is to take nothing new, by an operator's wish."""
         self.accepted = 0
         """Messages made durable since the start."""
 
@@ -54,6 +58,8 @@ class Intake:
         """Say whether mail of this announced size (0: unknown) is taken now."""
         if self._stopping:
             return NOT_ACCEPTING
+        if not self.takes_mail:
+            return NOT_TAKING
         # RFC 1870 §6.1: a size that cannot be stored now is refused for now.
         return None if self._store.room_for(size_octets) else NO_ROOM
 

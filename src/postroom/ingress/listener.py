@@ -160,6 +160,21 @@ class Listeners:
         if self._room.connections < self._room.connections_max:
             self._accept()
 
+    def turn_away(self) -> None:
+        """Answer new connections with 421, and end sessions where no transaction is cut short.
+
+        Others that share the sockets take the connections first, where they do.
+        """
+        for listener in self._listeners.values():
+            listener.draining = True
+            for session in list(listener.sessions):
+                session.drain()
+
+    def welcome(self) -> None:
+        """Take mail on new connections again."""
+        for listener in self._listeners.values():
+            listener.draining = False
+
     def _refrain(self) -> None:
         for listener in self._listeners.values():
             listener.refrain()
@@ -172,11 +187,8 @@ class Listeners:
     async def stop(self, deadline_s: float) -> None:
         """Accept no more, let transactions in progress finish, then end every session."""
         self.pause()
+        self.turn_away()
         listeners = list(self._listeners.values())
-        for listener in listeners:
-            listener.draining = True
-            for session in list(listener.sessions):
-                session.drain()
         try:
             async with asyncio.timeout(deadline_s):
                 for listener in listeners:

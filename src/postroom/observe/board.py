@@ -54,6 +54,7 @@ class WorkerState(enum.IntEnum):
     SUSPENDED = 4
     STOPPING = 5
     FAILED = 6
+    OFFLINE = 7
 
     @property
     def word(self) -> str:

@@ -160,6 +160,13 @@ class QueueOpened(Event, frozen=True, tag="queue-opened"):
     pid: int
 
 
+class QueueStateSet(Event, frozen=True, tag="queue-state"):
+    """An operator set the state of `subject`, a queue: enabled, held, draining or offline."""
+
+    subject: str
+    state: str
+
+
 class QueueClosed(Event, frozen=True, tag="queue-closed"):
     """A worker closed its queue in good order."""
 
@@ -240,9 +247,10 @@ class Defect(Event, frozen=True, tag="defect"):
 ALL_EVENTS: tuple[type[Event], ...] = (
     MessageAccepted, RecipientDelivered, RecipientDeferred, RecipientFailed, ReportQueued,
     ReportDropped, MessageDone, MessageHeld, MessageReleased, MessageDeleted, SessionRefused,
-    SiteSuspended, SiteResumed, StoreFailed, ContentDamaged, QueueOpened, QueueClosed,
-    WorkerExited, ConfigurationLoaded, ConfigurationRefused, SettingIgnored, LeaseAwaited,
-    DeliverySuspended, DeliveryResumed, ServerStarted, ServerStopping, EventsDropped, Defect,
+    SiteSuspended, SiteResumed, StoreFailed, ContentDamaged, QueueOpened, QueueStateSet,
+    QueueClosed, WorkerExited, ConfigurationLoaded, ConfigurationRefused, SettingIgnored,
+    LeaseAwaited, DeliverySuspended, DeliveryResumed, ServerStarted, ServerStopping,
+    EventsDropped, Defect,
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ Called by: supervisor.master.  Raises: nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -20,6 +20,7 @@ from postroom.config.model import Config
 from postroom.core.clock import Clock
 from postroom.observe.board import Board, BoardRow, WorkerState
 from postroom.observe.events import EventSink, WorkerExited
+from postroom.spool.queue_state import QueueState
 from postroom.supervisor.backoff import Backoff
 from postroom.supervisor.link import (
     Begin,
@@ -32,6 +33,7 @@ from postroom.supervisor.link import (
     Prepare,
     Prepared,
     Ready,
+    SetState,
     Stop,
     Waiting,
 )
@@ -46,15 +48,23 @@ END_DEADLINE_S = 5.0
 class Slot:
     """One queue and what is known about its worker."""
 
-    def __init__(self, number: int, queue: int) -> None:
+    def __init__(self, number: int, queue: int, state: QueueState) -> None:
         self.number = number
         self.queue = queue
+        self.state = state
+        """What an operator wants of the queue."""
+        self.changed = asyncio.Event()
+        """Set when that changes."""
         self.backoff = Backoff()
         self.worker: WorkerProcess | None = None
         self.is_ready = False
         self.is_settled = False
         self.reason = ""
         self.prepared: asyncio.Future[str] | None = None
+
+    def is_offline(self) -> bool:
+        """True where no worker is to run."""
+        return self.state is QueueState.OFFLINE
 
     @property
     def name(self) -> str:
@@ -68,7 +78,7 @@ class Fleet:
     def __init__(
         self,
         config: Config,
-        queues: Sequence[int],
+        queues: Mapping[int, QueueState],
         sockets: tuple[BoundSocket, ...],
         board: tuple[Board, str],
         clock: Clock,
@@ -86,7 +96,9 @@ class Fleet:
         self.settled = asyncio.Event()
         """Set once every worker has come up, or failed to for a first time."""
         self.is_suspended = False
-        self.slots = [Slot(number, queue) for number, queue in enumerate(queues)]
+        self.slots = [
+            Slot(number, queue, state) for number, (queue, state) in enumerate(queues.items())
+        ]
 
     async def run(self) -> None:
         """Keep every worker running, until `stop` was called and all have ended."""
@@ -105,13 +117,26 @@ class Fleet:
             self.is_suspended = verb == "suspend"
         return self._tell_all(Order(verb))
 
+    def set_state(self, queue: int, state: QueueState) -> None:
+        """Put a state of a queue in force: its worker is told, stopped or started."""
+        slot = next(slot for slot in self.slots if slot.queue == queue)
+        if slot.state is state:
+            return
+        slot.state = state
+        slot.changed.set()
+        if slot.worker is None:
+            return
+        if state is QueueState.OFFLINE:
+            self._stop_worker(slot.worker, Stop())
+        else:
+            slot.worker.link.send(SetState(self._effective(slot)))
+
     def stop(self, *, now: bool = False) -> None:
         """Have every worker stop: gracefully, or `now`; kill it where it does not."""
         self._stop_asked = Stop(now)
         self._stopping.set()
         self._tell_all(self._stop_asked)
-        deadline_s = END_DEADLINE_S + (0 if now else self._config.delivery.stop_deadline_s)
-        asyncio.get_running_loop().call_later(deadline_s, self._kill_all)
+        asyncio.get_running_loop().call_later(self._end_deadline_s(now=now), self._kill_all)
 
     async def prepare(self, config: Config) -> list[str]:
         """Ask every running worker about a configuration; return what they object to."""
@@ -148,6 +173,21 @@ class Fleet:
                 told += 1
         return told
 
+    def _stop_worker(self, worker: WorkerProcess, order: Stop) -> None:
+        worker.link.send(order)
+        deadline_s = self._end_deadline_s(now=order.now)
+        asyncio.get_running_loop().call_later(deadline_s, worker.kill)
+
+    def _end_deadline_s(self, *, now: bool) -> float:
+        return END_DEADLINE_S + (0 if now else self._config.delivery.stop_deadline_s)
+
+    def _effective(self, slot: Slot) -> QueueState:
+        """Return the state a worker works in: outside the configuration nothing new is taken."""
+        spool = self._config.spool
+        if spool.start <= slot.queue < spool.start + spool.count:
+            return slot.state
+        return slot.state if not slot.state.takes_mail else QueueState.DRAINING
+
     def _kill_all(self) -> None:
         for slot in self.slots:
             if slot.worker is not None:
@@ -157,11 +197,21 @@ class Fleet:
         """Start a slot's worker again and again."""
         loop = asyncio.get_running_loop()
         while not self._stopping.is_set():
+            slot.changed.clear()
+            if slot.is_offline():
+                slot.reason = ""
+                self._publish_end(slot, WorkerState.OFFLINE)
+                self._settle(slot)
+                await self._wait(slot, None)
+                continue
             started_at = loop.time()
             slot.reason = ""
             pid, status = await self._run_once(slot)
             slot.is_ready = False
             self._settle(slot)
+            if slot.is_offline() and not self._stopping.is_set():
+                self._events.emit(WorkerExited(slot.name, pid, status))
+                continue
             if self._stopping.is_set():
                 self._events.emit(WorkerExited(slot.name, pid, status))
                 self._publish_end(slot, WorkerState.STOPPING)
@@ -170,19 +220,22 @@ class Fleet:
             self._events.emit(WorkerExited(slot.name, pid, slot.reason or status, delay_s))
             slot.reason = f"{slot.reason or status}; starts again within {delay_s:.0f} s"
             self._publish_end(slot, WorkerState.FAILED)
-            try:
-                async with asyncio.timeout(delay_s):
-                    await self._stopping.wait()
-            except TimeoutError:
-                pass
+            await self._wait(slot, delay_s)
+
+    async def _wait(self, slot: Slot, delay_s: float | None) -> None:
+        """Wait until the state of the queue changes, the server stops, or the time is over."""
+        waiters = [asyncio.ensure_future(event.wait()) for event in (self._stopping, slot.changed)]
+        try:
+            await asyncio.wait(waiters, timeout=delay_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiter in waiters:
+                waiter.cancel()
 
     async def _run_once(self, slot: Slot) -> tuple[int, str]:
         """Run a slot's worker until it has ended; return its pid and how it ended."""
-        spool = self._config.spool
-        draining = not spool.start <= slot.queue < spool.start + spool.count
         begin = Begin(
-            self._config, slot.queue, slot.number, self._board_path,
-            () if draining else self._sockets, self.is_suspended, draining,
+            self._config, slot.queue, slot.number, self._board_path, self._sockets,
+            self.is_suspended, self._effective(slot),
         )  # fmt: skip
         try:
             worker = await WorkerProcess.start(self._command, begin)
@@ -194,6 +247,10 @@ class Fleet:
             worker.link.send(Commit(self._config))
         if self.is_suspended != begin.suspended:
             worker.link.send(Order("suspend" if self.is_suspended else "resume"))
+        if slot.is_offline():
+            self._stop_worker(worker, Stop())
+        elif self._effective(slot) is not begin.state:
+            worker.link.send(SetState(self._effective(slot)))
         if self._stop_asked is not None:
             worker.link.send(self._stop_asked)
         ending: asyncio.TimerHandle | None = None

@@ -21,6 +21,7 @@ import msgspec
 
 from postroom.config.model import Config
 from postroom.core.errors import PostroomError
+from postroom.spool.queue_state import QueueState
 
 FRAME_OCTETS_MAX = 64 << 20
 """A configuration of a hundred thousand channels is about 30 MiB."""
@@ -42,8 +43,8 @@ class BoundSocket(msgspec.Struct, frozen=True):
 class Begin(msgspec.Struct, frozen=True, tag="begin"):
     """Master: this is your queue, your row on the board, your configuration.
 
-    A `draining` queue is not in the configuration any more: it delivers what it holds and
-    takes nothing new.
+    `suspended` is delivery as a whole, `state` is that of the queue. One that is not in the
+    configuration any more is draining.
     """
 
     config: Config
@@ -52,7 +53,7 @@ class Begin(msgspec.Struct, frozen=True, tag="begin"):
     board: str
     sockets: tuple[BoundSocket, ...] = ()
     suspended: bool = False
-    draining: bool = False
+    state: QueueState = QueueState.ENABLED
 
 
 class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
@@ -71,6 +72,12 @@ class Order(msgspec.Struct, frozen=True, tag="order"):
     """Master: do this. `verb` is suspend, resume, run or reopen."""
 
     verb: str
+
+
+class SetState(msgspec.Struct, frozen=True, tag="set-state"):
+    """Master: your queue is in this state from now on; never offline, for that is Stop."""
+
+    state: QueueState
 
 
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
@@ -102,7 +109,7 @@ class Failing(msgspec.Struct, frozen=True, tag="failing"):
     reason: str
 
 
-FromMaster = Begin | Prepare | Commit | Order | Stop
+FromMaster = Begin | Prepare | Commit | Order | SetState | Stop
 FromWorker = Waiting | Ready | Prepared | Failing
 
 _encoder = msgspec.msgpack.Encoder()

@@ -44,6 +44,7 @@ from postroom.routing.router import Explanation, Router
 from postroom.spool.embedded import EmbeddedStore, open_store, read_manifest, transcripts_of
 from postroom.spool.errors import QueueUnusable
 from postroom.spool.maildrop import Maildrop, MaildropPickup
+from postroom.spool.queue_state import QueueState
 from postroom.spool.store import Selection
 from postroom.spool.transcripts import TranscriptFiles
 from postroom.supervisor.descriptors import fit
@@ -103,7 +104,7 @@ class MailService:
         self._engine = Engine(parts, config.delivery, config.hostname)
         self._steering = Steering(store, self._engine, events, clock, transcripts)
         board = Board(Path(begin.board), writable=True)
-        self._turn = BoardTurn(board, begin.slot, clock, store.room_octets)
+        self._turn = BoardTurn(board, begin.slot, clock, self._room_octets)
         self._turn.largest_octets = local_policy(config).size_limit_octets
         self._listeners = Listeners(
             self._engine.intake, events, clock, turn=self._turn, connections_max=fits.sessions
@@ -121,15 +122,15 @@ class MailService:
         """Begin to take mail; `queues` names all queues, whose claims are not ours."""
         begin, config = self._begin, self._config
         await self._listeners.start(self._listens(begin.sockets))
-        if not begin.draining:
-            listener = bind_unix(RunPaths(config.spool.base).intake(begin.queue))
-            self._local = LocalIntake(
-                listener, self._engine.intake, local_policy(config), config.hostname, self._clock,
-                self._fits.local,
-            )  # fmt: skip
-            await self._local.start()
-            pickup = self._pickup.run(config.hostname, config.delivery.rescan_s, queues)
-            self._picking = asyncio.create_task(pickup)
+        self.set_state(begin.state)
+        listener = bind_unix(RunPaths(config.spool.base).intake(begin.queue))
+        self._local = LocalIntake(
+            listener, self._engine.intake, local_policy(config), config.hostname, self._clock,
+            self._fits.local,
+        )  # fmt: skip
+        await self._local.start()
+        pickup = self._pickup.run(config.hostname, config.delivery.rescan_s, queues)
+        self._picking = asyncio.create_task(pickup)
         counts = self._store.counts()
         self._events.emit(QueueOpened(messages=counts.messages, pid=os.getpid()))
 
@@ -158,12 +159,12 @@ class MailService:
             deferred=stats.deferred,
             failed=stats.failed,
             concurrency=self._config.delivery.concurrency,
-            room=self._store.room_octets() if self._takes_mail else 0,
+            room=self._room_octets(),
         )
 
-    @property
-    def _takes_mail(self) -> bool:
-        return not self._begin.draining and self._listeners.is_taking
+    def _room_octets(self) -> int:
+        takes_mail = self._engine.intake.takes_mail and self._listeners.is_taking
+        return self._store.room_octets() if takes_mail else 0
 
     def prepare(self, config: Config) -> None:
         """Check that a configuration could be used; change nothing."""
@@ -181,6 +182,14 @@ class MailService:
         self._router.reconfigure(config.channels, config.routes)
         self._engine.reconfigure(config.delivery, config.channels, config.hostname)
         self._config, self._fits = config, fits
+
+    def set_state(self, state: QueueState) -> None:
+        """Take new mail, or leave it to other queues."""
+        self._engine.intake.takes_mail = state.takes_mail
+        if state.takes_mail:
+            self._listeners.welcome()
+        else:
+            self._listeners.turn_away()
 
     def suspend(self) -> None:
         """Make no new attempts."""

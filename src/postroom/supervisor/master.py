@@ -17,7 +17,8 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from postroom.config.model import Config
 from postroom.control.answers import Status
@@ -31,11 +32,14 @@ from postroom.observe.events import (
     ConfigurationRefused,
     DeliveryResumed,
     DeliverySuspended,
+    QueueStateSet,
     ServerStarted,
     ServerStopping,
     SettingIgnored,
 )
 from postroom.observe.log import EventLog
+from postroom.spool.embedded import set_state
+from postroom.spool.queue_state import QueueState
 from postroom.supervisor.fleet import Fleet
 from postroom.supervisor.listeners import BoundListeners
 from postroom.supervisor.master_commands import handlers_of, status_of
@@ -54,7 +58,7 @@ class Master:
         self,
         config: Config,
         load: LoadConfig,
-        queues: Sequence[int],
+        queues: Mapping[int, QueueState],
         clock: Clock,
         log: EventLog,
         on_ready: Callable[[Status], None] | None = None,
@@ -154,6 +158,18 @@ class Master:
         self._log.emit(DeliveryResumed())
         self._keep_suspension(on=False)
         return self.fleet.order("resume")
+
+    def set_queue_state(self, number: int, state: QueueState) -> bool:
+        """Keep a queue's state and put it in force; False where there is no such queue.
+
+        Raises QueueUnusable or OSError where it cannot be kept; then nothing has changed.
+        """
+        assert self.fleet is not None
+        if set_state(Path(self.config.spool.base), number, state) is None:
+            return False
+        self._log.emit(QueueStateSet(f"queue{number}", state.value))
+        self.fleet.set_state(number, state)
+        return True
 
     def _keep_suspension(self, *, on: bool) -> None:
         try:

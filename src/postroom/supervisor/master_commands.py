@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from postroom import __version__
 from postroom.control.answers import Changed, Pong, QueueStatus, ReloadResult, Status
-from postroom.control.commands import NoArgs, StopArgs
+from postroom.control.commands import NoArgs, QueueVerbArgs, StopArgs
 from postroom.control.protocol import Code, ControlError
 from postroom.control.server import Handler
-from postroom.core.errors import ConfigurationError
+from postroom.core.errors import ConfigurationError, PostroomError
 from postroom.observe.figures import figures_in
+from postroom.spool.queue_state import QUEUE_VERBS, QueueState
 from postroom.supervisor.fleet import Fleet, Slot
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def handlers_of(master: Master) -> dict[str, Handler]:
             yield _queue_status(master, slot)
 
     return {
+        **{f"queue {verb}": _setter(master, state) for verb, state in QUEUE_VERBS.items()},
         "ping": ping,
         "status": status,
         "reload": reload,
@@ -96,6 +98,24 @@ def handlers_of(master: Master) -> dict[str, Handler]:
     }
 
 
+def _setter(master: Master, state: QueueState) -> Handler:
+    """Return the handler that puts a queue in a state."""
+
+    async def set_state(args: QueueVerbArgs) -> QueueStatus:
+        try:
+            known = master.set_queue_state(args.queue, state)
+        except (PostroomError, OSError) as error:
+            raise ControlError(f"queue{args.queue}: {error}", "nothing was changed") from error
+        if not known:
+            hint = "see them: postroom queue list"
+            raise ControlError(f"there is no queue{args.queue}", hint, Code.NOT_FOUND)
+        assert master.fleet is not None
+        slot = next(slot for slot in master.fleet.slots if slot.queue == args.queue)
+        return _queue_status(master, slot)
+
+    return set_state
+
+
 def _queue_status(master: Master, slot: Slot) -> QueueStatus:
     assert master.board is not None
     row = master.board.read(slot.number)
@@ -104,6 +124,7 @@ def _queue_status(master: Master, slot: Slot) -> QueueStatus:
         **figures_in(row),
         queue=slot.queue,
         state=state,
+        queue_state=slot.state,
         pid=row.pid or (slot.worker.pid if slot.worker is not None else 0),
         heartbeat_age_s=max(0.0, master.clock.now() - row.heartbeat) if row.heartbeat else 0.0,
         restarts=slot.backoff.restarts,

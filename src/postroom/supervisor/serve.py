@@ -44,7 +44,7 @@ def serve(
     base = config.spool.base
     lock = lock_base(Path(base))
     try:
-        queues = [queue.number for queue in prepare_base(config.spool).queues]
+        queues = {queue.number: queue.state for queue in prepare_base(config.spool).queues}
         runtime.set_title(f"postroom: master ({base})")
         clock = SystemClock()
         log = EventLog(config.log.path, config.log.format, "master", clock)

@@ -11,6 +11,7 @@ from typing import Protocol
 from postroom.config.model import Config
 from postroom.control.server import Handler
 from postroom.observe.figures import Figures
+from postroom.spool.queue_state import QueueState
 
 
 class Service(Protocol):
@@ -42,6 +43,10 @@ class Service(Protocol):
 
     def resume(self) -> None:
         """Make attempts again."""
+        ...
+
+    def set_state(self, state: QueueState) -> None:
+        """Take new mail or not, as the state of the queue says; attempts are not its matter."""
         ...
 
     async def run_all(self) -> None:

@@ -45,6 +45,7 @@ from postroom.supervisor.link import (
     Prepare,
     Prepared,
     Ready,
+    SetState,
     Stop,
     Waiting,
 )
@@ -75,6 +76,7 @@ class Worker:
         self._service: Service | None = None
         self._state = WorkerState.STARTING
         self._suspended = begin.suspended
+        self._queue_state = begin.state
         self._stop_deadline_s: float | None = None
         self._stop_asked = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -145,10 +147,9 @@ class Worker:
         """Run the service until it fails, or until we are asked to stop it."""
         if self._config is not self._begin.config:
             service.apply(self._config)
-        if self._suspended:
-            service.suspend()
-        self._state = WorkerState.SUSPENDED if self._suspended else WorkerState.RUNNING
-        self._publish()
+        if self._queue_state is not self._begin.state:
+            service.set_state(self._queue_state)
+        self._settle_delivery(service)
         stopping = asyncio.create_task(self._stop_when_asked(service))
         try:
             self._link.send(Ready())
@@ -200,6 +201,11 @@ class Worker:
                     self._config = config
                     if self._service is not None:
                         self._service.apply(config)
+                case SetState(state):
+                    self._queue_state = state
+                    if self._service is not None:
+                        self._service.set_state(state)
+                        self._settle_delivery(self._service)
                 case Order(verb):
                     self._follow(verb)
 
@@ -220,17 +226,22 @@ class Worker:
             self._log.reopen()
         if self._service is None:
             return
-        if verb == "suspend":
-            self._service.suspend()
-        elif verb == "resume":
-            self._service.resume()
-        elif verb == "run":
+        if verb == "run":
             task = asyncio.create_task(self._service.run_all())
             self._running.add(task)
             task.add_done_callback(self._running.discard)
         if self._state in (WorkerState.RUNNING, WorkerState.SUSPENDED):
-            self._state = WorkerState.SUSPENDED if self._suspended else WorkerState.RUNNING
-            self._publish()
+            self._settle_delivery(self._service)
+
+    def _settle_delivery(self, service: Service) -> None:
+        """Make attempts or none, and say so: the server and the queue must both want them."""
+        if self._suspended or not self._queue_state.delivers:
+            service.suspend()
+            self._state = WorkerState.SUSPENDED
+        else:
+            service.resume()
+            self._state = WorkerState.RUNNING
+        self._publish()
 
     def _mind_signals(self) -> None:
         """TERM stops us. What a terminal or an operator sends to the whole group is the

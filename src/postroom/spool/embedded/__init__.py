@@ -12,6 +12,7 @@ from postroom.spool.embedded.manifest import (
     lock_base,
     prepare_base,
     read_manifest,
+    set_state,
 )
 from postroom.spool.embedded.store import EmbeddedStore, open_store
 
@@ -23,5 +24,6 @@ __all__ = [
     "open_store",
     "prepare_base",
     "read_manifest",
+    "set_state",
     "transcripts_of",
 ]

@@ -20,17 +20,18 @@ from postroom.spool.embedded.layout import create_queue
 from postroom.spool.embedded.lease import Lease, take_lease
 from postroom.spool.errors import QueueUnusable
 from postroom.spool.policy import SpoolPolicy
+from postroom.spool.queue_state import QueueState
 
 MANIFEST_OCTETS_MAX: Final = 4 * 1024 * 1024  # some ten thousand queues
 
 
 class ManifestQueue(msgspec.Struct, frozen=True):
-    """One queue of a base. `state` is enabled, held, draining or offline."""
+    """One queue of a base."""
 
     number: int
     directory: str
     identity: str
-    state: str = "enabled"
+    state: QueueState = QueueState.ENABLED
     group: str = "default"
 
     @property
@@ -69,6 +70,25 @@ def write_manifest(base: Path, manifest: Manifest, disk: Disk | None = None) -> 
     """Replace the manifest."""
     octets = msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
     write_atomically(disk or RealDisk(), base / "manifest.json", octets)
+
+
+def set_state(
+    base: Path, number: int, state: QueueState, disk: Disk | None = None
+) -> ManifestQueue | None:
+    """Keep the state of a queue, durably; None where there is no such queue.
+
+    Hold `lock_base` meanwhile.
+    """
+    manifest = read_manifest(base, disk) or Manifest()
+    found: ManifestQueue | None = None
+    queues: list[ManifestQueue] = []
+    for queue in manifest.queues:
+        if queue.number == number:
+            found = queue = msgspec.structs.replace(queue, state=state)
+        queues.append(queue)
+    if found is not None and tuple(queues) != manifest.queues:
+        write_manifest(base, Manifest(manifest.generation + 1, tuple(queues)), disk)
+    return found
 
 
 def prepare_base(policy: SpoolPolicy, disk: Disk | None = None) -> Manifest:
