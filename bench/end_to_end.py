@@ -3,7 +3,8 @@
 `make bench` (or this program with `--help`). Each run: a fresh system, a fresh sink
 (`smtp-sink`), and `smtp-source` as the generator. The clock runs from the first injection to
 the last delivery, when the sink has had its count and ends. CPU is that of all processes of
-the system, those that ended included (see measured.py), without generator, sink and start.
+the system, those that ended included (see measured.py), without generator, sink and start;
+"kthr us" is what the threads of the kernel used meanwhile per message, on top of it.
 Runs alternate in pairs, so that what the machine does otherwise falls on both alike.
 """
 
@@ -27,7 +28,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.measured import cpu_so_far, process_count  # noqa: E402
+from bench.measured import cpu_so_far, kernel_threads_cpu, process_count  # noqa: E402
 from bench.systems import SYSTEMS, System  # noqa: E402
 from tests.support import postfix  # noqa: E402
 
@@ -52,6 +53,7 @@ class Run:
     cpu_s: float
     cpu_us_per_message: float
     kernel_share: float
+    kernel_threads_us: float
     processes: int
 
 
@@ -82,6 +84,7 @@ def measure(
                 raise SystemExit(f"{error}\n{(Path(scratch) / 'stderr').read_text()}") from None
             time.sleep(SETTLE_S)
             before_s = cpu_so_far(wrapper.pid)
+            threads_before_s = kernel_threads_cpu()
             started = time.monotonic()
             if subprocess.run(generator(options, system.port, kept_open), check=False).returncode:
                 raise SystemExit(f"{name}: the generator was turned away, see above")
@@ -96,6 +99,7 @@ def measure(
                 ) from None
             ended = time.monotonic()
             time.sleep(SETTLE_S)
+            threads_s = kernel_threads_cpu() - threads_before_s
         finally:
             if sink.poll() is None:
                 sink.kill()
@@ -110,7 +114,8 @@ def measure(
         kept_open, round(wall_s, 3), round(injected - started, 3),
         round(options.messages / wall_s, 1), round(cpu_s, 3),
         round(cpu_s / options.messages * 1e6, 1),
-        round(used["system"] / (used["user"] + used["system"]), 2), processes,
+        round(used["system"] / (used["user"] + used["system"]), 2),
+        round(threads_s / options.messages * 1e6, 1), processes,
     )  # fmt: skip
     return run, system
 
@@ -165,7 +170,7 @@ def sync_ms(directory: str) -> float:
 
 def table(runs: list[Run], names: list[str]) -> list[str]:
     """Return the table of all runs, medians and ratios."""
-    form = "{:<6} {:<10} {:>9} {:>9} {:>11} {:>9} {:>11} {:>8} {:>6}"
+    form = "{:<6} {:<10} {:>9} {:>9} {:>11} {:>9} {:>11} {:>8} {:>9} {:>6}"
     head = (
         "pair",
         "system",
@@ -175,6 +180,7 @@ def table(runs: list[Run], names: list[str]) -> list[str]:
         "CPU s",
         "CPU us/msg",
         "kernel",
+        "kthr us",
         "procs",
     )
     lines = [form.format(*head)]
@@ -183,7 +189,7 @@ def table(runs: list[Run], names: list[str]) -> list[str]:
             form.format(
                 run.pair, run.system, f"{run.wall_s:.2f}", f"{run.injected_s:.2f}",
                 f"{run.messages_per_s:.0f}", f"{run.cpu_s:.2f}", f"{run.cpu_us_per_message:.0f}",
-                f"{run.kernel_share:.0%}", run.processes,
+                f"{run.kernel_share:.0%}", f"{run.kernel_threads_us:.0f}", run.processes,
             )
         )  # fmt: skip
     rates, costs = {}, {}
@@ -193,7 +199,7 @@ def table(runs: list[Run], names: list[str]) -> list[str]:
         costs[name] = statistics.median(run.cpu_us_per_message for run in of_name)
         lines.append(
             form.format(
-                "median", name, "", "", f"{rates[name]:.0f}", "", f"{costs[name]:.0f}", "", ""
+                "median", name, "", "", f"{rates[name]:.0f}", "", f"{costs[name]:.0f}", "", "", ""
             )
         )
     if set(names) == {"postfix", "postroom"}:

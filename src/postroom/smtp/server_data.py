@@ -182,8 +182,8 @@ class ContentReceiver:
             self.size_octets += len(piece)
             self._discarded_octets += len(piece)
             return
-        newlines = piece.count(b"\r\n")
-        if piece.count(b"\n") != newlines or piece.count(b"\r") != newlines:
+        # Each CR and each LF is half of a CRLF if there are twice as many of them.
+        if len(piece) - len(piece.translate(None, b"\r\n")) != 2 * piece.count(b"\r\n"):
             if not self._limits.normalise:
                 self.fail(BARE_NEWLINE)
                 return
