@@ -20,9 +20,8 @@ from postroom.engine.policy import EnginePolicy
 from postroom.observe.board import Board, BoardRow, WorkerState, create_board
 from postroom.observe.events import EventList, WorkerExited
 from postroom.spool.policy import SpoolPolicy
-from postroom.spool.queue_state import QueueState
 from postroom.supervisor import fleet as fleet_module
-from postroom.supervisor.fleet import Fleet
+from postroom.supervisor.fleet import Fleet, WantedQueue
 from tests.support.bare_worker import ENDS_AT_ONCE, IS_BUSY, NEVER_STOPS
 
 COMMAND = (sys.executable, "-m", "tests.support.bare_worker")
@@ -49,7 +48,7 @@ class Running:
         self.board = Board(RunPaths(base).board, writable=True)
         self.events = EventList()
         self.fleet = Fleet(
-            self.config, dict.fromkeys(queues, QueueState.ENABLED), (),
+            self.config, dict.fromkeys(queues, WantedQueue()), (),
             (self.board, str(RunPaths(base).board)), SystemClock(), self.events, COMMAND,
         )  # fmt: skip
 

@@ -224,6 +224,18 @@ def queue_states(base: str) -> dict[int, QueueState]:
     return {queue.number: queue.state for queue in _manifest(base).queues}
 
 
+def unsafe_directories(base: str) -> dict[Path, Path]:
+    """Return the directories of queues that somebody else could change, and what allows it."""
+    from postroom.spool.embedded.layout import unsafe_component
+
+    unsafe: dict[Path, Path] = {}
+    for directory in queue_directories(base).values():
+        for part in (directory, *(directory / name for name in ("qf", "df", "xf"))):
+            if part.is_dir() and (component := unsafe_component(part)) is not None:
+                unsafe.setdefault(directory, component)
+    return unsafe
+
+
 def _manifest(base: str) -> _Manifest:
     """Read the manifest without the store's code, whose import takes longer than most commands."""
     path = Path(base) / "manifest.json"

@@ -17,6 +17,7 @@ from postroom.cli.queues import (
     queue_directories,
     queue_states,
     silent_queues,
+    unsafe_directories,
 )
 from postroom.cli.reach import Spool, load_again, load_configuration, master
 from postroom.control.answers import Changed, QueueStatus, ReloadResult, Status
@@ -107,7 +108,10 @@ def check(options: argparse.Namespace) -> int:
         print(as_toml(loaded.config, loaded.sources), end="")
     for warning in loaded.warnings:
         warn(warning)
-    return OK
+    unsafe = unsafe_directories(loaded.config.spool.base)
+    for path, component in unsafe.items():
+        warn(f"{path} is not used: {component} may be written to by group or others; chmod go-w")
+    return FINDING if unsafe else OK
 
 
 def reload(options: argparse.Namespace) -> int:

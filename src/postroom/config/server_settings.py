@@ -33,7 +33,8 @@ GENERAL = Table(
 
 SPOOL = Table(
     "spool",
-    "Where mail is kept. The queues are the directories `queue1`, `queue2` … below `base`.",
+    "Where mail is kept. The queues are the directories `queue1`, `queue2` … below `base`, or "
+    "those that `directories` names.",
     SpoolPolicy,
     (
         Setting(
@@ -50,6 +51,14 @@ SPOOL = Table(
             "count", Integer(1, 64), "count",
             "How many queues there are; each has a worker process of its own. One for each "
             "core is a good number.", "4", restart=True,
+        ),
+        Setting(
+            "directories", ListOf(FilePath(), most=64), "directories",
+            "Directories to use as queues instead, on other disks for instance: paths and "
+            "patterns, links too. They must exist and be empty at first; they are numbered "
+            "from `start` in this order, once and for all. A pattern is looked at when the "
+            "server starts. `count` does not matter then.",
+            '"/var/queues/q.*"', restart=True,
         ),
         Setting(
             "sync", Choice(("full", "none")), "sync",
@@ -76,7 +85,6 @@ SPOOL = Table(
     later={
         "max": "queues are fixed in number; set count",
         "load": "queues are fixed in number; set count",
-        "directories": "queues are below base",
         "groups": "all queues form one group",
         "placement": "sessions are spread over the queues",
     },

@@ -11,15 +11,17 @@ import msgspec
 class SpoolPolicy(msgspec.Struct, frozen=True):
     """The `[spool]` table.
 
-    Queues are `base`/queueN for N from `start`, `count` of them. `sync` is "full" (durable
-    before 250) or "none" (for mail that may be lost). `reserve_octets` stay free on each
-    file system. `segment_octets` is the size at which a content segment is closed;
+    Queues are `base`/queueN for N from `start`, `count` of them, or, where there are any, the
+    `directories`, each a path or a pattern; they are numbered from `start`. `sync` is
+    "full" (durable before 250) or "none" (for mail that may be lost). `reserve_octets` stay
+    free on each file system. `segment_octets` is the size at which a content segment is closed;
     `compact_below` the live share under which a closed one is compacted.
     """
 
     base: str
     start: int = 1
     count: int = 2
+    directories: tuple[str, ...] = ()
     sync: str = "full"
     reserve_octets: int = 64 * 1024 * 1024
     segment_octets: int = 64 * 1024 * 1024

@@ -45,13 +45,21 @@ END_DEADLINE_S = 5.0
 """How long a worker may live on after it closed its link, or after its stop deadline."""
 
 
+class WantedQueue(msgspec.Struct, frozen=True):
+    """What is wanted of one queue; one that is not configured any more only drains."""
+
+    state: QueueState = QueueState.ENABLED
+    is_configured: bool = True
+
+
 class Slot:
     """One queue and what is known about its worker."""
 
-    def __init__(self, number: int, queue: int, state: QueueState) -> None:
+    def __init__(self, number: int, queue: int, wanted: WantedQueue) -> None:
         self.number = number
         self.queue = queue
-        self.state = state
+        self.is_configured = wanted.is_configured
+        self.state = wanted.state
         """What an operator wants of the queue."""
         self.changed = asyncio.Event()
         """Set when that changes."""
@@ -78,7 +86,7 @@ class Fleet:
     def __init__(
         self,
         config: Config,
-        queues: Mapping[int, QueueState],
+        queues: Mapping[int, WantedQueue],
         sockets: tuple[BoundSocket, ...],
         board: tuple[Board, str],
         clock: Clock,
@@ -97,7 +105,7 @@ class Fleet:
         """Set once every worker has come up, or failed to for a first time."""
         self.is_suspended = False
         self.slots = [
-            Slot(number, queue, state) for number, (queue, state) in enumerate(queues.items())
+            Slot(number, queue, wanted) for number, (queue, wanted) in enumerate(queues.items())
         ]
 
     async def run(self) -> None:
@@ -183,8 +191,7 @@ class Fleet:
 
     def _effective(self, slot: Slot) -> QueueState:
         """Return the state a worker works in: outside the configuration nothing new is taken."""
-        spool = self._config.spool
-        if spool.start <= slot.queue < spool.start + spool.count:
+        if slot.is_configured:
             return slot.state
         return slot.state if not slot.state.takes_mail else QueueState.DRAINING
 

@@ -40,7 +40,7 @@ from postroom.observe.events import (
 from postroom.observe.log import EventLog
 from postroom.spool.embedded import set_state
 from postroom.spool.queue_state import QueueState
-from postroom.supervisor.fleet import Fleet
+from postroom.supervisor.fleet import Fleet, WantedQueue
 from postroom.supervisor.listeners import BoundListeners
 from postroom.supervisor.master_commands import handlers_of, status_of
 from postroom.supervisor.notify import Notifier
@@ -58,7 +58,7 @@ class Master:
         self,
         config: Config,
         load: LoadConfig,
-        queues: Mapping[int, QueueState],
+        queues: Mapping[int, WantedQueue],
         clock: Clock,
         log: EventLog,
         on_ready: Callable[[Status], None] | None = None,

@@ -18,11 +18,12 @@ from postroom.control.answers import Status
 from postroom.core.clock import SystemClock
 from postroom.core.errors import ConfigurationError, PostroomError
 from postroom.observe.log import EventLog
-from postroom.spool.embedded import lock_base, prepare_base
+from postroom.spool.embedded import configured, lock_base, prepare_base
 from postroom.spool.errors import QueueBusy
 from postroom.supervisor import runtime
 from postroom.supervisor.board_file import place_board, remove_board
 from postroom.supervisor.descriptors import raise_limit
+from postroom.supervisor.fleet import WantedQueue
 from postroom.supervisor.master import LoadConfig, Master
 
 # sysexits.h
@@ -44,7 +45,12 @@ def serve(
     base = config.spool.base
     lock = lock_base(Path(base))
     try:
-        queues = {queue.number: queue.state for queue in prepare_base(config.spool).queues}
+        manifest = prepare_base(config.spool)
+        wanted = configured(config.spool, manifest)
+        queues = {
+            queue.number: WantedQueue(queue.state, queue.number in wanted)
+            for queue in manifest.queues
+        }
         runtime.set_title(f"postroom: master ({base})")
         clock = SystemClock()
         log = EventLog(config.log.path, config.log.format, "master", clock)

@@ -9,6 +9,7 @@ from postroom.spool.embedded.layout import transcripts_of
 from postroom.spool.embedded.manifest import (
     Manifest,
     ManifestQueue,
+    configured,
     lock_base,
     prepare_base,
     read_manifest,
@@ -20,6 +21,7 @@ __all__ = [
     "EmbeddedStore",
     "Manifest",
     "ManifestQueue",
+    "configured",
     "lock_base",
     "open_store",
     "prepare_base",

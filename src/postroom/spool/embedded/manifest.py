@@ -15,8 +15,9 @@ from typing import Final
 
 import msgspec
 
+from postroom.spool.embedded.directories import explicit_directories, require_fresh
 from postroom.spool.embedded.disk import Disk, RealDisk, read_whole, write_atomically
-from postroom.spool.embedded.layout import create_queue
+from postroom.spool.embedded.layout import create_queue, read_identity
 from postroom.spool.embedded.lease import Lease, take_lease
 from postroom.spool.errors import QueueUnusable
 from postroom.spool.policy import SpoolPolicy
@@ -103,13 +104,46 @@ def prepare_base(policy: SpoolPolicy, disk: Disk | None = None) -> Manifest:
     disk.make_directory(base)
     manifest = read_manifest(base, disk) or Manifest()
     known = {queue.number: queue for queue in manifest.queues}
-    for number in range(policy.start, policy.start + policy.count):
-        if number not in known:
-            directory = base / f"queue{number}"
-            identity = create_queue(disk, directory, uuid.uuid4(), alone=bool(disk.vfs))
-            known[number] = ManifestQueue(number, str(directory), str(identity))
-    if len(known) != len(manifest.queues) or not manifest.generation:
-        queues = tuple(known[number] for number in sorted(known))
+    if policy.directories:
+        _prepare_explicit(policy, known, disk)
+    else:
+        for number in range(policy.start, policy.start + policy.count):
+            if number not in known:
+                known[number] = _make(number, base / f"queue{number}", disk)
+    queues = tuple(known[number] for number in sorted(known))
+    if queues != manifest.queues or not manifest.generation:
         manifest = Manifest(manifest.generation + 1, queues)
         write_manifest(base, manifest, disk)
     return manifest
+
+
+def configured(policy: SpoolPolicy, manifest: Manifest) -> frozenset[int]:
+    """Return the numbers of the queues that `policy` asks for; others only drain."""
+    if not policy.directories:
+        return frozenset(range(policy.start, policy.start + policy.count))
+    places = {path.resolve() for path in explicit_directories(policy)}
+    return frozenset(queue.number for queue in manifest.queues if queue.path.resolve() in places)
+
+
+def _prepare_explicit(policy: SpoolPolicy, known: dict[int, ManifestQueue], disk: Disk) -> None:
+    """Find the queue of each explicit directory, by its identity; make those that are new."""
+    by_identity = {queue.identity: queue for queue in known.values()}
+    by_directory = {queue.directory: queue for queue in known.values()}
+    for path in explicit_directories(policy):
+        identity = path / "identity"
+        if disk.exists(identity):
+            queue = by_identity.get(str(read_identity(disk, identity)))
+            if queue is None:
+                raise QueueUnusable(f"{path} is a queue of another base: it is not served here")
+            # The same queue under another name: its disk was mounted elsewhere.
+            known[queue.number] = msgspec.structs.replace(queue, directory=str(path))
+        elif str(path) not in by_directory:
+            # One that is in the manifest and has no identity now is missing, and stays so.
+            require_fresh(path)
+            number = max([policy.start - 1, *known]) + 1
+            known[number] = _make(number, path, disk)
+
+
+def _make(number: int, directory: Path, disk: Disk) -> ManifestQueue:
+    identity = create_queue(disk, directory, uuid.uuid4(), alone=bool(disk.vfs))
+    return ManifestQueue(number, str(directory), str(identity))
