@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 
+import pytest
+
 from tests.support.daemon import Daemon
 from tests.support.sink import SinkThread
 
@@ -27,6 +29,7 @@ def test_a_killed_worker_comes_back_and_delivers_what_it_had() -> None:
         assert sorted(sink.recipients) == sorted(f"r{n}@example.com" for n in range(5))
 
 
+@pytest.mark.seed(10)
 def test_after_kill_9_of_the_master_a_new_start_works_at_once() -> None:
     with SinkThread("content delay=1s") as sink, Daemon(relay=sink.port) as daemon:
         for number in range(4):

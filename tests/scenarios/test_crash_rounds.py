@@ -5,12 +5,15 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import pytest
+
 from tests.support.crash_run import CrashRun
 from tools.crash import table
 
 LONGEST_S = 0.8
 
 
+@pytest.mark.seed(8)
 def test_nothing_acknowledged_is_lost_when_everything_is_killed_under_load() -> None:
     with tempfile.TemporaryDirectory(prefix="pr-") as base:
         (Path(base) / "server").mkdir(mode=0o700)

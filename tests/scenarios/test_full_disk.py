@@ -98,6 +98,7 @@ def has_room(daemon: Daemon) -> bool:
 
 
 @pytest.mark.parametrize("kind", ["tmpfs", "ext4"])
+@pytest.mark.seed(16)
 def test_mail_that_fills_a_disk_is_refused_in_time_and_flows_again_once_it_is_delivered(
     kind: str,
 ) -> None:
@@ -152,6 +153,7 @@ def fill_by_mail_again(daemon: Daemon, sink: SinkThread) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["tmpfs", "ext4"])
+@pytest.mark.seed(16)
 def test_a_disk_that_others_fill_to_the_last_octet_costs_no_acknowledged_mail(kind: str) -> None:
     with SmallDisk(kind) as disk, SinkThread() as sink:
         daemon = Daemon(relay=sink.port, queues=1, config=LISTEN, spool=SPOOL)
@@ -189,6 +191,7 @@ def test_a_disk_that_others_fill_to_the_last_octet_costs_no_acknowledged_mail(ki
             assert postroom(daemon, "fsck")[0] == 0
 
 
+@pytest.mark.seed(16)
 def test_outcomes_are_kept_and_reports_sent_while_the_disk_is_full_to_new_mail() -> None:
     rules = ("rcpt=*@refused.example reply=550 5.1.1 No such user",)
     with SmallDisk() as disk, SinkThread(*rules) as sink:
@@ -219,6 +222,7 @@ def test_outcomes_are_kept_and_reports_sent_while_the_disk_is_full_to_new_mail()
 
 
 @pytest.mark.parametrize("full", [1, 2])
+@pytest.mark.seed(16)
 def test_a_worker_whose_disk_is_full_leaves_new_mail_to_the_others(full: int) -> None:
     with SmallDisk() as disk, SinkThread("rcpt=* reply=450 4.2.0 later") as sink:
         daemon = Daemon(relay=sink.port, queues=2, config=LISTEN + SLOW_RETRY, spool=SPOOL)
@@ -254,6 +258,7 @@ def test_a_worker_whose_disk_is_full_leaves_new_mail_to_the_others(full: int) ->
             assert len({message["id"] for message in listed(daemon)}) == 40 + 1 + 10 + 20
 
 
+@pytest.mark.seed(16)
 def test_with_every_disk_full_mail_is_refused_and_kept_by_the_sender() -> None:
     with SmallDisk() as one, SmallDisk() as two, SinkThread() as sink:
         daemon = Daemon(relay=sink.port, queues=2, config=LISTEN, spool=SPOOL)

@@ -74,6 +74,7 @@ def test_hup_puts_a_good_configuration_in_force_without_new_processes() -> None:
         assert one.recipients == ["b@example.com"]
 
 
+@pytest.mark.seed(27)
 def test_hup_with_a_broken_file_changes_nothing_and_says_every_mistake() -> None:
     with SinkThread() as sink, Daemon(relay=sink.port) as daemon:
         before = daemon.status()
@@ -119,6 +120,7 @@ def test_usr1_suspends_delivery_while_mail_is_taken_and_usr2_resumes_it() -> Non
         assert daemon.status().delivery == "running"
 
 
+@pytest.mark.seed(40)
 def test_suspended_delivery_stays_so_over_a_restart_until_it_is_resumed() -> None:
     with SinkThread() as sink, Daemon(relay=sink.port) as daemon:
         daemon.signal(signal.SIGUSR1)
@@ -150,6 +152,7 @@ def test_alrm_tries_deferred_mail_now() -> None:
         sink.wait_for(1)
 
 
+@pytest.mark.seed(10)
 def test_a_second_server_on_the_same_base_is_refused_clearly() -> None:
     with SinkThread() as sink, Daemon(relay=sink.port, queues=1) as daemon:
         again = subprocess.run(
