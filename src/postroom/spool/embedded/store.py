@@ -42,6 +42,7 @@ from postroom.spool.embedded.segments import SegmentWriter
 from postroom.spool.embedded.space import SpaceGauge
 from postroom.spool.embedded.tables import Tables
 from postroom.spool.embedded.writer import GroupWriter
+from postroom.spool.errors import QueueUnusable
 from postroom.spool.policy import SpoolPolicy
 from postroom.spool.store import Counts, DueKey, Selection, Settlement, refusal_of
 
@@ -71,6 +72,9 @@ def open_store(
     lease = take_lease(disk, layout.lock)
     try:
         return EmbeddedStore(layout, found, lease, policy, events, clock, disk, inline)
+    except apsw.FullError as error:
+        lease.release()
+        raise QueueUnusable(f"{queue_dir}: its disk is full to the last octet: {error}") from error
     except BaseException:
         lease.release()
         raise
