@@ -17,7 +17,7 @@ STRUCTURE := tests/unit/test_layers.py tests/unit/test_style.py tests/unit/test_
 	tests/unit/test_docs.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test check format scenarios demo bench bench-queue crash \
+.PHONY: help run setup setup-dev test check format scenarios seeds demo bench bench-queue crash \
 	sim sim-long rfc peers clean
 
 help: ## list these commands
@@ -81,6 +81,9 @@ format: $(VENV)/.ready-dev ## let ruff format and mend what it can
 scenarios: $(VENV)/.ready-dev ## only the tests against running servers
 	@$(PYTEST) tests/scenarios $(ARGS) || { status=$$?; \
 		[ $$status = 5 ] && echo "No test matches." && exit 0; exit $$status; }
+
+seeds: $(VENV)/.ready-dev ## what older queues taught: run the marked tests, write docs/seeds.md
+	@$(PYTEST) -m seed --seeds-table docs/seeds.md $(ARGS)
 
 demo: $(VENV)/.ready-run ## a server, a few remote sites and a load, to look at
 	@exec $(PY) tools/demo.py $(ARGS)

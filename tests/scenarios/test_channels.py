@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 
+import pytest
+
 from tests.support.daemon import Daemon
 from tests.support.sink import SinkThread
 
@@ -20,8 +22,9 @@ def four_channels(concurrency_of_three: int) -> str:
     return text  # "four" is the default channel's.
 
 
+@pytest.mark.seed(21)
 def test_a_channel_that_is_held_keeps_no_other_waiting_and_one_content_serves_all() -> None:
-    # SEEDS row 21: 4 recipients in 4 channels, one held: 3 delivered, one content.
+    # 4 recipients in 4 channels, one held: 3 delivered, one content.
     with SinkThread() as sink, Daemon(relay=sink.port, queues=1, config=four_channels(0)) as daemon:
         daemon.send("a@example.org", RECIPIENTS, CONTENT)
         sink.wait_for(3)

@@ -1,10 +1,12 @@
-"""SEEDS row 25: few descriptors and many clients; accepting pauses before they run out."""
+"""Few descriptors and many clients; accepting pauses before they run out."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 from pathlib import Path
+
+import pytest
 
 from tests.support.daemon import Daemon
 from tests.support.sink import SinkThread
@@ -58,6 +60,7 @@ async def load(port: int, descriptors: Path) -> int:
     return peak
 
 
+@pytest.mark.seed(25)
 def test_nothing_is_refused_or_lost_and_no_descriptor_is_missing() -> None:
     with (
         SinkThread("content delay=300ms") as sink,

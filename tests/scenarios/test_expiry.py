@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import pytest
+
 from tests.support.daemon import Daemon
 from tests.support.sink import SinkThread
 
@@ -28,8 +30,9 @@ def dropped(daemon: Daemon) -> list[dict[str, Any]]:
     return [{key: event[key] for key in keys} for event in daemon.events("report-dropped")]
 
 
+@pytest.mark.seed(35)
 def test_after_one_last_try_the_sender_is_told_or_the_log_says_why_not() -> None:
-    # SEEDS row 35: attempts at 0 s, 1.5 s, and the last at the end of the lifetime.
+    # Attempts at 0 s, 1.5 s, and the last at the end of the lifetime.
     with (
         SinkThread(LATE) as sink,
         Daemon(relay=sink.port, queues=1, config=config("list 1500ms for 3s")) as daemon,
@@ -57,6 +60,7 @@ def test_after_one_last_try_the_sender_is_told_or_the_log_says_why_not() -> None
     assert sink.recipients == ["a@example.org"]
 
 
+@pytest.mark.seed(35)
 def test_a_delay_is_warned_of_once_and_a_lifetime_over_while_stopped_ends_by_one_try() -> None:
     lifetime_s = 4
     retry = config(f"list 1s for {lifetime_s}s", 'delay_warning = "1s"\n')

@@ -27,8 +27,9 @@ def states(daemon: Daemon) -> dict[str, tuple[str, str, int]]:
 
 
 @pytest.mark.parametrize("end", [stop, Daemon.kill_all], ids=["stopped", "killed"])
+@pytest.mark.seed(40)
 def test_held_and_released_mail_stays_so_over_a_restart(end: Callable[[Daemon], None]) -> None:
-    # SEEDS row 40 for messages; for delivery as a whole: test_signals.py.
+    # For delivery as a whole: test_signals.py.
     with (
         SinkThread("rcpt=late@* first=1 reply=451 4.2.0 Not now") as sink,
         Daemon(relay=sink.port, queues=2, config=SLOW_RETRY) as daemon,

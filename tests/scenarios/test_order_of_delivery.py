@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import time
 
+import pytest
+
 from tests.support.command_line import listed, postroom
 from tests.support.daemon import Daemon
 from tests.support.sink import SinkThread
@@ -27,6 +29,7 @@ def arrivals(daemon: Daemon) -> dict[str, float]:
     return {one["recipients"][0]["address"]: one["arrived_at"] for one in listed(daemon)}
 
 
+@pytest.mark.seed(33)
 def test_mail_that_waits_leaves_in_the_order_of_its_arrival_after_a_restart() -> None:
     with (
         SinkThread() as sink,
@@ -42,8 +45,9 @@ def test_mail_that_waits_leaves_in_the_order_of_its_arrival_after_a_restart() ->
         assert sink.recipients == addresses("one") + addresses("two")
 
 
+@pytest.mark.seed(33)
 def test_a_deferral_moves_the_due_time_and_neither_it_nor_a_restart_the_arrival() -> None:
-    # SEEDS row 33. Every message for late.example is deferred once.
+    # Every message for late.example is deferred once.
     with (
         SinkThread("rcpt=*@late.example greylist=100ms") as sink,
         Daemon(relay=sink.port, queues=1, config=ONE_AT_A_TIME.format("1h")) as daemon,
@@ -66,6 +70,7 @@ def test_a_deferral_moves_the_due_time_and_neither_it_nor_a_restart_the_arrival(
         assert sink.recipients == late + later
 
 
+@pytest.mark.seed(33)
 def test_mail_that_is_due_earlier_leaves_before_mail_that_arrived_earlier() -> None:
     with (
         SinkThread("rcpt=*@late.example greylist=100ms") as sink,
@@ -83,6 +88,7 @@ def test_mail_that_is_due_earlier_leaves_before_mail_that_arrived_earlier() -> N
         assert sink.recipients == addresses("fresh") + addresses("late")
 
 
+@pytest.mark.seed(33)
 def test_mail_beyond_what_memory_holds_leaves_in_order_whatever_its_domain() -> None:
     more = "[delivery]\nactive_max = 100\nlane_active_max = 10\n"
     with (

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from tests.support.command_line import listed
 from tests.support.daemon import Daemon
 from tests.support.sink import SinkThread
@@ -37,10 +39,11 @@ class DefectiveServer(Daemon):
         return environment
 
 
+@pytest.mark.seed(36)
 def test_mail_that_meets_a_defect_is_deferred_kept_and_delivered_once_it_is_mended(
     tmp_path: Path,
 ) -> None:
-    # SEEDS row 36: deferred, attempt counted, mail kept.
+    # Deferred, attempt counted, mail kept.
     config = f"""
 [route.box]
 type = "maildir"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.support.command_line import in_json, listed
 from tests.support.crash_run import seconds
 from tests.support.daemon import Daemon
@@ -44,8 +46,8 @@ def check(table: list[dict[str, Any]], attempts: list[dict[str, Any]], arrived_a
         assert seconds(after["time"]) + LOG_PRECISION_S >= due_at, "tried before it was due"
 
 
+@pytest.mark.seed(34)
 def test_logged_attempts_follow_the_printed_table() -> None:
-    # SEEDS row 34.
     with (
         SinkThread("rcpt=r@* reply=451 4.2.0 Not now") as sink,
         Daemon(relay=sink.port, queues=1, config=channels()) as daemon,

@@ -15,6 +15,7 @@ from tests.support.daemon import Daemon
 from tests.support.sink import SinkThread
 
 
+@pytest.mark.seed(60)
 def test_term_lets_what_is_in_flight_end_and_loses_and_repeats_nothing() -> None:
     with (
         SinkThread("content delay=2s") as sink,
@@ -74,6 +75,7 @@ def test_hup_puts_a_good_configuration_in_force_without_new_processes() -> None:
         assert one.recipients == ["b@example.com"]
 
 
+@pytest.mark.seed(27, 60)
 def test_hup_with_a_broken_file_changes_nothing_and_says_every_mistake() -> None:
     with SinkThread() as sink, Daemon(relay=sink.port) as daemon:
         before = daemon.status()
@@ -82,7 +84,10 @@ def test_hup_with_a_broken_file_changes_nothing_and_says_every_mistake() -> None
         refused = daemon.wait_for_event("configuration-refused")
         assert "concurrency" in refused["errors"]
         assert "speed" in refused["errors"]
-        assert str(daemon.file) in refused["errors"]
+        # Each with its file and line.
+        lines = daemon.file.read_text().splitlines()
+        for mistake in ('concurrency = "many"', "speed = 9"):
+            assert f"{daemon.file}:{lines.index(mistake) + 1}: " in refused["errors"]
         assert daemon.status().generation == before.generation
         daemon.send("a@example.org", ["b@example.com"])
         sink.wait_for(1)
@@ -97,6 +102,7 @@ def test_a_setting_that_needs_a_restart_is_named() -> None:
         assert daemon.status().pending == ("spool.count",)
 
 
+@pytest.mark.seed(60)
 def test_hup_reopens_the_log_after_a_rotation() -> None:
     with SinkThread() as sink, Daemon(relay=sink.port, queues=1) as daemon:
         (daemon.base / "log").rename(daemon.base / "log.1")
@@ -106,6 +112,7 @@ def test_hup_reopens_the_log_after_a_rotation() -> None:
         daemon.wait_for_event("delivered")
 
 
+@pytest.mark.seed(60)
 def test_usr1_suspends_delivery_while_mail_is_taken_and_usr2_resumes_it() -> None:
     with SinkThread() as sink, Daemon(relay=sink.port) as daemon:
         daemon.signal(signal.SIGUSR1)
@@ -119,6 +126,7 @@ def test_usr1_suspends_delivery_while_mail_is_taken_and_usr2_resumes_it() -> Non
         assert daemon.status().delivery == "running"
 
 
+@pytest.mark.seed(40)
 def test_suspended_delivery_stays_so_over_a_restart_until_it_is_resumed() -> None:
     with SinkThread() as sink, Daemon(relay=sink.port) as daemon:
         daemon.signal(signal.SIGUSR1)
@@ -139,6 +147,7 @@ def test_suspended_delivery_stays_so_over_a_restart_until_it_is_resumed() -> Non
         assert daemon.status().delivery == "running"
 
 
+@pytest.mark.seed(60)
 def test_alrm_tries_deferred_mail_now() -> None:
     with (
         SinkThread("rcpt first=1 reply=451 4.3.0 Not now") as sink,
@@ -150,6 +159,7 @@ def test_alrm_tries_deferred_mail_now() -> None:
         sink.wait_for(1)
 
 
+@pytest.mark.seed(10)
 def test_a_second_server_on_the_same_base_is_refused_clearly() -> None:
     with SinkThread() as sink, Daemon(relay=sink.port, queues=1) as daemon:
         again = subprocess.run(

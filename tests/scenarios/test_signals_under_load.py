@@ -9,6 +9,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.crash_run import CONFIGURATION, SESSIONS, SINK_RULES, seconds
 from tests.support.daemon import Daemon
 from tests.support.ledger import Ledger
@@ -20,8 +22,9 @@ STOP_DEADLINE_S = 15.0
 """The five seconds of `delivery.stop_deadline` in CONFIGURATION, and the rest of a stop."""
 
 
+@pytest.mark.seed(60)
 def test_term_under_load_ends_in_time_and_loses_and_repeats_nothing(tmp_path: Path) -> None:
-    """Row 60: exit 0 in time, no duplicate, nothing acknowledged lost; HUP, ALRM, USR1, USR2
+    """Exit 0 in time, no duplicate, nothing acknowledged lost; HUP, ALRM, USR1, USR2
     before it change nothing about that, and every event is in one of the logs."""
     sink = SinkProcess(tmp_path, *SINK_RULES)
     ledger = Ledger()

@@ -20,8 +20,9 @@ def configuration(tarpit: int) -> str:
 
 
 @pytest.mark.parametrize("step", ["connect", "rcpt", "content"])
+@pytest.mark.seed(31)
 def test_all_other_mail_is_delivered_while_a_tarpit_hangs(step: str) -> None:
-    # SEEDS row 31; the rate is compared in tests/unit/engine/test_fairness.py.
+    # The rate is compared in tests/unit/engine/test_fairness.py.
     count = 60
     with (
         SinkThread(f"{step} delay=10m") as tarpit,

@@ -5,14 +5,17 @@ from __future__ import annotations
 import signal
 import socket
 
+import pytest
+
 from tests.support.daemon import Daemon
 from tests.support.sink import SinkThread
 
 REFUSED, UNREACHABLE, GOOD = 100, 100, 900
 
 
+@pytest.mark.seed(32)
 def test_one_pass_delivers_all_that_stands_behind_undeliverable_mail() -> None:
-    # SEEDS row 32, at a tenth of its size; the whole in tests/unit/engine/test_engine.py.
+    # A tenth of the size; the whole is in tests/unit/engine/test_engine.py.
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
     config = f"""

@@ -12,6 +12,8 @@ import os
 import random
 from pathlib import Path
 
+import pytest
+
 from postroom import Client
 from postroom.control.client import ControlClient
 from postroom.control.commands import MailListArgs, MailShowArgs
@@ -45,8 +47,9 @@ LOOKED_INTO = 10
 """Messages of one listing whose content is asked for."""
 
 
+@pytest.mark.seed(9)
 def test_every_message_that_is_seen_while_mail_is_injected_is_whole(tmp_path: Path) -> None:
-    """Row 9: eight injectors and a scanner, no orphan."""
+    """Eight injectors and a scanner, no orphan."""
     sink = SinkProcess(tmp_path, *SINK_RULES)
     ledger = Ledger()
     scanner = Scanner(ledger)

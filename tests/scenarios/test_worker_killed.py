@@ -10,6 +10,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.support.crash_run import seconds
 from tests.support.daemon import Daemon
 from tests.support.ledger import BACK, MARK, Kill, Ledger
@@ -25,8 +27,9 @@ KILLED_AT = 50
 CONCURRENCY = 5
 
 
+@pytest.mark.seed(46)
 def test_an_attempt_is_made_once_while_its_worker_lives_even_if_it_looks_dead() -> None:
-    """Row 46: no double attempt while alive."""
+    """No double attempt while alive."""
     with (
         SinkThread("rcpt delay=4s") as sink,
         Daemon(relay=sink.port, queues=2, config=RESTLESS) as daemon,
@@ -46,8 +49,9 @@ def test_an_attempt_is_made_once_while_its_worker_lives_even_if_it_looks_dead() 
         assert daemon.queue(busy.queue).pid == busy.pid
 
 
+@pytest.mark.seed(46)
 def test_what_a_killed_worker_had_in_flight_is_tried_again_within_seconds() -> None:
-    """Row 46: found at once, not by its age."""
+    """Found at once, not by its age."""
     count = 4
     recipients = [f"r{number}@example.com" for number in range(count)]
     with (
@@ -67,10 +71,11 @@ def test_what_a_killed_worker_had_in_flight_is_tried_again_within_seconds() -> N
         assert sorted(sink.recipients) == recipients
 
 
+@pytest.mark.seed(47)
 def test_a_kill_in_the_middle_of_a_long_list_repeats_only_what_was_in_flight(
     tmp_path: Path,
 ) -> None:
-    """Row 47: kill -9 at recipient 50 of 100; what is marked done is not sent again."""
+    """Kill -9 at recipient 50 of 100; what is marked done is not sent again."""
     sink = SinkProcess(tmp_path, "--rule", "content delay=100ms")
     one_by_one = f"[channel.default]\nrecipients_max = 1\n[delivery]\nconcurrency = {CONCURRENCY}\n"
     ledger = Ledger()

@@ -103,7 +103,7 @@ class CrashRun:
         if self._target == "worker":
             # The other queue goes on taking mail, and the killed one is soon back.
             await asyncio.to_thread(self._wait_for_worker, daemon)
-        kill.until = time.time()
+            kill.until = time.time()
         load.stop()
         await sending
 
@@ -136,6 +136,10 @@ class CrashRun:
 
     def _start(self, daemon: Daemon) -> None:
         self._set_log_aside(daemon)
+        if self.ledger.kills and not self.ledger.kills[-1].until:
+            # Not when the processes were gone: what they had sent may still be in the sink's
+            # buffers then.
+            self.ledger.kills[-1].until = time.time()
         begun = time.monotonic()
         daemon.start()
         self.starts_s.append(time.monotonic() - begun)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import pytest
+
 from postroom.channels.policy import ChannelPolicy, RetrySchedule
 from postroom.core.errors import ContentCorrupt, StoreFull
 from postroom.core.ids import QueueId
@@ -335,9 +337,10 @@ def test_memory_is_bounded_and_all_mail_still_gets_out() -> None:
     run(scene())
 
 
+@pytest.mark.seed(32)
 def test_undeliverable_mail_at_the_head_does_not_starve_the_rest() -> None:
     async def scene() -> None:
-        # SEEDS row 32: 10,000 queued, the first 1,000 undeliverable.
+        # 10,000 queued, the first 1,000 undeliverable.
         policy = EnginePolicy(active_max=1000, lane_active_max=500)
         agent = ScriptedAgent(
             lambda a: deferred(a) if a.destination.domain == "d1.test" else delivered(a)
@@ -358,7 +361,7 @@ def test_undeliverable_mail_at_the_head_does_not_starve_the_rest() -> None:
 
 def test_a_hung_site_keeps_no_other_waiting() -> None:
     async def scene() -> None:
-        # SEEDS row 31: a tarpit holds its own slots only.
+        # A tarpit holds its own slots only.
         class Tarpit(ScriptedAgent):
             async def deliver(self, attempt: Attempt) -> AttemptReport:
                 self.takes_s = 600.0 if attempt.destination.domain == "d0.test" else 0.01

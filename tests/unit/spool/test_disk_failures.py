@@ -16,6 +16,7 @@ from postroom.core.message import RecipientState
 from postroom.observe.events import EventList, StoreFailed
 from postroom.spool.embedded.layout import create_queue
 from postroom.spool.embedded.store import EmbeddedStore, open_store
+from postroom.spool.errors import QueueUnusable
 from postroom.spool.policy import SpoolPolicy
 from postroom.spool.store import Counts, Selection, Settlement
 from tests.contract.store_contract import message, octets_of, queue_id, status
@@ -313,5 +314,21 @@ def test_what_is_taken_and_not_yet_written_counts_against_the_room() -> None:
         machine.disk.capacity_octets = machine.disk.used_octets
         machine.clock.advance(1.0)
         assert store.room_octets() == 0
+
+    machine.run(test)
+
+
+def test_a_queue_whose_journal_finds_no_room_at_all_opens_once_there_is_some() -> None:
+    machine = Machine()
+
+    async def test(store: EmbeddedStore) -> None:
+        await asyncio.gather(*(store.put(message(number)) for number in range(1, 30)))
+        machine.disk.restart()
+        machine.disk.capacity_octets = machine.disk.used_octets
+        with pytest.raises(QueueUnusable, match="full"):
+            machine.opened()
+        machine.disk.capacity_octets = 1 << 30
+        again = machine.opened()
+        assert again.counts().messages == 29
 
     machine.run(test)

@@ -80,6 +80,9 @@ def open_store(
     lease = take_lease(disk, layout.lock)
     try:
         return EmbeddedStore(layout, found, lease, policy, events, clock, disk, inline)
+    except apsw.FullError as error:
+        lease.release()
+        raise QueueUnusable(f"{queue_dir}: its disk is full to the last octet: {error}") from error
     except BaseException:
         lease.release()
         raise
