@@ -37,6 +37,7 @@ def rows(daemon: Daemon) -> tuple[int, dict[int, dict[str, Any]]]:
     return code, {row["queue"]: row for row in listed}
 
 
+@pytest.mark.seed(1)
 def test_the_directories_of_a_pattern_are_queues_in_their_order(disks: Path) -> None:
     with SinkThread() as sink, server(sink, disks) as daemon:
         code, listed = rows(daemon)
@@ -61,8 +62,9 @@ def test_the_directories_of_a_pattern_are_queues_in_their_order(disks: Path) -> 
         assert names == ["q.1", "q.2", "q.10", "q.05"]
 
 
+@pytest.mark.seed(2)
+@pytest.mark.seed(3)
 def test_a_directory_that_is_gone_is_missing_and_never_written(disks: Path) -> None:
-    # SEEDS rows 2 and 3.
     with SinkThread() as sink, server(sink, disks) as daemon:
         assert postroom(daemon, "queue", "hold", "2")[0] == 0
         assert postroom(daemon, "queue", "drain", "1", "3")[0] == 0
@@ -100,8 +102,8 @@ def test_a_directory_that_is_gone_is_missing_and_never_written(disks: Path) -> N
         assert sink.recipients.count("later@example.com") == 1
 
 
+@pytest.mark.seed(4)
 def test_a_directory_that_others_may_write_to_is_not_used_and_check_says_so(disks: Path) -> None:
-    # SEEDS row 4.
     with SinkThread() as sink, server(sink, disks) as daemon:
         assert postroom(daemon, "check")[0] == 0
         assert daemon.stop() == 0
