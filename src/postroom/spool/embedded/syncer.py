@@ -75,7 +75,7 @@ class KernelSyncer:
         try:
             self._context.poll()
         except BlockingIOError:
-            return
+            pass  # its number was read before; what is done is done all the same
         self._context.process_events()
 
 

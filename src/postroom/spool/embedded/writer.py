@@ -245,7 +245,11 @@ class GroupWriter:
 
     def _synced(self, group: Group, error: OSError | None) -> None:
         if error is None:
-            self._committed(group, self._committer.finish(self._loop.time()))
+            try:
+                result = self._committer.finish(self._loop.time())
+            except Exception as defect:
+                result = self._defect(defect)
+            self._committed(group, result)
         else:
             self._committer.give_up()
             group.failed = error
