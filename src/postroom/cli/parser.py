@@ -75,6 +75,14 @@ def _server_commands(commands: Any) -> None:
     queue = commands.add_parser("queue", help="the queues", description="The queues.")
     below = queue.add_subparsers(dest="verb", metavar="VERB", required=True)
     _json(_add(below, "list", "the queues with state, counts and place", "server:queue_list"))
+    add = _json(_add(below, "add", "make one more queue and serve it", "queue_verbs:add"))
+    add.add_argument(
+        "--directory", default="", metavar="DIR", help="an empty directory; default: below the base"
+    )
+    retire = "close an empty queue that the configuration does not ask for; its directory stays"
+    _add(below, "retire", retire, "queue_verbs:retire").add_argument(
+        "queue", nargs="+", metavar="QUEUE", help="queue3, or 3; repeatable"
+    )
     for name, help_text in QUEUE_VERBS:
         verb = _json(_add(below, name, help_text, "queue_verbs:set_states"))
         verb.add_argument("queue", nargs="+", metavar="QUEUE", help="queue1, or 1; repeatable")

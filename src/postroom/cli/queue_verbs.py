@@ -1,7 +1,7 @@
-"""Commands that set the state of queues: enable, hold, drain, offline.
+"""Commands that change queues: add, retire, enable, hold, drain, offline.
 
-With the server up it is asked, and the state is in force at once; with it down the state is
-kept for the next start.
+With the server up it is asked, and what is said is in force at once; with it down a state is
+kept for the next start, and nothing is added or retired.
 
 Called by: cli.main.  Raises: CommandFailed, ControlError.
 """
@@ -15,9 +15,9 @@ from pathlib import Path
 
 from postroom.cli.output import FINDING, OK, TEMPORARY, USAGE, fail, print_json, warn
 from postroom.cli.reach import Spool, master
-from postroom.control.answers import QueueStatus
+from postroom.control.answers import Changed, QueueStatus
 from postroom.control.client import ControlClient, ServerUnavailable
-from postroom.control.commands import QueueVerbArgs
+from postroom.control.commands import QueueAddArgs, QueueVerbArgs
 from postroom.control.protocol import Code, ControlError
 from postroom.spool.queue_state import QUEUE_VERBS, QueueState
 
@@ -42,6 +42,36 @@ def set_states(options: argparse.Namespace) -> int:
             return _each(numbers, _by_server(client, options.verb), options.json)
     except ServerUnavailable:
         return _each(numbers, _by_hand(spool, state), options.json)
+
+
+def add(options: argparse.Namespace) -> int:
+    """Have the server make one more queue."""
+    directory = str(Path(options.directory).absolute()) if options.directory else ""
+    with master(Spool(options)) as client:
+        queue = client.call("queue add", QueueAddArgs(directory), QueueStatus)
+    if options.json:
+        print_json(queue)
+    else:
+        print(f"queue{queue.queue} is made and being served")
+    return OK
+
+
+def retire(options: argparse.Namespace) -> int:
+    """Have the server close empty queues for good."""
+    numbers = [_number(text) for text in options.queue]
+    code = OK
+    with master(Spool(options)) as client:
+        for number in numbers:
+            try:
+                client.call("queue retire", QueueVerbArgs(number), Changed)
+            except ServerUnavailable:
+                raise
+            except ControlError as error:
+                warn(f"{error.error}; {error.hint}")
+                code = FINDING
+            else:
+                print(f"queue{number} is retired; its empty directory can be removed")
+    return code
 
 
 def _each(numbers: list[int], setter: Setter, as_json: bool) -> int:

@@ -65,6 +65,12 @@ class QueueVerbArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     queue: int
 
 
+class QueueAddArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the queue is to lie: an empty directory, or "" for one below the base."""
+
+    directory: str = ""
+
+
 class RouteArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The address (or domain) to explain."""
 
@@ -88,6 +94,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("stop", StopArgs, Audience.MASTER, "finish what is in flight and stop"),
     Command("log reopen", NoArgs, Audience.MASTER, "open the event log anew, after rotation"),
     Command("queue list", NoArgs, Audience.MASTER, "the queues with state and counts", True),
+    Command("queue add", QueueAddArgs, Audience.MASTER, "make one more queue and serve it"),
+    Command("queue retire", QueueVerbArgs, Audience.MASTER, "close an empty queue for good"),
     Command("queue enable", QueueVerbArgs, Audience.MASTER, "take mail and deliver it"),
     Command("queue hold", QueueVerbArgs, Audience.MASTER, "take mail and attempt nothing"),
     Command("queue drain", QueueVerbArgs, Audience.MASTER, "take nothing new; deliver the rest"),

@@ -129,6 +129,10 @@ class Board:
         (room,) = NUMBER.unpack_from(self._map, offset + _ROOM)
         return state, heartbeat, sessions, room
 
+    def slots_in_use(self) -> list[int]:
+        """Return the numbers of the rows that somebody has written."""
+        return [slot for slot in range(self.rows) if self.glance(slot)[0] != WorkerState.UNUSED]
+
     def write_sessions(self, slot: int, sessions: int) -> None:
         """Publish the number of sessions alone, between two rows: one aligned word."""
         NUMBER.pack_into(self._map, ROWS_OFFSET + slot * ROW_OCTETS + _SESSIONS, sessions)

@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Protocol
 
@@ -126,11 +126,13 @@ class MaildropPickup:
         self._events = events
         self._clock = clock
 
-    async def run(self, hostname: str, rescan_s: float, queues: Collection[str] = ()) -> None:
-        """Sweep now and every `rescan_s`, until cancelled. See `sweep` for `queues`."""
+    async def run(
+        self, hostname: str, rescan_s: float, queues: Callable[[], Collection[str]]
+    ) -> None:
+        """Sweep now and every `rescan_s`, until cancelled; `queues` gives those of `sweep`."""
         while True:
             try:
-                await self.sweep(hostname, queues)
+                await self.sweep(hostname, queues())
             except OSError as error:
                 # A disk that fails now may do so no longer at the next sweep.
                 self._events.emit(ContentDamaged(id="", error=f"maildrop: {error}"))
@@ -139,8 +141,8 @@ class MaildropPickup:
     async def sweep(self, hostname: str, queues: Collection[str] = ()) -> int:
         """Accept what waits; return how many messages became durable here.
 
-        `queues` names all queues of the configuration: claims of a queue that is no longer
-        among them are taken over (none given: claims are left alone).
+        `queues` names all queues of the base: claims of a queue that is no longer among them
+        are taken over (none given: claims are left alone).
         """
         if not self._maildrop.directory.is_dir() or self._taker.ready(0) is not None:
             return 0  # what another queue has room for is left to it

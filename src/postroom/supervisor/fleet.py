@@ -61,13 +61,17 @@ class Slot:
         self.is_configured = wanted.is_configured
         self.state = wanted.state
         """What an operator wants of the queue."""
+        self.is_retired = False
+        """True once the queue is struck from the manifest."""
         self.changed = asyncio.Event()
-        """Set when that changes."""
+        """Set when one of these changes."""
         self.backoff = Backoff()
         self.worker: WorkerProcess | None = None
         self.is_ready = False
         self.is_settled = False
         self.reason = ""
+        self.ended_well = False
+        """Whether the last worker closed the queue in good order."""
         self.prepared: asyncio.Future[str] | None = None
 
     def is_offline(self) -> bool:
@@ -104,15 +108,16 @@ class Fleet:
         self.settled = asyncio.Event()
         """Set once every worker has come up, or failed to for a first time."""
         self.is_suspended = False
+        self._keepers = asyncio.TaskGroup()
         self.slots = [
             Slot(number, queue, wanted) for number, (queue, wanted) in enumerate(queues.items())
         ]
 
     async def run(self) -> None:
         """Keep every worker running, until `stop` was called and all have ended."""
-        async with asyncio.TaskGroup() as keepers:
+        async with asyncio.TaskGroup() as self._keepers:
             for slot in self.slots:
-                keepers.create_task(self._keep(slot))
+                self._keepers.create_task(self._keep(slot))
 
     @property
     def is_stopping(self) -> bool:
@@ -124,6 +129,29 @@ class Fleet:
         if verb in ("suspend", "resume"):
             self.is_suspended = verb == "suspend"
         return self._tell_all(Order(verb))
+
+    @property
+    def has_room(self) -> bool:
+        """True where the board has a row for one more queue."""
+        return len(self.slots) < int(self._board.rows)
+
+    def add(self, queue: int, wanted: WantedQueue) -> Slot:
+        """Start a worker for one more queue."""
+        assert self.has_room and not self.is_stopping
+        used = {slot.number for slot in self.slots}
+        number = next(number for number in range(self._board.rows) if number not in used)
+        slot = Slot(number, queue, wanted)
+        self.slots.append(slot)
+        self._keepers.create_task(self._keep(slot))
+        return slot
+
+    def retire(self, slot: Slot) -> None:
+        """Forget a queue that is offline and whose worker has ended."""
+        assert slot.is_offline() and slot.worker is None
+        self.slots.remove(slot)
+        self._board.write(slot.number, BoardRow())
+        slot.is_retired = True
+        slot.changed.set()
 
     def set_state(self, queue: int, state: QueueState) -> None:
         """Put a state of a queue in force: its worker is told, stopped or started."""
@@ -204,6 +232,8 @@ class Fleet:
         """Start a slot's worker again and again."""
         loop = asyncio.get_running_loop()
         while not self._stopping.is_set():
+            if slot.is_retired:
+                return
             slot.changed.clear()
             if slot.is_offline():
                 slot.reason = ""
@@ -215,6 +245,7 @@ class Fleet:
             slot.reason = ""
             pid, status = await self._run_once(slot)
             slot.is_ready = False
+            slot.ended_well = status == "exit 0"
             self._settle(slot)
             if slot.is_offline() and not self._stopping.is_set():
                 self._events.emit(WorkerExited(slot.name, pid, status))

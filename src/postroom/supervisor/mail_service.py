@@ -69,7 +69,7 @@ async def open_mail_service(begin: Begin, clock: Clock, events: EventSink) -> Ma
     try:
         transcripts = TranscriptFiles(transcripts_of(queue.path))
         service = MailService(begin, store, transcripts, clock, events)
-        await service.open([f"queue{one.number}" for one in queues])
+        await service.open()
     except BaseException:
         await store.close()
         raise
@@ -118,8 +118,8 @@ class MailService:
         self._config, self._fits = config, fits
         self._clock = clock
 
-    async def open(self, queues: Sequence[str]) -> None:
-        """Begin to take mail; `queues` names all queues, whose claims are not ours."""
+    async def open(self) -> None:
+        """Begin to take mail."""
         begin, config = self._begin, self._config
         await self._listeners.start(self._listens(begin.sockets))
         self.set_state(begin.state)
@@ -129,7 +129,7 @@ class MailService:
             self._fits.local,
         )  # fmt: skip
         await self._local.start()
-        pickup = self._pickup.run(config.hostname, config.delivery.rescan_s, queues)
+        pickup = self._pickup.run(config.hostname, config.delivery.rescan_s, self._queues)
         self._picking = asyncio.create_task(pickup)
         counts = self._store.counts()
         self._events.emit(QueueOpened(messages=counts.messages, pid=os.getpid()))
@@ -161,6 +161,11 @@ class MailService:
             concurrency=self._config.delivery.concurrency,
             room=self._room_octets(),
         )
+
+    def _queues(self) -> list[str]:
+        """Name all queues of the base as they are now: their claims are not ours."""
+        manifest = read_manifest(Path(self._config.spool.base))
+        return [f"queue{one.number}" for one in manifest.queues] if manifest is not None else []
 
     def _room_octets(self) -> int:
         takes_mail = self._engine.intake.takes_mail and self._listeners.is_taking

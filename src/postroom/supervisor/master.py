@@ -18,7 +18,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from postroom.config.model import Config
 from postroom.control.answers import Status
@@ -32,18 +31,16 @@ from postroom.observe.events import (
     ConfigurationRefused,
     DeliveryResumed,
     DeliverySuspended,
-    QueueStateSet,
     ServerStarted,
     ServerStopping,
     SettingIgnored,
 )
 from postroom.observe.log import EventLog
-from postroom.spool.embedded import set_state
-from postroom.spool.queue_state import QueueState
 from postroom.supervisor.fleet import Fleet, WantedQueue
 from postroom.supervisor.listeners import BoundListeners
 from postroom.supervisor.master_commands import handlers_of, status_of
 from postroom.supervisor.notify import Notifier
+from postroom.supervisor.queue_changes import QueueChanges
 from postroom.supervisor.reload import effective
 from postroom.supervisor.suspension import Suspension
 
@@ -76,6 +73,7 @@ class Master:
         self._suspension = Suspension(config.spool.base)
         self._reloading = asyncio.Lock()
         self._reloads: set[asyncio.Task[object]] = set()
+        self.queue_changes = QueueChanges(self, log)
         self._sockets: BoundListeners | None = None
         self.board: Board | None = None
         self.fleet: Fleet | None = None
@@ -158,18 +156,6 @@ class Master:
         self._log.emit(DeliveryResumed())
         self._keep_suspension(on=False)
         return self.fleet.order("resume")
-
-    def set_queue_state(self, number: int, state: QueueState) -> bool:
-        """Keep a queue's state and put it in force; False where there is no such queue.
-
-        Raises QueueUnusable or OSError where it cannot be kept; then nothing has changed.
-        """
-        assert self.fleet is not None
-        if set_state(Path(self.config.spool.base), number, state) is None:
-            return False
-        self._log.emit(QueueStateSet(f"queue{number}", state.value))
-        self.fleet.set_state(number, state)
-        return True
 
     def _keep_suspension(self, *, on: bool) -> None:
         try:

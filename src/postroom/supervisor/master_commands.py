@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from postroom import __version__
 from postroom.control.answers import Changed, Pong, QueueStatus, ReloadResult, Status
-from postroom.control.commands import NoArgs, QueueVerbArgs, StopArgs
+from postroom.control.commands import NoArgs, QueueAddArgs, QueueVerbArgs, StopArgs
 from postroom.control.protocol import Code, ControlError
 from postroom.control.server import Handler
-from postroom.core.errors import ConfigurationError, PostroomError
+from postroom.core.errors import ConfigurationError
 from postroom.observe.figures import figures_in
 from postroom.spool.queue_state import QUEUE_VERBS, QueueState
 from postroom.supervisor.fleet import Fleet, Slot
@@ -85,7 +85,7 @@ def handlers_of(master: Master) -> dict[str, Handler]:
             yield _queue_status(master, slot)
 
     return {
-        **{f"queue {verb}": _setter(master, state) for verb, state in QUEUE_VERBS.items()},
+        **_queue_handlers(master),
         "ping": ping,
         "status": status,
         "reload": reload,
@@ -98,22 +98,28 @@ def handlers_of(master: Master) -> dict[str, Handler]:
     }
 
 
-def _setter(master: Master, state: QueueState) -> Handler:
-    """Return the handler that puts a queue in a state."""
+def _queue_handlers(master: Master) -> dict[str, Handler]:
+    """Return the handlers of the commands that change queues."""
+    changes = master.queue_changes
 
-    async def set_state(args: QueueVerbArgs) -> QueueStatus:
-        try:
-            known = master.set_queue_state(args.queue, state)
-        except (PostroomError, OSError) as error:
-            raise ControlError(f"queue{args.queue}: {error}", "nothing was changed") from error
-        if not known:
-            hint = "see them: postroom queue list"
-            raise ControlError(f"there is no queue{args.queue}", hint, Code.NOT_FOUND)
-        assert master.fleet is not None
-        slot = next(slot for slot in master.fleet.slots if slot.queue == args.queue)
-        return _queue_status(master, slot)
+    def setter(state: QueueState) -> Handler:
+        async def set_state(args: QueueVerbArgs) -> QueueStatus:
+            return _queue_status(master, await changes.set_state(args.queue, state))
 
-    return set_state
+        return set_state
+
+    async def add(args: QueueAddArgs) -> QueueStatus:
+        return _queue_status(master, await changes.add(args.directory))
+
+    async def retire(args: QueueVerbArgs) -> Changed:
+        await changes.retire(args.queue)
+        return Changed(1)
+
+    return {
+        **{f"queue {verb}": setter(state) for verb, state in QUEUE_VERBS.items()},
+        "queue add": add,
+        "queue retire": retire,
+    }
 
 
 def _queue_status(master: Master, slot: Slot) -> QueueStatus:

@@ -32,6 +32,9 @@ EX_CANTCREAT = 73
 EX_TEMPFAIL = 75
 EX_CONFIG = 78
 
+SPARE_ROWS = 64
+"""Queues that may be added while the server runs."""
+
 
 def serve(
     config: Config, load: LoadConfig, on_ready: Callable[[Status], None] | None = None
@@ -54,7 +57,7 @@ def serve(
         runtime.set_title(f"postroom: master ({base})")
         clock = SystemClock()
         log = EventLog(config.log.path, config.log.format, "master", clock)
-        board = place_board(base, len(queues), os.environ)
+        board = place_board(base, len(queues) + SPARE_ROWS, os.environ)
         try:
             master = Master(config, load, queues, clock, log, on_ready)
             return runtime.run(master.run(str(board)))

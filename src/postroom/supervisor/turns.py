@@ -23,6 +23,9 @@ HEARTBEAT_AGE_MAX_S = 3.0
 MARGIN_DIVISOR = 8
 """An eighth more sessions than another worker is no reason to let it go first."""
 
+LOOK_S = 1.0
+"""How often it is looked up which rows are in use: queues are added and retired."""
+
 _TAKING = (WorkerState.RUNNING, WorkerState.SUSPENDED)
 
 
@@ -37,7 +40,8 @@ class BoardTurn:
     ) -> None:
         self._board = board
         self._slot = slot
-        self._others = [number for number in range(board.rows) if number != slot]
+        self._others: list[int] = []
+        self._looked_at = -LOOK_S
         self._now = clock.now
         self._room_octets = room_octets
         self.sessions = 0
@@ -49,8 +53,9 @@ class BoardTurn:
         ours = self.sessions
         if not ours:
             return True
-        since = self._now() - HEARTBEAT_AGE_MAX_S
-        for slot in self._others:
+        now = self._now()
+        since = now - HEARTBEAT_AGE_MAX_S
+        for slot in self._others_in_use(now):
             state, heartbeat, sessions, room = self._board.glance(slot)
             if (
                 ours > sessions + sessions // MARGIN_DIVISOR
@@ -68,12 +73,19 @@ class BoardTurn:
             return False
         # Any room is better than none; where there is some, only enough is better.
         enough = self.largest_octets if room_octets else 0
-        since = self._now() - HEARTBEAT_AGE_MAX_S
-        for slot in self._others:
+        now = self._now()
+        since = now - HEARTBEAT_AGE_MAX_S
+        for slot in self._others_in_use(now):
             state, heartbeat, _, room = self._board.glance(slot)
             if room > enough and state in _TAKING and heartbeat >= since:
                 return True
         return False
+
+    def _others_in_use(self, now: float) -> list[int]:
+        if not 0 <= now - self._looked_at < LOOK_S:
+            self._looked_at = now
+            self._others = [slot for slot in self._board.slots_in_use() if slot != self._slot]
+        return self._others
 
     def took(self) -> None:
         """Count a connection that was taken."""

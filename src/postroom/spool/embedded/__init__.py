@@ -9,10 +9,12 @@ from postroom.spool.embedded.layout import transcripts_of
 from postroom.spool.embedded.manifest import (
     Manifest,
     ManifestQueue,
+    add_queue,
     configured,
     lock_base,
     prepare_base,
     read_manifest,
+    remove_queue,
     set_state,
 )
 from postroom.spool.embedded.store import EmbeddedStore, open_store
@@ -21,11 +23,13 @@ __all__ = [
     "EmbeddedStore",
     "Manifest",
     "ManifestQueue",
+    "add_queue",
     "configured",
     "lock_base",
     "open_store",
     "prepare_base",
     "read_manifest",
+    "remove_queue",
     "set_state",
     "transcripts_of",
 ]

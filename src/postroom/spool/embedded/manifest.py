@@ -27,13 +27,14 @@ MANIFEST_OCTETS_MAX: Final = 4 * 1024 * 1024  # some ten thousand queues
 
 
 class ManifestQueue(msgspec.Struct, frozen=True):
-    """One queue of a base."""
+    """One queue of a base. `added` is true where an operator added it while the server ran."""
 
     number: int
     directory: str
     identity: str
     state: QueueState = QueueState.ENABLED
     group: str = "default"
+    added: bool = False
 
     @property
     def path(self) -> Path:
@@ -92,6 +93,35 @@ def set_state(
     return found
 
 
+def add_queue(policy: SpoolPolicy, directory: str = "", disk: Disk | None = None) -> ManifestQueue:
+    """Make one more queue, below the base or in an empty `directory`, and keep it.
+
+    Hold `lock_base` meanwhile. Raises QueueUnusable, OSError; then the manifest is unchanged.
+    """
+    disk = disk or RealDisk()
+    base = Path(policy.base).absolute()
+    manifest = read_manifest(base, disk) or Manifest()
+    number = max([policy.start - 1, *[queue.number for queue in manifest.queues]]) + 1
+    if directory:
+        path = Path(directory).absolute()
+        require_fresh(path)
+    else:
+        # One that was retired lies there still.
+        while disk.exists(base / f"queue{number}"):
+            number += 1
+        path = base / f"queue{number}"
+    queue = msgspec.structs.replace(_make(number, path, disk), added=True)
+    write_manifest(base, Manifest(manifest.generation + 1, (*manifest.queues, queue)), disk)
+    return queue
+
+
+def remove_queue(base: Path, number: int, disk: Disk | None = None) -> None:
+    """Strike a queue from the manifest; its directory stays. Hold `lock_base` meanwhile."""
+    manifest = read_manifest(base, disk) or Manifest()
+    queues = tuple(queue for queue in manifest.queues if queue.number != number)
+    write_manifest(base, Manifest(manifest.generation + 1, queues), disk)
+
+
 def prepare_base(policy: SpoolPolicy, disk: Disk | None = None) -> Manifest:
     """Make the base and the queues of `policy` that do not exist yet; return the manifest.
 
@@ -119,10 +149,13 @@ def prepare_base(policy: SpoolPolicy, disk: Disk | None = None) -> Manifest:
 
 def configured(policy: SpoolPolicy, manifest: Manifest) -> frozenset[int]:
     """Return the numbers of the queues that `policy` asks for; others only drain."""
+    added = frozenset(queue.number for queue in manifest.queues if queue.added)
     if not policy.directories:
-        return frozenset(range(policy.start, policy.start + policy.count))
+        return added | frozenset(range(policy.start, policy.start + policy.count))
     places = {path.resolve() for path in explicit_directories(policy)}
-    return frozenset(queue.number for queue in manifest.queues if queue.path.resolve() in places)
+    return added | frozenset(
+        queue.number for queue in manifest.queues if queue.path.resolve() in places
+    )
 
 
 def _prepare_explicit(policy: SpoolPolicy, known: dict[int, ManifestQueue], disk: Disk) -> None:

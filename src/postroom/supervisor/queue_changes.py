@@ -1,0 +1,140 @@
+"""Queues that are added, retired or put in another state while the server runs.
+
+Owns the order in which manifest and workers hear of a change: the manifest first, since it
+outlives us. A queue is retired only once it is empty, by the word of its worker after that
+has closed it: new mail cannot have come in between.
+
+Guarantees: 1. what is refused has changed nothing.  2. no queue with mail is retired.
+Called by: supervisor.master_commands.  Raises: ControlError.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Protocol
+
+from postroom.config.model import Config
+from postroom.control.protocol import Code, ControlError
+from postroom.core.errors import PostroomError
+from postroom.observe.board import Board
+from postroom.observe.events import EventSink, QueueStateSet
+from postroom.spool.embedded import Manifest, add_queue, read_manifest, remove_queue, set_state
+from postroom.spool.queue_state import QueueState
+from postroom.supervisor.fleet import Fleet, Slot, WantedQueue
+
+NOTHING_CHANGED = "nothing was changed"
+CLOSE_POLL_S = 0.05
+
+
+class Server(Protocol):
+    """What is needed of the master."""
+
+    config: Config
+    fleet: Fleet | None
+    board: Board | None
+
+
+class QueueChanges:
+    """Changes of one server's queues, one at a time."""
+
+    def __init__(self, server: Server, events: EventSink) -> None:
+        self._server = server
+        self._events = events
+        self._changing = asyncio.Lock()
+
+    async def set_state(self, number: int, state: QueueState) -> Slot:
+        """Keep a queue's state and put it in force."""
+        async with self._changing:
+            slot = self._slot(number)
+            self._put(slot, state)
+            return slot
+
+    async def add(self, directory: str) -> Slot:
+        """Make one more queue and start its worker."""
+        async with self._changing:
+            fleet = self._fleet()
+            if not fleet.has_room or fleet.is_stopping:
+                raise ControlError("no more queues can be added before a restart", NOTHING_CHANGED)
+            policy = self._server.config.spool
+            if directory and any(
+                Path(directory).resolve() == path.resolve() for path in self._paths()
+            ):
+                raise ControlError(f"{directory} is a queue already", NOTHING_CHANGED)
+            try:
+                queue = await asyncio.to_thread(add_queue, policy, directory)
+            except (PostroomError, OSError) as error:
+                raise ControlError(str(error), NOTHING_CHANGED) from error
+            self._events.emit(QueueStateSet(f"queue{queue.number}", queue.state.value))
+            return fleet.add(queue.number, WantedQueue(queue.state, is_configured=True))
+
+    async def retire(self, number: int) -> Slot:
+        """Close an empty queue and strike it from the manifest; its directory stays."""
+        async with self._changing:
+            slot = self._slot(number)
+            if slot.is_configured and not self._is_added(number):
+                raise ControlError(
+                    f"queue{number} is asked for by the configuration",
+                    "lower spool.count, or take it out of spool.directories, and restart first",
+                )
+            if not slot.is_ready:
+                raise ControlError(
+                    f"queue{number} is not open, so nobody knows whether it is empty",
+                    f"drain it, and retire it once it is empty: postroom queue drain {number}",
+                )
+            before = slot.state
+            self._require_empty(slot)
+            self._fleet().set_state(number, QueueState.OFFLINE)
+            while slot.worker is not None:
+                await asyncio.sleep(CLOSE_POLL_S)
+            try:
+                if not slot.ended_well:
+                    raise ControlError(f"queue{number} did not close well", NOTHING_CHANGED)
+                self._require_empty(slot)
+                remove_queue(Path(self._server.config.spool.base), number)
+            except (ControlError, PostroomError, OSError) as error:
+                self._fleet().set_state(number, before)
+                if isinstance(error, ControlError):
+                    raise
+                raise ControlError(f"queue{number}: {error}", NOTHING_CHANGED) from error
+            self._fleet().retire(slot)
+            self._events.emit(QueueStateSet(slot.name, "retired"))
+            return slot
+
+    def _put(self, slot: Slot, state: QueueState) -> None:
+        try:
+            set_state(Path(self._server.config.spool.base), slot.queue, state)
+        except (PostroomError, OSError) as error:
+            raise ControlError(f"{slot.name}: {error}", NOTHING_CHANGED) from error
+        self._events.emit(QueueStateSet(slot.name, state.value))
+        self._fleet().set_state(slot.queue, state)
+
+    def _require_empty(self, slot: Slot) -> None:
+        """Refuse where a queue holds mail, by what its worker wrote last."""
+        assert self._server.board is not None
+        messages = self._server.board.read(slot.number).messages
+        if messages:
+            raise ControlError(
+                f"{slot.name} holds {messages} message{'s' if messages > 1 else ''}",
+                f"let it become empty first: postroom queue drain {slot.queue}",
+            )
+
+    def _slot(self, number: int) -> Slot:
+        for slot in self._fleet().slots:
+            if slot.queue == number:
+                return slot
+        hint = "see them: postroom queue list"
+        raise ControlError(f"there is no queue{number}", hint, Code.NOT_FOUND)
+
+    def _fleet(self) -> Fleet:
+        assert self._server.fleet is not None
+        return self._server.fleet
+
+    def _manifest(self) -> Manifest:
+        return read_manifest(Path(self._server.config.spool.base)) or Manifest()
+
+    def _paths(self) -> list[Path]:
+        return [queue.path for queue in self._manifest().queues]
+
+    def _is_added(self, number: int) -> bool:
+        return any(queue.number == number and queue.added for queue in self._manifest().queues)
