@@ -79,6 +79,10 @@ def _server_commands(commands: Any) -> None:
     add.add_argument(
         "--directory", default="", metavar="DIR", help="an empty directory; default: below the base"
     )
+    adopt = "serve a queue that a dead server left, or a copy of it, with all its mail"
+    _json(_add(below, "adopt", adopt, "queue_verbs:adopt")).add_argument(
+        "directory", metavar="DIR", help="its directory, with identity, qf and df"
+    )
     retire = "close an empty queue that the configuration does not ask for; its directory stays"
     _add(below, "retire", retire, "queue_verbs:retire").add_argument(
         "queue", nargs="+", metavar="QUEUE", help="queue3, or 3; repeatable"

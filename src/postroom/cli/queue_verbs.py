@@ -1,4 +1,4 @@
-"""Commands that change queues: add, retire, enable, hold, drain, offline.
+"""Commands that change queues: add, adopt, retire, enable, hold, drain, offline.
 
 With the server up it is asked, and what is said is in force at once; with it down a state is
 kept for the next start, and nothing is added or retired.
@@ -53,6 +53,18 @@ def add(options: argparse.Namespace) -> int:
         print_json(queue)
     else:
         print(f"queue{queue.queue} is made and being served")
+    return OK
+
+
+def adopt(options: argparse.Namespace) -> int:
+    """Have the server serve a queue that another left."""
+    directory = str(Path(options.directory).absolute())
+    with master(Spool(options)) as client:
+        queue = client.call("queue adopt", QueueAddArgs(directory), QueueStatus)
+    if options.json:
+        print_json(queue)
+    else:
+        print(f"{directory} is queue{queue.queue} from now on, with all its mail")
     return OK
 
 

@@ -66,7 +66,7 @@ class QueueVerbArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class QueueAddArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the queue is to lie: an empty directory, or "" for one below the base."""
+    """Where the queue lies, or is to lie: for a new one "" means below the base."""
 
     directory: str = ""
 
@@ -95,6 +95,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("log reopen", NoArgs, Audience.MASTER, "open the event log anew, after rotation"),
     Command("queue list", NoArgs, Audience.MASTER, "the queues with state and counts", True),
     Command("queue add", QueueAddArgs, Audience.MASTER, "make one more queue and serve it"),
+    Command("queue adopt", QueueAddArgs, Audience.MASTER, "serve a queue that another left"),
     Command("queue retire", QueueVerbArgs, Audience.MASTER, "close an empty queue for good"),
     Command("queue enable", QueueVerbArgs, Audience.MASTER, "take mail and deliver it"),
     Command("queue hold", QueueVerbArgs, Audience.MASTER, "take mail and attempt nothing"),

@@ -111,6 +111,9 @@ def _queue_handlers(master: Master) -> dict[str, Handler]:
     async def add(args: QueueAddArgs) -> QueueStatus:
         return _queue_status(master, await changes.add(args.directory))
 
+    async def adopt(args: QueueAddArgs) -> QueueStatus:
+        return _queue_status(master, await changes.adopt(args.directory))
+
     async def retire(args: QueueVerbArgs) -> Changed:
         await changes.retire(args.queue)
         return Changed(1)
@@ -118,6 +121,7 @@ def _queue_handlers(master: Master) -> dict[str, Handler]:
     return {
         **{f"queue {verb}": setter(state) for verb, state in QUEUE_VERBS.items()},
         "queue add": add,
+        "queue adopt": adopt,
         "queue retire": retire,
     }
 

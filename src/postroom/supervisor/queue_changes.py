@@ -1,4 +1,4 @@
-"""Queues that are added, retired or put in another state while the server runs.
+"""Queues that are added, adopted, retired or put in another state while the server runs.
 
 Owns the order in which manifest and workers hear of a change: the manifest first, since it
 outlives us. A queue is retired only once it is empty, by the word of its worker after that
@@ -11,6 +11,7 @@ Called by: supervisor.master_commands.  Raises: ControlError.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -19,7 +20,16 @@ from postroom.control.protocol import Code, ControlError
 from postroom.core.errors import PostroomError
 from postroom.observe.board import Board
 from postroom.observe.events import EventSink, QueueStateSet
-from postroom.spool.embedded import Manifest, add_queue, read_manifest, remove_queue, set_state
+from postroom.spool.embedded import (
+    Manifest,
+    ManifestQueue,
+    add_queue,
+    adopt_queue,
+    read_manifest,
+    remove_queue,
+    set_state,
+)
+from postroom.spool.policy import SpoolPolicy
 from postroom.spool.queue_state import QueueState
 from postroom.supervisor.fleet import Fleet, Slot, WantedQueue
 
@@ -52,17 +62,23 @@ class QueueChanges:
 
     async def add(self, directory: str) -> Slot:
         """Make one more queue and start its worker."""
+        if directory and any(Path(directory).resolve() == path.resolve() for path in self._paths()):
+            raise ControlError(f"{directory} is a queue already", NOTHING_CHANGED)
+        return await self._take_in(add_queue, directory)
+
+    async def adopt(self, directory: str) -> Slot:
+        """Take in a queue that another server left, and start its worker."""
+        return await self._take_in(adopt_queue, directory)
+
+    async def _take_in(
+        self, make: Callable[[SpoolPolicy, str], ManifestQueue], directory: str
+    ) -> Slot:
         async with self._changing:
             fleet = self._fleet()
             if not fleet.has_room or fleet.is_stopping:
                 raise ControlError("no more queues can be added before a restart", NOTHING_CHANGED)
-            policy = self._server.config.spool
-            if directory and any(
-                Path(directory).resolve() == path.resolve() for path in self._paths()
-            ):
-                raise ControlError(f"{directory} is a queue already", NOTHING_CHANGED)
             try:
-                queue = await asyncio.to_thread(add_queue, policy, directory)
+                queue = await asyncio.to_thread(make, self._server.config.spool, directory)
             except (PostroomError, OSError) as error:
                 raise ControlError(str(error), NOTHING_CHANGED) from error
             self._events.emit(QueueStateSet(f"queue{queue.number}", queue.state.value))

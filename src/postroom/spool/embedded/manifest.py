@@ -17,7 +17,7 @@ import msgspec
 
 from postroom.spool.embedded.directories import explicit_directories, require_fresh
 from postroom.spool.embedded.disk import Disk, RealDisk, read_whole, write_atomically
-from postroom.spool.embedded.layout import create_queue, read_identity
+from postroom.spool.embedded.layout import QueueLayout, check_queue, create_queue, read_identity
 from postroom.spool.embedded.lease import Lease, take_lease
 from postroom.spool.errors import QueueUnusable
 from postroom.spool.policy import SpoolPolicy
@@ -113,6 +113,29 @@ def add_queue(policy: SpoolPolicy, directory: str = "", disk: Disk | None = None
     queue = msgspec.structs.replace(_make(number, path, disk), added=True)
     write_manifest(base, Manifest(manifest.generation + 1, (*manifest.queues, queue)), disk)
     return queue
+
+
+def adopt_queue(policy: SpoolPolicy, directory: str, disk: Disk | None = None) -> ManifestQueue:
+    """Take in a queue that another server left, or a copy of it, with all its mail.
+
+    Hold `lock_base` meanwhile. Raises QueueUnusable where it is none, or is served already;
+    QueueBusy where somebody still holds it.
+    """
+    disk = disk or RealDisk()
+    base = Path(policy.base).absolute()
+    manifest = read_manifest(base, disk) or Manifest()
+    path = Path(directory).absolute()
+    layout = QueueLayout(path)
+    identity = str(check_queue(disk, layout, None))
+    for queue in manifest.queues:
+        if queue.identity == identity:
+            raise QueueUnusable(f"{path} is queue{queue.number} of this server, or a copy of it")
+    # Whoever serves it elsewhere on this machine holds its lease.
+    take_lease(disk, layout.lock).release()
+    number = max([policy.start - 1, *[queue.number for queue in manifest.queues]]) + 1
+    adopted = ManifestQueue(number, str(path), identity, added=True)
+    write_manifest(base, Manifest(manifest.generation + 1, (*manifest.queues, adopted)), disk)
+    return adopted
 
 
 def remove_queue(base: Path, number: int, disk: Disk | None = None) -> None:
