@@ -12,6 +12,8 @@ Called by: supervisor.master.  Raises: nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -20,6 +22,7 @@ from postroom.config.model import Config
 from postroom.core.clock import Clock
 from postroom.observe.board import Board, BoardRow, WorkerState
 from postroom.observe.events import EventSink, WorkerExited
+from postroom.observe.flights import make_sheet
 from postroom.spool.queue_state import QueueState
 from postroom.supervisor.backoff import Backoff
 from postroom.supervisor.link import (
@@ -68,6 +71,10 @@ class Slot:
         self.is_ready = False
         self.is_settled = False
         self.reason = ""
+        self.flights = -1
+        """Descriptor of the sheet on which its workers write what is in flight."""
+        self.crash = ""
+        """How the last worker died, where it died hard."""
         self.prepared: asyncio.Future[str] | None = None
 
     def is_offline(self) -> bool:
@@ -202,6 +209,16 @@ class Fleet:
 
     async def _keep(self, slot: Slot) -> None:
         """Start a slot's worker again and again."""
+        # Without a sheet no culprit is found after a crash; all else goes on.
+        with contextlib.suppress(OSError):
+            slot.flights = make_sheet()
+        try:
+            await self._start_again(slot)
+        finally:
+            if slot.flights >= 0:
+                os.close(slot.flights)
+
+    async def _start_again(self, slot: Slot) -> None:
         loop = asyncio.get_running_loop()
         while not self._stopping.is_set():
             slot.changed.clear()
@@ -242,7 +259,7 @@ class Fleet:
         """Run a slot's worker until it has ended; return its pid and how it ended."""
         begin = Begin(
             self._config, slot.queue, slot.number, self._board_path, self._sockets,
-            self.is_suspended, self._effective(slot),
+            self.is_suspended, self._effective(slot), slot.flights, slot.crash,
         )  # fmt: skip
         try:
             worker = await WorkerProcess.start(self._command, begin)
@@ -264,7 +281,14 @@ class Fleet:
         try:
             await self._listen(slot, worker)
             ending = asyncio.get_running_loop().call_later(END_DEADLINE_S, worker.kill)
-            return worker.pid, await worker.wait()
+            status = await worker.wait()
+            if status != "exit 0" and not slot.reason and not worker.was_killed:
+                slot.crash = status
+            elif slot.is_ready:
+                # It ended in order, or by us: nobody in flight is to blame. Where it never
+                # came up, its successor hears of the crash before.
+                slot.crash = ""
+            return worker.pid, status
         finally:
             if ending is not None:
                 ending.cancel()
@@ -289,6 +313,7 @@ class Fleet:
                     return
                 case Ready():
                     slot.is_ready = True
+                    slot.reason = ""
                     self._settle(slot)
                 case Waiting(reason):
                     slot.reason = reason
