@@ -54,6 +54,7 @@ class Probation:
         self._clock = parts.clock
         self._events = parts.events
         self._crash = parts.crash
+        self._flights = parts.flights
         self._suspects = suspects
         self._table = table
         self._admission = admission
@@ -115,7 +116,7 @@ class Probation:
             if message is None or message.hold or not untried:
                 self._suspects.drop(suspect)  # gone, held, or settled before the crash
                 continue
-            suspect.count(message.crashes)
+            suspect.count(message.crashes, self._crash)
             counted[min(suspect.crashes, CRASHES_MAX)].append(suspect)
         for crashes, who in counted.items():
             await asyncio.shield(self._store.set_crashes(_ids(who), crashes))
@@ -166,9 +167,11 @@ class Probation:
         loop = asyncio.get_running_loop()
         until = loop.time() + TRIAL_S
         while self._suspects.has(suspect) and self._is_active(suspect):
-            is_alone = suspect.crashes >= ALONE_FROM and suspect.flying > 0
-            if loop.time() >= until and not is_alone:
-                return
+            if loop.time() >= until:
+                for place in suspect.places:
+                    self._flights.slow(place)
+                if suspect.crashes < ALONE_FROM or not suspect.places:
+                    return
             self._suspects.changed.clear()
             try:
                 async with asyncio.timeout(POLL_S):

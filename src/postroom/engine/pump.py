@@ -114,14 +114,16 @@ class Pump:
     ) -> AttemptReport | None:
         """Make one attempt, so that it is known who was in flight if it kills us."""
         suspects = self._suspects
-        mark = suspects.begins(active.id, indexes) if suspects else Mark.FRESH
+        mark = suspects.mark(active.id, indexes) if suspects else Mark.FRESH
         place = self._flights.begin(active.id, indexes, mark)
+        if mark is Mark.SUSPECT:
+            suspects.flies(active.id, place)
         try:
             report = await self._try(active, destination, indexes)
         finally:
             self._flights.end(place)
         if mark is Mark.SUSPECT:
-            suspects.tried(active.id, indexes)
+            suspects.tried(active.id, indexes, place)
         return report
 
     async def _try(

@@ -7,11 +7,14 @@ suspect is tried at a time, so that the next crash names the culprit. What a cra
 | ------------------------------------- | ------------------------------ |
 | in flight, not suspected              | 1, or stays where it was above |
 | a suspect in flight                   | one more                       |
+| the same, slow, and somebody killed us | what it was                   |
 | not in flight                         | what it was                    |
 
 So mail that merely flies beside gets no further than 1, again and again; the second and the
 third crash only count against suspects. Who was counted twice is tried alone to the end of
-the attempt, so that the third crash counts against one message. A suspect is cleared, and
+the attempt, so that the third crash counts against one message. A kill from outside (SIGKILL,
+unless memory ran out) hits at any moment, and so would hit slow mail: it counts only against
+who is on trial and has not been for long. A suspect is cleared, and
 its counter set back, once all its recipients that were in flight have been tried.
 
 Pure: nothing here awaits. Where there are no suspects all of it costs one look.
@@ -24,7 +27,7 @@ import asyncio
 from collections.abc import Iterable
 
 from postroom.core.ids import QueueId
-from postroom.observe.flights import Flight, Mark
+from postroom.observe.flights import KILLED, Flight, Mark
 
 CRASHES_MAX = 3
 """So many crashes in a row, and a message is quarantined."""
@@ -35,7 +38,7 @@ ALONE_FROM = 2
 class Suspect:
     """One message that may have killed a worker."""
 
-    __slots__ = ("crashes", "flights", "flying", "id", "is_out", "untried")
+    __slots__ = ("crashes", "flights", "id", "is_out", "places", "untried")
 
     def __init__(self, queue_id: QueueId) -> None:
         self.id = queue_id
@@ -46,16 +49,17 @@ class Suspect:
         """Recipients that were in flight and have not been tried since; None: not known."""
         self.is_out = False
         """True from the beginning of its trial: it may be attempted."""
-        self.flying = 0
-        """Attempts in flight of what is untried."""
+        self.places: list[int] = []
+        """Where its attempts in flight are written, of what is untried."""
 
     def covers(self, index: int) -> bool:
         """Say whether a recipient was in flight."""
         return any(flight.first <= index <= flight.last for flight in self.flights)
 
-    def count(self, crashes: int) -> None:
+    def count(self, crashes: int, crash: str) -> None:
         """Count the crash that made it a suspect, where the counter was `crashes` before."""
-        if any(flight.mark is Mark.SUSPECT for flight in self.flights):
+        marks = {flight.mark for flight in self.flights}
+        if Mark.SUSPECT in marks or (Mark.SLOW in marks and crash != KILLED):
             self.crashes = crashes + 1
         else:
             self.crashes = max(crashes, 1)
@@ -121,20 +125,23 @@ class Suspects:
         self.ask(suspect)
         return True
 
-    def begins(self, queue_id: QueueId, indexes: tuple[int, ...]) -> Mark:
-        """Note that an attempt begins; return what a crash shall find written of it."""
+    def mark(self, queue_id: QueueId, indexes: tuple[int, ...]) -> Mark:
+        """Return what a crash shall find written of an attempt."""
         suspect = self._by_id.get(queue_id)
         if suspect is None or suspect.untried is None or suspect.untried.isdisjoint(indexes):
             return Mark.FRESH
-        suspect.flying += 1
         return Mark.SUSPECT
 
-    def tried(self, queue_id: QueueId, indexes: tuple[int, ...]) -> None:
-        """Note that an attempt came to an end that began as a suspect's."""
+    def flies(self, queue_id: QueueId, place: int) -> None:
+        """Note that a suspect's attempt begins, and where it is written."""
+        self._by_id[queue_id].places.append(place)
+
+    def tried(self, queue_id: QueueId, indexes: tuple[int, ...], place: int) -> None:
+        """Note that a suspect's attempt came to an end."""
         suspect = self._by_id.get(queue_id)
         if suspect is None or suspect.untried is None:
             return
-        suspect.flying -= 1
+        suspect.places.remove(place)
         suspect.untried.difference_update(indexes)
         if not suspect.untried:
             self.drop(suspect)

@@ -31,6 +31,8 @@ _SLOT: Final = struct.Struct(f"={QUEUE_ID_LENGTH}sII7xB")
 _MARK: Final = _SLOT.size - 1
 """The mark is written last and taken away first."""
 NOWHERE: Final = -1
+KILLED: Final = "SIGKILL"
+"""How a worker ended that somebody killed; where memory ran out the words are others."""
 
 
 class Mark(enum.IntEnum):
@@ -40,6 +42,8 @@ class Mark(enum.IntEnum):
     FRESH = 1
     SUSPECT = 2
     """A worker died while it was attempted."""
+    SLOW = 3
+    """A suspect whose attempt goes on and has killed nobody for a while."""
 
 
 class Flight(NamedTuple):
@@ -77,6 +81,11 @@ class Flights:
             self._end = place + _SLOT.size
         _SLOT.pack_into(self._map, place, queue_id.encode(), indexes[0], indexes[-1], mark)
         return place
+
+    def slow(self, place: int) -> None:
+        """Note that the suspect at this place goes on."""
+        if place != NOWHERE:
+            self._map[place + _MARK] = Mark.SLOW
 
     def end(self, place: int) -> None:
         """Note that the attempt at this place ended, however it did."""

@@ -22,7 +22,7 @@ from postroom.config.model import Config
 from postroom.core.clock import Clock
 from postroom.observe.board import Board, BoardRow, WorkerState
 from postroom.observe.events import EventSink, WorkerExited
-from postroom.observe.flights import make_sheet
+from postroom.observe.flights import KILLED, make_sheet
 from postroom.spool.queue_state import QueueState
 from postroom.supervisor.backoff import Backoff
 from postroom.supervisor.link import (
@@ -40,12 +40,14 @@ from postroom.supervisor.link import (
     Stop,
     Waiting,
 )
+from postroom.supervisor.memory_kills import memory_kills
 from postroom.supervisor.process import WORKER_COMMAND, WorkerProcess
 
 PREPARE_DEADLINE_S = 30.0
 """How long workers may take to say whether they could use a configuration."""
 END_DEADLINE_S = 5.0
 """How long a worker may live on after it closed its link, or after its stop deadline."""
+OUT_OF_MEMORY = f"{KILLED} (out of memory)"
 
 
 class WantedQueue(msgspec.Struct, frozen=True):
@@ -261,6 +263,7 @@ class Fleet:
             self._config, slot.queue, slot.number, self._board_path, self._sockets,
             self.is_suspended, self._effective(slot), slot.flights, slot.crash,
         )  # fmt: skip
+        kills_before = memory_kills()
         try:
             worker = await WorkerProcess.start(self._command, begin)
         except OSError as error:
@@ -283,6 +286,8 @@ class Fleet:
             ending = asyncio.get_running_loop().call_later(END_DEADLINE_S, worker.kill)
             status = await worker.wait()
             if status != "exit 0" and not slot.reason and not worker.was_killed:
+                if status == KILLED and memory_kills() > kills_before:
+                    status = OUT_OF_MEMORY
                 slot.crash = status
             elif slot.is_ready:
                 # It ended in order, or by us: nobody in flight is to blame. Where it never

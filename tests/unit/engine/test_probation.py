@@ -13,7 +13,7 @@ from postroom.delivery.attempt import Attempt, AttemptReport, FailureScope
 from postroom.engine.probation import ALONE_S, TRIAL_S
 from postroom.engine.suspects import CRASHES_MAX
 from postroom.observe.events import Defect, MessageHeld, MessageSuspected
-from postroom.observe.flights import Flights
+from postroom.observe.flights import KILLED, Flights
 from postroom.spool.memory import MemoryStore
 from postroom.spool.store import Selection
 from tests.sim.loop import run
@@ -288,5 +288,22 @@ def test_mail_goes_on_where_the_crash_cannot_be_counted_at_once() -> None:
         assert bench.agent.recipients == ["p@d1.test"]
         assert await lives.crashes() == {"p@d1.test": 1}
         await bench.engine.stop(0.01)
+
+    run(scene())
+
+
+def test_kills_never_quarantine_mail_for_being_slow_and_faults_do_find_a_slow_poison() -> None:
+    async def scene() -> None:
+        lives = Lives()
+        await lives.life(DeadlyAgent(is_p, lambda _: 600.0), "a@d1.test", seconds=60, kill=True)
+        for _ in range(2 * CRASHES_MAX):
+            lives.crash = KILLED
+            await lives.life(DeadlyAgent(is_p, lambda _: 600.0), seconds=60, kill=True)
+        assert await lives.crashes() == {"a@d1.test": 1}
+
+        for _ in range(CRASHES_MAX):
+            await lives.life(DeadlyAgent(is_p, lambda _: 30.0), "p@d1.test")
+        await lives.life(DeadlyAgent(is_p))
+        assert await lives.held() == ["p@d1.test"]
 
     run(scene())
