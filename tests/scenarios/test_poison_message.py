@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
+import os
 from collections import Counter
-from pathlib import Path
 
+import pytest
+
+from tests.support.command_line import in_json, postroom
 from tests.support.daemon import Daemon
 from tests.support.sink import SinkThread
 
@@ -37,24 +37,22 @@ class DeadlyDaemon(Daemon):
         directory.mkdir(exist_ok=True)
         (directory / "sitecustomize.py").write_text(KILLER)
         before = super().environment
-        return {**before, "PYTHONPATH": f"{directory}:{before['PYTHONPATH']}"}
+        return {**before, "PYTHONPATH": f"{directory}{os.pathsep}{before['PYTHONPATH']}"}
 
 
 def run(daemon: Daemon, *words: str) -> str:
-    """Run a command as an operator does."""
-    command = [sys.executable, "-m", "postroom", "--config", str(daemon.file), *words]
-    environment = {**daemon.environment, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    """Run a command as an operator does; return what it printed."""
+    code, text = postroom(daemon, *words)
+    assert code == 0, text
+    return text
 
 
 def crashes(daemon: Daemon) -> int:
     return sum(event["status"] == "SIGABRT" for event in daemon.events("worker-exited"))
 
 
+@pytest.mark.seed(48)
 def test_a_poison_message_is_quarantined_after_three_crashes_and_others_are_delivered() -> None:
-    """Row 48: crash counter, then quarantine with the reason; release resets it."""
     others = [f"r{number}@example.com" for number in range(OTHERS)]
     with (
         SinkThread("content delay=300ms") as sink,
@@ -80,7 +78,7 @@ def test_a_poison_message_is_quarantined_after_three_crashes_and_others_are_deli
 
         listed = run(daemon, "mail", "list")
         assert held["id"] in listed and "quarantine: the worker died 3 times" in listed
-        [entry] = [json.loads(line) for line in run(daemon, "mail", "list", "--json").splitlines()]
+        [entry] = in_json(daemon, "mail", "list")
         assert entry["id"] == held["id"] and entry["hold"] == held["reason"]
 
         # It stays where it is over a restart; mail goes on.

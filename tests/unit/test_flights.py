@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from postroom.core.ids import QueueId
 from postroom.observe.flights import NOWHERE, Flight, Flights, Mark, make_sheet, open_sheet
+from postroom.supervisor.memory_kills import memory_kills
 
 A, B = QueueId("01j8zk3v9q4x7m2t"), QueueId("01j8zk3v9q4x7m2v")
 
@@ -51,3 +53,10 @@ def test_a_sheet_outlives_the_process_that_fills_it() -> None:
         os._exit(0)
     os.waitpid(child, 0)
     assert open_sheet(descriptor).left == (Flight(A, 2, 2, Mark.FRESH),)
+
+
+def test_the_kernel_tells_how_many_processes_it_killed_for_want_of_memory(tmp_path: Path) -> None:
+    vmstat = tmp_path / "vmstat"
+    assert memory_kills(vmstat) == 0
+    vmstat.write_text("oom_kill_other 9\npgfault 12\noom_kill 3\n")
+    assert memory_kills(vmstat) == 3

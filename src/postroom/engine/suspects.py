@@ -7,15 +7,15 @@ suspect is tried at a time, so that the next crash names the culprit. What a cra
 | ------------------------------------- | ------------------------------ |
 | in flight, not suspected              | 1, or stays where it was above |
 | a suspect in flight                   | one more                       |
-| the same, slow, and somebody killed us | what it was                   |
+| the same for long, and we were killed | what it was                    |
 | not in flight                         | what it was                    |
 
 So mail that merely flies beside gets no further than 1, again and again; the second and the
 third crash only count against suspects. Who was counted twice is tried alone to the end of
 the attempt, so that the third crash counts against one message. A kill from outside (SIGKILL,
-unless memory ran out) hits at any moment, and so would hit slow mail: it counts only against
-who is on trial and has not been for long. A suspect is cleared, and
-its counter set back, once all its recipients that were in flight have been tried.
+unless memory ran out) hits at any moment, so it would hit slow mail: it counts only against who
+has just begun its trial. A suspect is cleared, and its counter set back, once all its
+recipients that were in flight have been tried.
 
 Pure: nothing here awaits. Where there are no suspects all of it costs one look.
 Called by: engine.admission, engine.pump, engine.probation.  Raises: nothing.

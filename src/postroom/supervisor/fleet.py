@@ -73,6 +73,10 @@ class Slot:
         self.is_ready = False
         self.is_settled = False
         self.reason = ""
+        self.error = ""
+        """How its worker failed last, also while the next one runs."""
+        self.starts_at = 0.0
+        """When the next worker is started, while none runs."""
         self.flights = -1
         """Descriptor of the sheet on which its workers write what is in flight."""
         self.crash = ""
@@ -225,13 +229,13 @@ class Fleet:
         while not self._stopping.is_set():
             slot.changed.clear()
             if slot.is_offline():
-                slot.reason = ""
+                slot.reason, slot.starts_at = "", 0.0
                 self._publish_end(slot, WorkerState.OFFLINE)
                 self._settle(slot)
                 await self._wait(slot, None)
                 continue
             started_at = loop.time()
-            slot.reason = ""
+            slot.reason, slot.starts_at = "", 0.0
             pid, status = await self._run_once(slot)
             slot.is_ready = False
             self._settle(slot)
@@ -244,7 +248,8 @@ class Fleet:
                 return
             delay_s = slot.backoff.after_exit(loop.time() - started_at)
             self._events.emit(WorkerExited(slot.name, pid, slot.reason or status, delay_s))
-            slot.reason = f"{slot.reason or status}; starts again within {delay_s:.0f} s"
+            slot.error = slot.reason = slot.reason or status
+            slot.starts_at = self._clock.now() + delay_s
             self._publish_end(slot, WorkerState.FAILED)
             await self._wait(slot, delay_s)
 
