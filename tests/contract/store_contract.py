@@ -345,6 +345,26 @@ class StoreContract:
 
         run(test)
 
+    def test_crashes_are_counted_until_the_message_is_released(self, run) -> None:
+        async def test(store: Store) -> None:
+            for number in (1, 2):
+                await store.put(message(number))
+            both = (queue_id(1), queue_id(2))
+            await store.set_crashes((*both, queue_id(9)), 2)
+            await store.set_crashes((queue_id(2),), 0)
+            page, _ = await store.due(T0, 9)
+            assert [(one.id, one.crashes) for one in page] == [(both[0], 2), (both[1], 0)]
+            # It is a number, not a hold: only a release sets it back by itself.
+            await store.settle(Settlement(both[0], (status(0, WAITING, due_at=T0 + 1),)))
+            await store.hold(both, "quarantine: x")
+            held = await store.select(Selection(state="held"), T0, 9)
+            assert [one.crashes for one in held] == [2, 0]
+            await store.release(both)
+            back = await store.select(Selection(ids=both), T0, 9)
+            assert [(one.crashes, one.hold) for one in back] == [(0, ""), (0, "")]
+
+        run(test)
+
     def test_held_messages_can_be_settled_and_deleted(self, run) -> None:
         async def test(store: Store) -> None:
             for number in (1, 2, 3):

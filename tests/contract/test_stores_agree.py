@@ -71,6 +71,7 @@ CHANGES = st.one_of(
     ),
     st.tuples(st.just("hold"), IDS, st.sampled_from(["look", "quarantine: x"])),
     st.tuples(st.just("release"), IDS),
+    st.tuples(st.just("set_crashes"), IDS, st.integers(0, 3)),
     st.tuples(st.just("make_due"), IDS, TIMES),
     st.tuples(st.just("delete"), IDS),
 )

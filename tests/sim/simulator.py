@@ -100,6 +100,7 @@ async def _story(world: World, steps: int) -> None:
     if world.burglary.is_missing:
         world.burglary.remount()
     for _ in range(END_HOURS):
+        await world.release()
         await asyncio.sleep(3600)
         await world.check()
         if world.store is None or world.store.counts().messages == 0:

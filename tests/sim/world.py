@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import random
+from collections import Counter
 from pathlib import Path
 
 from postroom.channels.policy import ChannelPolicy, RetrySchedule
@@ -21,7 +22,9 @@ from postroom.delivery.deadlines import ClientDeadlines
 from postroom.engine.engine import Engine
 from postroom.engine.parts import Parts
 from postroom.engine.policy import EnginePolicy
-from postroom.observe.events import Defect, EventList
+from postroom.engine.suspects import CRASHES_MAX
+from postroom.observe.events import Defect, EventList, MessageHeld
+from postroom.observe.flights import KILLED, Flights
 from postroom.routing.policy import MxRoute
 from postroom.routing.router import Router
 from postroom.routing.table import StaticResolver
@@ -42,6 +45,7 @@ SITE_CONCURRENCY = 4
 CONCURRENCY = 10
 QUEUE = Path("/spool/queue1")
 SEGMENT_OCTETS = 8192
+SHEET_OCTETS = 4096
 
 Key = tuple[QueueId, int]
 
@@ -68,6 +72,9 @@ class World:
         self.refusals = 0
         self._number = 0
         self._process = Process()
+        self._in_kills: Counter[QueueId] = Counter()
+        """In how many kills of the worker a message was in flight."""
+        self._sheet, self._crash = bytearray(SHEET_OCTETS), ""
         self.store: EmbeddedStore | None = None
         self.engine: Engine | None = None
         self._agent: RoutedAgent | None = None
@@ -111,7 +118,10 @@ class World:
             deadlines=ClientDeadlines(attempt_s=300, final_s=120),
             connector=self.network, events=self.events,
         )  # fmt: skip
-        parts = Parts(self.store, router, self._agent, self.clock, self.chance, self.events)
+        parts = Parts(
+            self.store, router, self._agent, self.clock, self.chance, self.events,
+            flights=Flights(self._sheet), crash=self._crash,
+        )  # fmt: skip
         policy_of_engine = EnginePolicy(
             active_max=60, lane_active_max=30, concurrency=30, rescan_s=30, site_rest_s=30
         )
@@ -132,6 +142,12 @@ class World:
         self.crash_budget += (
             self.record.busy[self.network.generation, EVERYWHERE] + self._unsettled()
         )
+        # What was in flight is known to the next worker, unless the whole machine went.
+        if power:
+            self._sheet, self._crash = bytearray(SHEET_OCTETS), ""
+        else:
+            self._sheet, self._crash = bytearray(self._sheet), KILLED
+            self._in_kills.update({one.id for one in Flights(bytearray(self._sheet)).left})
         me = asyncio.current_task()
         self._process.kill()
         PROCESS.set(None)
@@ -220,6 +236,17 @@ class World:
         for host in self.network.hosts.values():
             host.mood = Mood()
 
+    async def release(self) -> None:
+        """Release what is in quarantine, as an operator does who saw the reason."""
+        if self.store is None or self.engine is None:
+            return
+        try:
+            held = await self.store.select(Selection(state="held"), self.clock.now(), 100_000)
+            await asyncio.shield(self.store.release(tuple(message.id for message in held)))
+        except (PostroomError, OSError):
+            return  # the disk failed; an hour later it works, perhaps
+        self.engine.wake()
+
     # What must be true.
 
     async def check(self) -> None:
@@ -279,6 +306,9 @@ class World:
             where = f"worker {generation}, {site or 'all sites'}"
             self.hold(peak <= limit, f"V5 {where}: {peak} transactions at once")
         for event in self.events.events:
+            if isinstance(event, MessageHeld):
+                kills = self._in_kills[QueueId(event.id)]
+                self.hold(kills >= CRASHES_MAX, f"{event.id} is held after {kills} kills")
             if isinstance(event, Defect) and "PowerCut" not in event.error:
                 self.hold(False, f"defect: {event.where} {event.error}")
 

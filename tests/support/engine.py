@@ -14,6 +14,7 @@ from postroom.engine.engine import Engine
 from postroom.engine.parts import Parts
 from postroom.engine.policy import EnginePolicy
 from postroom.observe.events import EventList
+from postroom.observe.flights import Flights
 from postroom.routing.policy import MxRoute
 from postroom.routing.router import Router
 from postroom.routing.table import StaticResolver
@@ -94,6 +95,8 @@ class Bench:
         store: MemoryStore | None = None,
         transcripts: TranscriptFiles | None = None,
         router: type[Router] = Router,
+        flights: Flights | None = None,
+        crash: str = "",
     ) -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
@@ -109,7 +112,7 @@ class Bench:
         self.router = router(channels, {"default": MxRoute()}, resolver, self.clock)
         self.parts = Parts(
             self.store, self.router, agent, self.clock, random.Random(7), self.events,
-            transcripts,
+            transcripts, flights or Flights(), crash,
         )  # fmt: skip
         self.engine = Engine(self.parts, policy, "mail.home.test")
 

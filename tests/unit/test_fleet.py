@@ -106,9 +106,12 @@ def test_a_killed_worker_is_started_again_with_the_orders_in_force(tmp_path: Pat
         await until(lambda: running.row(0).state is WorkerState.SUSPENDED)
         os.kill(running.row(0).pid, signal.SIGKILL)
         await until(lambda: running.row(0).state is WorkerState.FAILED)
-        assert "SIGKILL" in running.fleet.slots[0].reason
+        slot = running.fleet.slots[0]
+        assert (slot.reason, slot.error) == ("SIGKILL", "SIGKILL")
+        assert 0 < slot.starts_at - SystemClock().now() <= 1.0
         await until(lambda: running.row(0).state is WorkerState.SUSPENDED)
         assert running.row(0).accepted == 1
+        assert (slot.reason, slot.error, slot.starts_at) == ("", "SIGKILL", 0.0)
 
     running = with_fleet(tmp_path, [1], work)
     assert running.fleet.slots[0].backoff.restarts == 1

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 TAKING = (WorkerState.RUNNING.word, WorkerState.SUSPENDED.word)
 HEALTHY = (*TAKING, WorkerState.STARTING.word)
+BACKING_OFF = "FAILED (back-off)"
 HEARTBEAT_AGE_MAX_S = 10.0
 
 
@@ -208,6 +210,8 @@ def queue_list(options: argparse.Namespace) -> int:
 
 def _state_of(queue: QueueStatus, wanted: QueueState) -> str:
     """Return the state of a queue in a word, or two where its worker is in another."""
+    if queue.state == WorkerState.FAILED.word:
+        return BACKING_OFF if wanted is QueueState.ENABLED else f"{wanted.value}, {BACKING_OFF}"
     usual = WorkerState.SUSPENDED if wanted is QueueState.HELD else WorkerState.RUNNING
     if wanted is QueueState.ENABLED:
         return queue.state
@@ -241,6 +245,12 @@ def _row(queue: QueueStatus) -> tuple[object, ...]:
 
 def _note(queue: QueueStatus) -> str:
     notes = [queue.detail] if queue.detail else []
+    if queue.starts_at:
+        at = datetime.fromtimestamp(queue.starts_at, UTC).astimezone().strftime("%H:%M:%S")
+        left_s = max(0.0, queue.starts_at - SystemClock().now())
+        notes.append(f"starts again at {at} (in {format_duration(left_s)})")
+    elif queue.error and not queue.detail and queue.state not in TAKING:
+        notes.append(f"before: {queue.error}")
     takes_mail = queue.queue_state.takes_mail and queue.state in TAKING
     if not queue.room and queue.pid and takes_mail:
         notes.append("no room for new mail")

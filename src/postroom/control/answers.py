@@ -26,9 +26,10 @@ class QueueStatus(Figures, frozen=True, kw_only=True):
 
     `queue_state` is what an operator wants of it: enabled, held, draining or offline.
     `state` is starting, waiting (for the lease), running, suspended, stopping, offline or
-    failed (then `detail` says why and when it is started again). `heartbeat_age_s` is how long
-    ago the worker last wrote its row; `answering` is false where it was asked and did not
-    answer in time (the master does not ask).
+    failed: then `detail` says why, and `starts_at` when its next worker is started (0 while one
+    runs). `error` is how a worker of it failed last, `restarts` how often. `heartbeat_age_s` is
+    how long ago the worker last wrote its row; `answering` is false where it was asked and did
+    not answer in time (the master does not ask).
     """
 
     queue: int
@@ -38,6 +39,8 @@ class QueueStatus(Figures, frozen=True, kw_only=True):
     heartbeat_age_s: float = 0.0
     restarts: int = 0
     detail: str = ""
+    error: str = ""
+    starts_at: float = 0.0
     answering: bool = True
 
 

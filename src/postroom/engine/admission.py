@@ -30,6 +30,7 @@ from postroom.engine.backlog import Backlog
 from postroom.engine.judge import Case
 from postroom.engine.parts import INTERNAL, Parts
 from postroom.engine.settle import Settler
+from postroom.engine.suspects import Suspects
 from postroom.engine.tasks import Tasks
 from postroom.observe.events import Defect
 from postroom.queueing.lane import Entry, LaneKey, Rest
@@ -53,6 +54,7 @@ class Admission:
         backlog: Backlog,
         scheduler: Scheduler,
         tasks: Tasks,
+        suspects: Suspects,
     ) -> None:
         self._router = parts.router
         self._clock = parts.clock
@@ -62,11 +64,14 @@ class Admission:
         self._backlog = backlog
         self._scheduler = scheduler
         self._tasks = tasks
+        self._suspects = suspects
         self._resolving: dict[str, list[tuple[ActiveMessage, int]]] = {}
         self.destinations: dict[LaneKey, Destination] = {}
         """The newest destination of each lane, which names the hosts to try."""
         self.open = False
         """False before the start and after a stop: then everything stays in the store."""
+        self.only_trials = False
+        """True for a moment after a crash: fresh mail stays in the store as well."""
 
     def admit_new(self, message: NewMessage) -> None:
         """Take in a message that was just made durable, where there is room."""
@@ -75,7 +80,12 @@ class Admission:
         arrived_at = message.arrived_at
         # While older mail waits for room, newer mail goes behind it, or the older would wait for
         # as long as more comes in than goes out.
-        if not self.open or self._backlog.full or self._table.room < len(recipients):
+        if (
+            not self.open
+            or self.only_trials
+            or self._backlog.full
+            or self._table.room < len(recipients)
+        ):
             self._backlog.left(arrived_at, message.id, 0)
             return
         active = self._table.open(
@@ -93,7 +103,13 @@ class Admission:
         else:
             self._table.remove(active, ())
 
-    def admit_stored(self, message: StoredMessage, refilled: LaneKey | None = None) -> int:
+    def admit_trial(self, message: StoredMessage) -> None:
+        """Take in a suspect whose turn it is; there is one at a time, so room is found."""
+        self.admit_stored(message, is_trial=True)
+
+    def admit_stored(
+        self, message: StoredMessage, refilled: LaneKey | None = None, *, is_trial: bool = False
+    ) -> int:
         """Take in the due recipients of a stored message; return how many found room.
 
         `refilled` is the lane whose mail was read, in its order; None: that of all lanes.
@@ -109,22 +125,32 @@ class Admission:
             active,
             list(zip(message.envelope.recipients, message.statuses, strict=True)),
             refilled,
+            is_trial=is_trial,
         )
         if not active.statuses:
             self._table.remove(active, ())
         return placed
 
     def _place(
-        self, active: ActiveMessage, pairs: list[Place], refilled: LaneKey | None = None
+        self,
+        active: ActiveMessage,
+        pairs: list[Place],
+        refilled: LaneKey | None = None,
+        *,
+        is_trial: bool = False,
     ) -> int:
         """Give recipients to their lanes, or to a name look-up; leave what has no room."""
         by_lane: dict[LaneKey, tuple[Destination, list[int]]] = {}
         placed = 0
         for recipient, status in pairs:
+            if self._suspects and self._suspects.withholds(active.id, status.index):
+                continue
             domain = recipient.domain.lower()
             destination = self._lookup(domain)
             if destination is None:
-                placed += self._await_route(active, recipient, status, domain, refilled)
+                placed += self._await_route(
+                    active, (recipient, status), domain, refilled, is_trial=is_trial
+                )
                 continue
             key = LaneKey(destination.channel.name, destination.site)
             group = by_lane.get(key)
@@ -133,7 +159,7 @@ class Admission:
             lane = self._scheduler.lane(key)
             size = lane.recipients if lane is not None else 0
             room = self._table.lane_room(size + len(group[1]))
-            if room <= 0 or self._must_wait(key, domain, refilled):
+            if not is_trial and (room <= 0 or self._must_wait(key, domain, refilled)):
                 self._backlog.left_in(key, domain, status.due_at, active.id, status.index)
             elif self._table.add(active, recipient, status):
                 group[1].append(status.index)
@@ -180,15 +206,17 @@ class Admission:
     def _await_route(
         self,
         active: ActiveMessage,
-        recipient: Recipient,
-        status: RecipientStatus,
+        place: Place,
         domain: str,
         refilled: LaneKey | None,
+        *,
+        is_trial: bool,
     ) -> int:
+        recipient, status = place
         waiting = self._resolving.get(domain)
         lane = LaneKey(UNKNOWN, domain)
         full = waiting is not None and self._table.lane_room(len(waiting)) <= 0
-        if full or self._must_wait(lane, domain, refilled):
+        if not is_trial and (full or self._must_wait(lane, domain, refilled)):
             self._backlog.left_in(lane, domain, status.due_at, active.id, status.index)
             return 0
         if not self._table.add(active, recipient, status):

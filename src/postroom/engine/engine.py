@@ -24,9 +24,11 @@ from postroom.engine.backlog import Backlog
 from postroom.engine.intake import Intake
 from postroom.engine.parts import Parts
 from postroom.engine.policy import EnginePolicy
+from postroom.engine.probation import Probation
 from postroom.engine.pump import Pump
 from postroom.engine.reporter import Reporter
 from postroom.engine.settle import Settler
+from postroom.engine.suspects import Suspects
 from postroom.engine.tasks import Tasks
 from postroom.engine.walk import Walk
 from postroom.queueing.scheduler import Scheduler
@@ -64,12 +66,18 @@ class Engine:
         )
         self._settler = Settler(parts, self._table, self._reporter)
         self._settler.settled = self._settled
+        suspects = Suspects(parts.flights.left if parts.crash else ())
         self._admission = Admission(
-            parts, self._settler, self._table, self._backlog, scheduler, self._tasks
+            parts, self._settler, self._table, self._backlog, scheduler, self._tasks, suspects
         )
-        self._pump = Pump(parts, self._admission, self._settler, scheduler, self._tasks, policy)
+        self._pump = Pump(
+            parts, self._admission, self._settler, scheduler, self._tasks, suspects, policy
+        )
+        self._probation = Probation(parts, suspects, self._table, self._admission, self._pump)
+        self._has_suspects = bool(suspects)
         self._walk = Walk(parts, self._admission, self._table, self._backlog, policy)
         self._walking: asyncio.Task[None] | None = None
+        self._trying: asyncio.Task[None] | None = None
         self._sweeping: asyncio.Task[None] | None = None
 
     @property
@@ -83,7 +91,10 @@ class Engine:
         self._admission.open = True
         self._pump.kick()
         loop = asyncio.get_running_loop()
-        self._walking = loop.create_task(self._walk.run())
+        if self._has_suspects:
+            self._admission.only_trials = True
+            self._trying = loop.create_task(self._probation.run())
+        self._walking = loop.create_task(self._deliver())
         if self._parts.transcripts is not None:
             self._sweeping = loop.create_task(self._settler.transcripts.run(self._parts.store))
 
@@ -92,6 +103,12 @@ class Engine:
         self.start()
         assert self._walking is not None
         await asyncio.wait([self._walking])
+
+    async def _deliver(self) -> None:
+        """After a crash those who may have caused it come first, and alone."""
+        await self._probation.first_round()
+        self._admission.only_trials = False
+        await self._walk.run()
 
     async def stop(self, deadline_s: float) -> int:
         """Take nothing more, let attempts end, settle them; the store stays open.
@@ -103,7 +120,7 @@ class Engine:
         until = loop.time() + deadline_s
         self.intake.stop()
         self._admission.open = False
-        for task in (self._walking, self._sweeping):
+        for task in (self._walking, self._trying, self._sweeping):
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)

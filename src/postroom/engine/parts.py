@@ -6,7 +6,7 @@ Called by: everything in engine.  Raises: nothing.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from postroom.channels.policy import ChannelPolicy
@@ -14,6 +14,7 @@ from postroom.core.clock import Clock
 from postroom.core.reply import Reply
 from postroom.delivery.attempt import Agent
 from postroom.observe.events import EventSink
+from postroom.observe.flights import Flights
 from postroom.routing.destination import Destination
 from postroom.spool.store import Store
 from postroom.spool.transcripts import TranscriptFiles
@@ -49,3 +50,7 @@ class Parts:
     entropy: random.Random
     events: EventSink
     transcripts: TranscriptFiles | None = None
+    flights: Flights = field(default_factory=Flights)
+    """Where attempts in flight are written, and what the worker before left there."""
+    crash: str = ""
+    """How the worker before died, where it died hard."""

@@ -24,6 +24,7 @@ from postroom.engine.judge import Case
 from postroom.engine.parts import INTERNAL, Parts
 from postroom.engine.policy import EnginePolicy
 from postroom.engine.settle import Settler
+from postroom.engine.suspects import Suspects
 from postroom.engine.tasks import Tasks
 from postroom.observe.events import (
     ContentDamaged,
@@ -32,6 +33,7 @@ from postroom.observe.events import (
     SiteResumed,
     SiteSuspended,
 )
+from postroom.observe.flights import Mark
 from postroom.queueing.lane import Entry, LaneKey
 from postroom.queueing.scheduler import Scheduler
 from postroom.routing.destination import Destination
@@ -47,12 +49,15 @@ class Pump:
         settler: Settler,
         scheduler: Scheduler,
         tasks: Tasks,
+        suspects: Suspects,
         policy: EnginePolicy,
     ) -> None:
         self._store = parts.store
         self._agent = parts.agent
         self._clock = parts.clock
         self._events = parts.events
+        self._flights = parts.flights
+        self._suspects = suspects
         self._admission = admission
         self._settler = settler
         self._table = settler.table
@@ -86,7 +91,7 @@ class Pump:
             if active is None or any(index not in active.statuses for index in indexes):
                 return
             active.entries.remove(entry)
-            report = await self._try(active, destination, indexes)
+            report = await self._fly(active, destination, indexes)
             if report is None:
                 return
             reached = report.scope not in (FailureScope.SITE, FailureScope.LOCAL)
@@ -103,6 +108,23 @@ class Pump:
         outcomes = list(zip(indexes, report.outcomes, strict=True))
         case = Case.of(active.id, active.arrived_at, active.envelope.reverse_path, destination)
         await self._settler.settle(active, case, outcomes)
+
+    async def _fly(
+        self, active: ActiveMessage, destination: Destination, indexes: tuple[int, ...]
+    ) -> AttemptReport | None:
+        """Make one attempt, so that it is known who was in flight if it kills us."""
+        suspects = self._suspects
+        mark = suspects.mark(active.id, indexes) if suspects else Mark.FRESH
+        place = self._flights.begin(active.id, indexes, mark)
+        if mark is Mark.SUSPECT:
+            suspects.flies(active.id, place)
+        try:
+            report = await self._try(active, destination, indexes)
+        finally:
+            self._flights.end(place)
+        if mark is Mark.SUSPECT:
+            suspects.tried(active.id, indexes, place)
+        return report
 
     async def _try(
         self, active: ActiveMessage, destination: Destination, indexes: tuple[int, ...]

@@ -102,6 +102,17 @@ class MessageHeld(Event, frozen=True, tag="held"):
     reason: str
 
 
+class MessageSuspected(Event, frozen=True, tag="suspected"):
+    """The worker died (`status`) while the message was attempted, `crashes` times in a row.
+
+    It is tried apart from other mail now, and quarantined after the third crash.
+    """
+
+    id: str
+    crashes: int
+    status: str
+
+
 class MessageReleased(Event, frozen=True, tag="released"):
     """A hold was lifted."""
 
@@ -246,11 +257,11 @@ class Defect(Event, frozen=True, tag="defect"):
 
 ALL_EVENTS: tuple[type[Event], ...] = (
     MessageAccepted, RecipientDelivered, RecipientDeferred, RecipientFailed, ReportQueued,
-    ReportDropped, MessageDone, MessageHeld, MessageReleased, MessageDeleted, SessionRefused,
-    SiteSuspended, SiteResumed, StoreFailed, ContentDamaged, QueueOpened, QueueStateSet,
-    QueueClosed, WorkerExited, ConfigurationLoaded, ConfigurationRefused, SettingIgnored,
-    LeaseAwaited, DeliverySuspended, DeliveryResumed, ServerStarted, ServerStopping,
-    EventsDropped, Defect,
+    ReportDropped, MessageDone, MessageHeld, MessageSuspected, MessageReleased, MessageDeleted,
+    SessionRefused, SiteSuspended, SiteResumed, StoreFailed, ContentDamaged, QueueOpened,
+    QueueStateSet, QueueClosed, WorkerExited, ConfigurationLoaded, ConfigurationRefused,
+    SettingIgnored, LeaseAwaited, DeliverySuspended, DeliveryResumed, ServerStarted,
+    ServerStopping, EventsDropped, Defect,
 )  # fmt: skip
 
 
@@ -259,6 +270,10 @@ class EventSink(Protocol):
 
     def emit(self, event: Event) -> None:
         """Record one event."""
+        ...
+
+    def flush(self) -> None:
+        """Put down what was recorded now: the process may be about to die."""
         ...
 
 
@@ -271,3 +286,6 @@ class EventList:
     def emit(self, event: Event) -> None:
         """Append the event."""
         self.events.append(event)
+
+    def flush(self) -> None:
+        """Nothing waits."""

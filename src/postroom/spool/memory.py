@@ -131,6 +131,12 @@ class MemoryStore:
             self._enter_order(kept)
         return self._changed()
 
+    def set_crashes(self, ids: tuple[QueueId, ...], crashes: int) -> asyncio.Future[None]:
+        """Set crash counters; see Store.set_crashes."""
+        for kept in self._chosen(ids):
+            kept.crashes = crashes
+        return self._changed()
+
     def make_due(self, ids: tuple[QueueId, ...], due_at: float) -> asyncio.Future[None]:
         """Set due times; see Store.make_due."""
         for kept in self._chosen(ids):

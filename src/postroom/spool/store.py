@@ -174,6 +174,10 @@ class Store(Protocol):
         """Undo hold; resets the crash counter."""
         ...
 
+    def set_crashes(self, ids: tuple[QueueId, ...], crashes: int) -> asyncio.Future[None]:
+        """Set the crash counter of messages: how often in a row a worker died of them."""
+        ...
+
     def make_due(self, ids: tuple[QueueId, ...], due_at: float) -> asyncio.Future[None]:
         """Set the due time of every waiting recipient of these messages."""
         ...

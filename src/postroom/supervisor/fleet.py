@@ -12,6 +12,8 @@ Called by: supervisor.master.  Raises: nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -20,6 +22,7 @@ from postroom.config.model import Config
 from postroom.core.clock import Clock
 from postroom.observe.board import Board, BoardRow, WorkerState
 from postroom.observe.events import EventSink, WorkerExited
+from postroom.observe.flights import KILLED, make_sheet
 from postroom.spool.queue_state import QueueState
 from postroom.supervisor.backoff import Backoff
 from postroom.supervisor.link import (
@@ -37,12 +40,14 @@ from postroom.supervisor.link import (
     Stop,
     Waiting,
 )
+from postroom.supervisor.memory_kills import memory_kills
 from postroom.supervisor.process import WORKER_COMMAND, WorkerProcess
 
 PREPARE_DEADLINE_S = 30.0
 """How long workers may take to say whether they could use a configuration."""
 END_DEADLINE_S = 5.0
 """How long a worker may live on after it closed its link, or after its stop deadline."""
+OUT_OF_MEMORY = f"{KILLED} (out of memory)"
 
 
 class WantedQueue(msgspec.Struct, frozen=True):
@@ -72,6 +77,14 @@ class Slot:
         self.reason = ""
         self.ended_well = False
         """Whether the last worker closed the queue in good order."""
+        self.error = ""
+        """How its worker failed last, also while the next one runs."""
+        self.starts_at = 0.0
+        """When the next worker is started, while none runs."""
+        self.flights = -1
+        """Descriptor of the sheet on which its workers write what is in flight."""
+        self.crash = ""
+        """How the last worker died, where it died hard."""
         self.prepared: asyncio.Future[str] | None = None
 
     def is_offline(self) -> bool:
@@ -230,19 +243,29 @@ class Fleet:
 
     async def _keep(self, slot: Slot) -> None:
         """Start a slot's worker again and again."""
+        # Without a sheet no culprit is found after a crash; all else goes on.
+        with contextlib.suppress(OSError):
+            slot.flights = make_sheet()
+        try:
+            await self._start_again(slot)
+        finally:
+            if slot.flights >= 0:
+                os.close(slot.flights)
+
+    async def _start_again(self, slot: Slot) -> None:
         loop = asyncio.get_running_loop()
         while not self._stopping.is_set():
             if slot.is_retired:
                 return
             slot.changed.clear()
             if slot.is_offline():
-                slot.reason = ""
+                slot.reason, slot.starts_at = "", 0.0
                 self._publish_end(slot, WorkerState.OFFLINE)
                 self._settle(slot)
                 await self._wait(slot, None)
                 continue
             started_at = loop.time()
-            slot.reason = ""
+            slot.reason, slot.starts_at = "", 0.0
             pid, status = await self._run_once(slot)
             slot.is_ready = False
             slot.ended_well = status == "exit 0"
@@ -256,7 +279,8 @@ class Fleet:
                 return
             delay_s = slot.backoff.after_exit(loop.time() - started_at)
             self._events.emit(WorkerExited(slot.name, pid, slot.reason or status, delay_s))
-            slot.reason = f"{slot.reason or status}; starts again within {delay_s:.0f} s"
+            slot.error = slot.reason = slot.reason or status
+            slot.starts_at = self._clock.now() + delay_s
             self._publish_end(slot, WorkerState.FAILED)
             await self._wait(slot, delay_s)
 
@@ -273,8 +297,9 @@ class Fleet:
         """Run a slot's worker until it has ended; return its pid and how it ended."""
         begin = Begin(
             self._config, slot.queue, slot.number, self._board_path, self._sockets,
-            self.is_suspended, self._effective(slot),
+            self.is_suspended, self._effective(slot), slot.flights, slot.crash,
         )  # fmt: skip
+        kills_before = memory_kills()
         try:
             worker = await WorkerProcess.start(self._command, begin)
         except OSError as error:
@@ -295,7 +320,16 @@ class Fleet:
         try:
             await self._listen(slot, worker)
             ending = asyncio.get_running_loop().call_later(END_DEADLINE_S, worker.kill)
-            return worker.pid, await worker.wait()
+            status = await worker.wait()
+            if status != "exit 0" and not slot.reason and not worker.was_killed:
+                if status == KILLED and memory_kills() > kills_before:
+                    status = OUT_OF_MEMORY
+                slot.crash = status
+            elif slot.is_ready:
+                # It ended in order, or by us: nobody in flight is to blame. Where it never
+                # came up, its successor hears of the crash before.
+                slot.crash = ""
+            return worker.pid, status
         finally:
             if ending is not None:
                 ending.cancel()
@@ -320,6 +354,7 @@ class Fleet:
                     return
                 case Ready():
                     slot.is_ready = True
+                    slot.reason = ""
                     self._settle(slot)
                 case Waiting(reason):
                     slot.reason = reason

@@ -44,7 +44,9 @@ class Begin(msgspec.Struct, frozen=True, tag="begin"):
     """Master: this is your queue, your row on the board, your configuration.
 
     `suspended` is delivery as a whole, `state` is that of the queue. One that is not in the
-    configuration any more is draining.
+    configuration any more is draining. `flights` is the inherited descriptor of the sheet of
+    attempts in flight, -1 where there is none; `crash` is how the worker before died, where
+    it did.
     """
 
     config: Config
@@ -54,6 +56,8 @@ class Begin(msgspec.Struct, frozen=True, tag="begin"):
     sockets: tuple[BoundSocket, ...] = ()
     suspended: bool = False
     state: QueueState = QueueState.ENABLED
+    flights: int = -1
+    crash: str = ""
 
 
 class Prepare(msgspec.Struct, frozen=True, tag="prepare"):

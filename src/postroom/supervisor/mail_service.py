@@ -39,6 +39,7 @@ from postroom.ingress.settings import ListenSettings
 from postroom.observe.board import Board
 from postroom.observe.events import EventSink, QueueClosed, QueueOpened
 from postroom.observe.figures import Figures
+from postroom.observe.flights import Flights, open_sheet
 from postroom.routing.dns import DnsResolver
 from postroom.routing.router import Explanation, Router
 from postroom.spool.embedded import EmbeddedStore, open_store, read_manifest, transcripts_of
@@ -100,7 +101,11 @@ class MailService:
         self._agent = RoutedAgent(
             self._resolver, clock, entropy, config.hostname, events=events, idle_max=fits.idle
         )
-        parts = Parts(store, self._router, self._agent, clock, entropy, events, transcripts)
+        flights = open_sheet(begin.flights) if begin.flights >= 0 else Flights()
+        parts = Parts(
+            store, self._router, self._agent, clock, entropy, events, transcripts, flights,
+            begin.crash,
+        )  # fmt: skip
         self._engine = Engine(parts, config.delivery, config.hostname)
         self._steering = Steering(store, self._engine, events, clock, transcripts)
         board = Board(Path(begin.board), writable=True)

@@ -15,6 +15,7 @@ from postroom.control.commands import NoArgs, QueueAddArgs, QueueVerbArgs, StopA
 from postroom.control.protocol import Code, ControlError
 from postroom.control.server import Handler
 from postroom.core.errors import ConfigurationError
+from postroom.observe.board import WorkerState
 from postroom.observe.figures import figures_in
 from postroom.spool.queue_state import QUEUE_VERBS, QueueState
 from postroom.supervisor.fleet import Fleet, Slot
@@ -130,6 +131,8 @@ def _queue_status(master: Master, slot: Slot) -> QueueStatus:
     assert master.board is not None
     row = master.board.read(slot.number)
     state = row.state.word if row.pid or row.queue else "starting"
+    if row.state is WorkerState.FAILED and slot.worker is not None:
+        state = "starting"  # the next worker has not written its row yet
     return QueueStatus(
         **figures_in(row),
         queue=slot.queue,
@@ -139,4 +142,6 @@ def _queue_status(master: Master, slot: Slot) -> QueueStatus:
         heartbeat_age_s=max(0.0, master.clock.now() - row.heartbeat) if row.heartbeat else 0.0,
         restarts=slot.backoff.restarts,
         detail=slot.reason,
+        error=slot.error,
+        starts_at=slot.starts_at,
     )

@@ -29,6 +29,8 @@ class WorkerProcess:
     def __init__(self, process: asyncio.subprocess.Process, link: Link) -> None:
         self._process = process
         self.link = link
+        self.was_killed = False
+        """True where we ended it by force."""
 
     @classmethod
     async def start(cls, command: Sequence[str], begin: Begin) -> Self:
@@ -36,6 +38,8 @@ class WorkerProcess:
         ours, theirs = socket.socketpair()
         try:
             descriptors = [theirs.fileno(), *(bound.descriptor for bound in begin.sockets)]
+            if begin.flights >= 0:
+                descriptors.append(begin.flights)
             process = await asyncio.create_subprocess_exec(
                 *command,
                 "--link",
@@ -70,5 +74,6 @@ class WorkerProcess:
     def kill(self) -> None:
         """End the process at once."""
         if self._process.returncode is None:
+            self.was_killed = True
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._process.pid, signal.SIGKILL)

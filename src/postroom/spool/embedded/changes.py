@@ -64,6 +64,16 @@ class Release(msgspec.Struct, frozen=True, tag="release"):
     ids: tuple[QueueId, ...]
 
 
+class SetCrashes(msgspec.Struct, frozen=True, tag="set-crashes"):
+    """Set the crash counter of messages.
+
+    The number itself and not "one more": what the journal says may be done twice.
+    """
+
+    ids: tuple[QueueId, ...]
+    crashes: int
+
+
 class MakeDue(msgspec.Struct, frozen=True, tag="make-due"):
     """Set the due time of waiting recipients."""
 
@@ -77,7 +87,7 @@ class Delete(msgspec.Struct, frozen=True, tag="delete"):
     ids: tuple[QueueId, ...]
 
 
-Verb = Hold | Release | MakeDue | Delete
+Verb = Hold | Release | SetCrashes | MakeDue | Delete
 Change = NewMessage | Settlement | Verb
 """What a store is asked for."""
 

@@ -257,10 +257,10 @@ class Control:
             (int(reason != ""), queue_id),
         )
 
-    def reset_crashes(self, queue_id: QueueId) -> None:
-        """Forget crashes of earlier attempts."""
+    def set_crashes(self, queue_id: QueueId, crashes: int) -> None:
+        """Set how often in a row a worker died while the message was attempted."""
         self.connection.execute(
-            "UPDATE message SET crashes = 0 WHERE id = ? AND crashes", (queue_id,)
+            "UPDATE message SET crashes = ?1 WHERE id = ?2 AND crashes <> ?1", (crashes, queue_id)
         )
 
     def make_due(self, queue_id: QueueId, due_at: float) -> None:

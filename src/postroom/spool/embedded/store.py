@@ -27,7 +27,7 @@ from postroom.core.ids import QueueId
 from postroom.core.message import Content, NewMessage, StoredMessage
 from postroom.core.reply import Reply
 from postroom.observe.events import EventSink
-from postroom.spool.embedded.changes import Delete, Hold, MakeDue, Release
+from postroom.spool.embedded.changes import Delete, Hold, MakeDue, Release, SetCrashes
 from postroom.spool.embedded.committer import Committer
 from postroom.spool.embedded.compaction import Compactor
 from postroom.spool.embedded.content import read_content
@@ -170,6 +170,10 @@ class EmbeddedStore:
     def release(self, ids: tuple[QueueId, ...]) -> asyncio.Future[None]:
         """Release messages; see Store.release."""
         return self._writer.add(Release(ids))
+
+    def set_crashes(self, ids: tuple[QueueId, ...], crashes: int) -> asyncio.Future[None]:
+        """Set crash counters; see Store.set_crashes."""
+        return self._writer.add(SetCrashes(ids, crashes))
 
     def make_due(self, ids: tuple[QueueId, ...], due_at: float) -> asyncio.Future[None]:
         """Set due times; see Store.make_due."""

@@ -24,6 +24,7 @@ from postroom.spool.embedded.changes import (
     Put,
     Record,
     Release,
+    SetCrashes,
     Settle,
     Verb,
     batches,
@@ -136,10 +137,13 @@ class Tables:
                     self.ledger.change(facts.segment).held += 1 - facts.held
             case Release():
                 for facts in found:
-                    self.control.reset_crashes(facts.id)
+                    self.control.set_crashes(facts.id, 0)
                     if facts.held:
                         self.control.hold(facts.id, "")
                         self.ledger.change(facts.segment).held -= 1
+            case SetCrashes():
+                for facts in found:
+                    self.control.set_crashes(facts.id, verb.crashes)
             case MakeDue():
                 for facts in found:
                     self.control.make_due(facts.id, verb.due_at)
