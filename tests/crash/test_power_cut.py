@@ -20,7 +20,7 @@ from postroom.core.message import RecipientState
 from postroom.observe.events import EventList
 from postroom.spool import fsck
 from postroom.spool.embedded.layout import create_queue
-from postroom.spool.embedded.manifest import prepare_base
+from postroom.spool.embedded.queue_plan import prepare_base
 from postroom.spool.embedded.store import EmbeddedStore, open_store
 from postroom.spool.policy import SpoolPolicy
 from postroom.spool.store import Settlement

@@ -120,11 +120,19 @@ def test_a_directory_that_others_may_write_to_is_not_used_and_check_says_so(disk
 
 def test_a_directory_with_something_else_in_it_is_left_alone(disks: Path) -> None:
     (disks / "q.2" / "qfAA12345").write_text("V8\n")
+    (disks / ".snapshot").mkdir(mode=0o700)
     with SinkThread() as sink:
-        daemon = server(sink, disks)
+        # Named itself it is a mistake; where a pattern happens to match, the others are served.
+        named = Daemon(relay=sink.port, queues=1, spool=f'directories = "{disks}/q.2"')
         try:
-            code, text = postroom(daemon, "serve")
+            code, text = postroom(named, "serve")
             assert code == 73 and "qfAA12345" in text and "Nothing was written" in text
-            assert [entry.name for entry in (disks / "q.2").iterdir()] == ["qfAA12345"]
         finally:
-            daemon.__exit__(None, None, None)
+            named.__exit__(None, None, None)
+        with Daemon(relay=sink.port, queues=2, spool=f'directories = "{disks}/*"') as daemon:
+            [ignored] = daemon.events("setting-ignored")
+            assert "qfAA12345" in ignored["reason"]
+            daemon.send("a@example.org", ["b@example.com"])
+            sink.wait_for(1)
+        assert [entry.name for entry in (disks / "q.2").iterdir()] == ["qfAA12345"]
+        assert list((disks / ".snapshot").iterdir()) == []

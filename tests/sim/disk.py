@@ -287,6 +287,8 @@ class SimulatedDisk(Disk):
 class SimulatedSyncer:
     """Syncs some time later, unless the process is dead by then."""
 
+    refuses = False
+
     def __init__(self, disk: SimulatedDisk) -> None:
         self._disk = disk
         self._epoch = disk.epoch

@@ -112,7 +112,10 @@ def check(options: argparse.Namespace) -> int:
         warn(warning)
     unsafe = unsafe_directories(loaded.config.spool.base)
     for path, component in unsafe.items():
-        warn(f"{path} is not used: {component} may be written to by group or others; chmod go-w")
+        warn(
+            f"{path} is not used: {component} may be written to by group or others, "
+            "or is another user's; chmod go-w, chown"
+        )
     return FINDING if unsafe else OK
 
 

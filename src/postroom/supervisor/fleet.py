@@ -66,6 +66,8 @@ class Slot:
         self.is_configured = wanted.is_configured
         self.state = wanted.state
         """What an operator wants of the queue."""
+        self.is_closing = False
+        """True from the order to close the queue until its worker has ended."""
         self.is_retired = False
         """True once the queue is struck from the manifest."""
         self.changed = asyncio.Event()
@@ -176,6 +178,7 @@ class Fleet:
         if slot.worker is None:
             return
         if state is QueueState.OFFLINE:
+            slot.is_closing = True
             self._stop_worker(slot.worker, Stop())
         else:
             slot.worker.link.send(SetState(self._effective(slot)))
@@ -268,9 +271,10 @@ class Fleet:
             slot.reason, slot.starts_at = "", 0.0
             pid, status = await self._run_once(slot)
             slot.is_ready = False
-            slot.ended_well = status == "exit 0"
             self._settle(slot)
-            if slot.is_offline() and not self._stopping.is_set():
+            was_closing, slot.is_closing = slot.is_closing, False
+            if was_closing and not self._stopping.is_set():
+                # As it was told, also where the queue is enabled again by now.
                 self._events.emit(WorkerExited(slot.name, pid, status))
                 continue
             if self._stopping.is_set():
@@ -311,6 +315,7 @@ class Fleet:
         if self.is_suspended != begin.suspended:
             worker.link.send(Order("suspend" if self.is_suspended else "resume"))
         if slot.is_offline():
+            slot.is_closing = True
             self._stop_worker(worker, Stop())
         elif self._effective(slot) is not begin.state:
             worker.link.send(SetState(self._effective(slot)))
@@ -321,6 +326,7 @@ class Fleet:
             await self._listen(slot, worker)
             ending = asyncio.get_running_loop().call_later(END_DEADLINE_S, worker.kill)
             status = await worker.wait()
+            slot.ended_well = status == "exit 0"
             if status != "exit 0" and not slot.reason and not worker.was_killed:
                 if status == KILLED and memory_kills() > kills_before:
                     status = OUT_OF_MEMORY

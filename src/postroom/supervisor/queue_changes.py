@@ -25,6 +25,7 @@ from postroom.spool.embedded import (
     ManifestQueue,
     add_queue,
     adopt_queue,
+    configured,
     read_manifest,
     remove_queue,
     set_state,
@@ -62,8 +63,6 @@ class QueueChanges:
 
     async def add(self, directory: str) -> Slot:
         """Make one more queue and start its worker."""
-        if directory and any(Path(directory).resolve() == path.resolve() for path in self._paths()):
-            raise ControlError(f"{directory} is a queue already", NOTHING_CHANGED)
         return await self._take_in(add_queue, directory)
 
     async def adopt(self, directory: str) -> Slot:
@@ -74,21 +73,26 @@ class QueueChanges:
         self, make: Callable[[SpoolPolicy, str], ManifestQueue], directory: str
     ) -> Slot:
         async with self._changing:
-            fleet = self._fleet()
-            if not fleet.has_room or fleet.is_stopping:
+            if not self._fleet().has_room or self._fleet().is_stopping:
                 raise ControlError("no more queues can be added before a restart", NOTHING_CHANGED)
             try:
                 queue = await asyncio.to_thread(make, self._server.config.spool, directory)
-            except (PostroomError, OSError) as error:
+            except PostroomError as error:
                 raise ControlError(str(error), NOTHING_CHANGED) from error
+            except OSError as error:
+                hint = "what was begun is completed at the next start"
+                raise ControlError(str(error), hint) from error
             self._events.emit(QueueStateSet(f"queue{queue.number}", queue.state.value))
-            return fleet.add(queue.number, WantedQueue(queue.state, is_configured=True))
+            if self._fleet().is_stopping:
+                text = f"queue{queue.number} is there, and served from the next start on"
+                raise ControlError(text, "the server stops just now", Code.UNAVAILABLE)
+            return self._fleet().add(queue.number, WantedQueue(queue.state, is_configured=True))
 
     async def retire(self, number: int) -> Slot:
         """Close an empty queue and strike it from the manifest; its directory stays."""
         async with self._changing:
             slot = self._slot(number)
-            if slot.is_configured and not self._is_added(number):
+            if number in self._asked_for():
                 raise ControlError(
                     f"queue{number} is asked for by the configuration",
                     "lower spool.count, or take it out of spool.directories, and restart first",
@@ -146,11 +150,7 @@ class QueueChanges:
         assert self._server.fleet is not None
         return self._server.fleet
 
-    def _manifest(self) -> Manifest:
-        return read_manifest(Path(self._server.config.spool.base)) or Manifest()
-
-    def _paths(self) -> list[Path]:
-        return [queue.path for queue in self._manifest().queues]
-
-    def _is_added(self, number: int) -> bool:
-        return any(queue.number == number and queue.added for queue in self._manifest().queues)
+    def _asked_for(self) -> frozenset[int]:
+        policy = self._server.config.spool
+        manifest = read_manifest(Path(policy.base)) or Manifest()
+        return configured(policy, manifest, with_added=False)

@@ -17,6 +17,7 @@ from postroom.config.model import Config
 from postroom.control.answers import Status
 from postroom.core.clock import SystemClock
 from postroom.core.errors import ConfigurationError, PostroomError
+from postroom.observe.events import SettingIgnored
 from postroom.observe.log import EventLog
 from postroom.spool.embedded import configured, lock_base, prepare_base
 from postroom.spool.errors import QueueBusy
@@ -48,7 +49,8 @@ def serve(
     base = config.spool.base
     lock = lock_base(Path(base))
     try:
-        manifest = prepare_base(config.spool)
+        skipped: list[str] = []
+        manifest = prepare_base(config.spool, skipped=skipped)
         wanted = configured(config.spool, manifest)
         queues = {
             queue.number: WantedQueue(queue.state, queue.number in wanted)
@@ -57,6 +59,8 @@ def serve(
         runtime.set_title(f"postroom: master ({base})")
         clock = SystemClock()
         log = EventLog(config.log.path, config.log.format, "master", clock)
+        for reason in skipped:
+            log.emit(SettingIgnored("spool.directories", reason))
         board = place_board(base, len(queues) + SPARE_ROWS, os.environ)
         try:
             master = Master(config, load, queues, clock, log, on_ready)

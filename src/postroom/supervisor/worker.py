@@ -203,7 +203,7 @@ class Worker:
                         self._service.apply(config)
                 case SetState(state):
                     self._queue_state = state
-                    if self._service is not None:
+                    if self._service is not None and not self._stop_asked.is_set():
                         self._service.set_state(state)
                         self._settle_delivery(self._service)
                 case Order(verb):

@@ -9,14 +9,16 @@ from postroom.spool.embedded.layout import transcripts_of
 from postroom.spool.embedded.manifest import (
     Manifest,
     ManifestQueue,
-    add_queue,
-    adopt_queue,
-    configured,
     lock_base,
-    prepare_base,
     read_manifest,
     remove_queue,
     set_state,
+)
+from postroom.spool.embedded.queue_plan import (
+    add_queue,
+    adopt_queue,
+    configured,
+    prepare_base,
 )
 from postroom.spool.embedded.store import EmbeddedStore, open_store
 

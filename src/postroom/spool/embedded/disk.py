@@ -11,6 +11,7 @@ Called by: the modules of spool.embedded.  Raises: OSError.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -202,7 +203,10 @@ class RealFile:
         """Close, once."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
-            os.close(descriptor)
+            # close(2) may tell of an earlier write that failed (NFS does); who wrote has synced,
+            # or has given up what it wrote.
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
 
     def __del__(self) -> None:
         self.close()

@@ -11,6 +11,7 @@ Called by: spool.embedded.store, segments, manifest, fsck.  Raises: QueueUnusabl
 from __future__ import annotations
 
 import errno
+import os
 import stat
 import uuid
 from pathlib import Path
@@ -145,19 +146,25 @@ def check_permissions(disk: Disk, layout: QueueLayout) -> None:
     for part in (layout.directory, layout.control.parent, layout.content, layout.transcripts):
         unsafe = unsafe_component(part)
         if unsafe is not None:
-            raise QueueUnusable(f"{unsafe} may be written to by group or others: not used")
+            raise QueueUnusable(
+                f"{unsafe} may be written to by group or others, or is another user's: not used"
+            )
 
 
 def unsafe_component(path: Path) -> Path | None:
-    """Return the first component of a path that others may write to, links resolved.
+    """Return the first component of a path that others control, or None.
 
-    A sticky directory (/tmp) is safe on the way: nobody can replace what is another's in it.
+    Links are followed, and the way to each is looked at as well. Whoever may write to a
+    directory, or owns it, can replace what is in it. A sticky directory (/tmp) is safe on the
+    way: nobody can replace what is another's in it.
     """
-    resolved = path.resolve()
-    for component in (resolved, *resolved.parents):
-        facts = component.stat()
-        if facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not (
-            facts.st_mode & stat.S_ISVTX and component != resolved
-        ):
-            return component
+    for way in dict.fromkeys((path.resolve(), path.absolute())):
+        for component in (way, *way.parents):
+            facts = component.stat()
+            open_to_others = facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not (
+                facts.st_mode & stat.S_ISVTX and component != way
+            )
+            owners = {facts.st_uid, component.lstat().st_uid}
+            if open_to_others or not owners <= {0, os.geteuid()}:
+                return component
     return None

@@ -1,7 +1,7 @@
 """The manifest of a base: which queues there are.
 
 Owns BASE/manifest.json, which injectors, daemon and listers read alike. Queues are recorded
-here, never inferred from what lies in the directory.
+here, never inferred from what lies in the directory; which are to be, `queue_plan` says.
 
 Guarantees: the file is replaced as a whole; its generation rises with each change.
 Called by: supervisor, control, cli.  Raises: QueueUnusable, QueueBusy, OSError.
@@ -9,25 +9,26 @@ Called by: supervisor, control, cli.  Raises: QueueUnusable, QueueBusy, OSError.
 
 from __future__ import annotations
 
-import uuid
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from postroom.spool.embedded.directories import explicit_directories, require_fresh
 from postroom.spool.embedded.disk import Disk, RealDisk, read_whole, write_atomically
-from postroom.spool.embedded.layout import QueueLayout, check_queue, create_queue, read_identity
 from postroom.spool.embedded.lease import Lease, take_lease
 from postroom.spool.errors import QueueUnusable
-from postroom.spool.policy import SpoolPolicy
 from postroom.spool.queue_state import QueueState
 
 MANIFEST_OCTETS_MAX: Final = 4 * 1024 * 1024  # some ten thousand queues
 
 
 class ManifestQueue(msgspec.Struct, frozen=True):
-    """One queue of a base. `added` is true where an operator added it while the server ran."""
+    """One queue of a base.
+
+    `added` is true where an operator added it while the server ran. `made` is false from the
+    decision to make it in a directory of its own until that is done: a crash in between is
+    made good at the next start.
+    """
 
     number: int
     directory: str
@@ -35,6 +36,7 @@ class ManifestQueue(msgspec.Struct, frozen=True):
     state: QueueState = QueueState.ENABLED
     group: str = "default"
     added: bool = False
+    made: bool = True
 
     @property
     def path(self) -> Path:
@@ -93,113 +95,8 @@ def set_state(
     return found
 
 
-def add_queue(policy: SpoolPolicy, directory: str = "", disk: Disk | None = None) -> ManifestQueue:
-    """Make one more queue, below the base or in an empty `directory`, and keep it.
-
-    Hold `lock_base` meanwhile. Raises QueueUnusable, OSError; then the manifest is unchanged.
-    """
-    disk = disk or RealDisk()
-    base = Path(policy.base).absolute()
-    manifest = read_manifest(base, disk) or Manifest()
-    number = max([policy.start - 1, *[queue.number for queue in manifest.queues]]) + 1
-    if directory:
-        path = Path(directory).absolute()
-        require_fresh(path)
-    else:
-        # One that was retired lies there still.
-        while disk.exists(base / f"queue{number}"):
-            number += 1
-        path = base / f"queue{number}"
-    queue = msgspec.structs.replace(_make(number, path, disk), added=True)
-    write_manifest(base, Manifest(manifest.generation + 1, (*manifest.queues, queue)), disk)
-    return queue
-
-
-def adopt_queue(policy: SpoolPolicy, directory: str, disk: Disk | None = None) -> ManifestQueue:
-    """Take in a queue that another server left, or a copy of it, with all its mail.
-
-    Hold `lock_base` meanwhile. Raises QueueUnusable where it is none, or is served already;
-    QueueBusy where somebody still holds it.
-    """
-    disk = disk or RealDisk()
-    base = Path(policy.base).absolute()
-    manifest = read_manifest(base, disk) or Manifest()
-    path = Path(directory).absolute()
-    layout = QueueLayout(path)
-    identity = str(check_queue(disk, layout, None))
-    for queue in manifest.queues:
-        if queue.identity == identity:
-            raise QueueUnusable(f"{path} is queue{queue.number} of this server, or a copy of it")
-    # Whoever serves it elsewhere on this machine holds its lease.
-    take_lease(disk, layout.lock).release()
-    number = max([policy.start - 1, *[queue.number for queue in manifest.queues]]) + 1
-    adopted = ManifestQueue(number, str(path), identity, added=True)
-    write_manifest(base, Manifest(manifest.generation + 1, (*manifest.queues, adopted)), disk)
-    return adopted
-
-
 def remove_queue(base: Path, number: int, disk: Disk | None = None) -> None:
     """Strike a queue from the manifest; its directory stays. Hold `lock_base` meanwhile."""
     manifest = read_manifest(base, disk) or Manifest()
     queues = tuple(queue for queue in manifest.queues if queue.number != number)
     write_manifest(base, Manifest(manifest.generation + 1, queues), disk)
-
-
-def prepare_base(policy: SpoolPolicy, disk: Disk | None = None) -> Manifest:
-    """Make the base and the queues of `policy` that do not exist yet; return the manifest.
-
-    Queues beyond what the policy asks for stay in it: they may hold mail. A queue that is in
-    the manifest is never made again, also where its directory is gone. Hold `lock_base`
-    meanwhile.
-    """
-    disk = disk or RealDisk()
-    base = Path(policy.base).absolute()
-    disk.make_directory(base)
-    manifest = read_manifest(base, disk) or Manifest()
-    known = {queue.number: queue for queue in manifest.queues}
-    if policy.directories:
-        _prepare_explicit(policy, known, disk)
-    else:
-        for number in range(policy.start, policy.start + policy.count):
-            if number not in known:
-                known[number] = _make(number, base / f"queue{number}", disk)
-    queues = tuple(known[number] for number in sorted(known))
-    if queues != manifest.queues or not manifest.generation:
-        manifest = Manifest(manifest.generation + 1, queues)
-        write_manifest(base, manifest, disk)
-    return manifest
-
-
-def configured(policy: SpoolPolicy, manifest: Manifest) -> frozenset[int]:
-    """Return the numbers of the queues that `policy` asks for; others only drain."""
-    added = frozenset(queue.number for queue in manifest.queues if queue.added)
-    if not policy.directories:
-        return added | frozenset(range(policy.start, policy.start + policy.count))
-    places = {path.resolve() for path in explicit_directories(policy)}
-    return added | frozenset(
-        queue.number for queue in manifest.queues if queue.path.resolve() in places
-    )
-
-
-def _prepare_explicit(policy: SpoolPolicy, known: dict[int, ManifestQueue], disk: Disk) -> None:
-    """Find the queue of each explicit directory, by its identity; make those that are new."""
-    by_identity = {queue.identity: queue for queue in known.values()}
-    by_directory = {queue.directory: queue for queue in known.values()}
-    for path in explicit_directories(policy):
-        identity = path / "identity"
-        if disk.exists(identity):
-            queue = by_identity.get(str(read_identity(disk, identity)))
-            if queue is None:
-                raise QueueUnusable(f"{path} is a queue of another base: it is not served here")
-            # The same queue under another name: its disk was mounted elsewhere.
-            known[queue.number] = msgspec.structs.replace(queue, directory=str(path))
-        elif str(path) not in by_directory:
-            # One that is in the manifest and has no identity now is missing, and stays so.
-            require_fresh(path)
-            number = max([policy.start - 1, *known]) + 1
-            known[number] = _make(number, path, disk)
-
-
-def _make(number: int, directory: Path, disk: Disk) -> ManifestQueue:
-    identity = create_queue(disk, directory, uuid.uuid4(), alone=bool(disk.vfs))
-    return ManifestQueue(number, str(directory), str(identity))

@@ -31,6 +31,11 @@ _SYNCS_MAX = 4  # one group is under way at a time; some spare
 class Syncer(Protocol):
     """Makes files durable in the background."""
 
+    @property
+    def refuses(self) -> bool:
+        """True once an order was refused: then somebody else syncs from now on."""
+        ...
+
     def sync(self, descriptor: int, done: Done) -> None:
         """Make content and length of an open file durable, then call `done`."""
         ...
@@ -47,6 +52,7 @@ class KernelSyncer:
         from caio.linux_aio import Operation
 
         self._context = context
+        self.refuses = False
         self._fdsync = Operation.fdsync
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(context.fileno, self._on_ready)
@@ -59,7 +65,8 @@ class KernelSyncer:
             if self._context.submit(operation) == 1:
                 return
         except _REFUSALS:
-            pass  # no room for more orders, or a file system without asynchronous sync
+            pass  # forbidden, or a file system without asynchronous sync
+        self.refuses = True
         try:
             os.fdatasync(descriptor)
         except OSError as error:

@@ -228,32 +228,32 @@ class GroupWriter:
         """Write a group and have it synced in the background; False where the thread must."""
         if not group.changes or group.flushed is not None or group.makes_room:
             return False
-        if group.octets > BEGIN_OCTETS_MAX:
+        if group.octets > BEGIN_OCTETS_MAX or syncer.refuses:
             return False
         try:
             descriptor = self._committer.begin(group.changes, self._loop.time())
+            if descriptor is None:
+                return False
+            syncer.sync(descriptor, lambda error: self._synced(group, error))
         except OSError as error:
             group.failed = error
             return False
         except Exception as error:
             self._loop.call_soon(self._committed, group, self._defect(error))
-            return True
-        if descriptor is None:
-            return False
-        syncer.sync(descriptor, lambda error: self._synced(group, error))
         return True
 
     def _synced(self, group: Group, error: OSError | None) -> None:
-        if error is None:
-            try:
-                result = self._committer.finish(self._loop.time())
-            except Exception as defect:
-                result = self._defect(defect)
-            self._committed(group, result)
-        else:
-            self._committer.give_up()
-            group.failed = error
-            self._hand_to_thread(group)
+        try:
+            if error is None:
+                self._committed(group, self._committer.finish(self._loop.time()))
+            else:
+                self._committer.give_up()
+                group.failed = error
+                self._hand_to_thread(group)
+        except Exception as defect:
+            # Who called us could not tell anybody, and the queue would wait for ever.
+            if self._busy:
+                self._committed(group, self._defect(defect))
 
     def _hand_to_thread(self, group: Group) -> None:
         if self._inline:
