@@ -51,7 +51,8 @@ def test_nothing_is_written_where_an_empty_directory_took_the_place_of_a_queue()
         sink.wait_for(10)
         assert list(queue.iterdir()) == []
         code, out = postroom(daemon, "status")
-        assert code == 1 and "failed" in lines_of(out, 2)[0] and "mounted" in lines_of(out, 2)[0]
+        [line] = lines_of(out, 2)
+        assert code == 1 and "FAILED (back-off)" in line and "mounted" in line
         assert postroom(daemon, "queue", "list")[0] == 1
         # The same where it happens to a queue that is being served, at its next opening.
         queue.rmdir()

@@ -247,10 +247,10 @@ def _row(queue: QueueStatus) -> tuple[object, ...]:
 
 
 def _note(queue: QueueStatus) -> str:
-    notes = [queue.detail] if queue.detail else []
+    notes = [queue.detail.rstrip(".")] if queue.detail else []
     if queue.starts_at:
         at = datetime.fromtimestamp(queue.starts_at, UTC).astimezone().strftime("%H:%M:%S")
-        left_s = max(0.0, queue.starts_at - SystemClock().now())
+        left_s = max(1.0, queue.starts_at - SystemClock().now())
         notes.append(f"starts again at {at} (in {format_duration(left_s)})")
     elif queue.error and not queue.detail and queue.state not in TAKING:
         notes.append(f"before: {queue.error}")
