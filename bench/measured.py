@@ -19,6 +19,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -26,19 +27,11 @@ PR_SET_CHILD_SUBREAPER = 36
 
 def cpu_so_far(wrapper: int) -> float:
     """Return the CPU seconds of all descendants of a wrapper, ended ones included."""
-    tick = os.sysconf("SC_CLK_TCK")
     parents: dict[int, int] = {}
     fields: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            # The name in parentheses may hold anything; what follows it is numbers.
-            words = (entry / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        parents[int(entry.name)] = int(words[1])
-        fields[int(entry.name)] = [int(word) for word in words[11:15]]
+    for pid, words in _processes():
+        parents[pid] = int(words[1])
+        fields[pid] = [int(word) for word in words[11:15]]
     ticks = 0
     for pid, (user, system, children_user, children_system) in fields.items():
         ancestor = pid
@@ -46,7 +39,7 @@ def cpu_so_far(wrapper: int) -> float:
             ancestor = parents.get(ancestor, 0)
         if ancestor == wrapper:
             ticks += children_user + children_system + (user + system if pid != wrapper else 0)
-    return ticks / tick
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def kernel_threads_cpu() -> float:
@@ -55,18 +48,20 @@ def kernel_threads_cpu() -> float:
     They work for whoever asks; where little else runs, the difference over a run is what the
     system under test had them do.
     """
-    tick = os.sysconf("SC_CLK_TCK")
-    ticks = 0
+    ticks = sum(int(words[11]) + int(words[12]) for _, words in _processes() if words[1] == "2")
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _processes() -> Iterator[tuple[int, list[str]]]:
+    """Give the id of each process, and its /proc/PID/stat from the state on."""
     for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            words = (entry / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if words[1] == "2":
-            ticks += int(words[11]) + int(words[12])
-    return ticks / tick
+        if entry.name.isdigit():
+            try:
+                # The name in parentheses may hold anything; what follows it is numbers.
+                words = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            yield int(entry.name), words
 
 
 def process_count(wrapper: int) -> int:

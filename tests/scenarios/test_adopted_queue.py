@@ -42,7 +42,7 @@ def test_a_copied_queue_is_adopted_with_its_mail_and_ids(elsewhere: Path) -> Non
 
         with Daemon(relay=sink.port, queues=1) as daemon:
             code, text = postroom(daemon, "queue", "adopt", str(copy))
-            assert (code, text) == (0, f"{copy} is queue2 from now on, with all its mail\n")
+            assert (code, text) == (0, f"queue2 is {copy} from now on, with all its mail\n")
             sink.wait_for(MESSAGES - 1)
             daemon.wait_until(lambda: daemon.recipients_left() == 1, what="the held one is left")
             assert {event["id"] for event in daemon.events("delivered")} < ids

@@ -46,25 +46,24 @@ def set_states(options: argparse.Namespace) -> int:
 
 def add(options: argparse.Namespace) -> int:
     """Have the server make one more queue."""
-    directory = str(Path(options.directory).absolute()) if options.directory else ""
-    with master(Spool(options)) as client:
-        queue = client.call("queue add", QueueAddArgs(directory), QueueStatus)
-    if options.json:
-        print_json(queue)
-    else:
-        print(f"queue{queue.queue} is made and being served")
-    return OK
+    return _take_in(options, "queue add", "is made and being served")
 
 
 def adopt(options: argparse.Namespace) -> int:
     """Have the server serve a queue that another left."""
-    directory = str(Path(options.directory).absolute())
+    return _take_in(
+        options, "queue adopt", f"is {options.directory} from now on, with all its mail"
+    )
+
+
+def _take_in(options: argparse.Namespace, command: str, done: str) -> int:
+    directory = str(Path(options.directory).absolute()) if options.directory else ""
     with master(Spool(options)) as client:
-        queue = client.call("queue adopt", QueueAddArgs(directory), QueueStatus)
+        queue = client.call(command, QueueAddArgs(directory), QueueStatus)
     if options.json:
         print_json(queue)
     else:
-        print(f"{directory} is queue{queue.queue} from now on, with all its mail")
+        print(f"queue{queue.queue} {done}")
     return OK
 
 
