@@ -18,7 +18,7 @@ LAYERS = {
     "spool": 2, "routing": 2, "shaping": 2, "reports": 2,
     "queueing": 3, "delivery": 3,
     "engine": 4,
-    "ingress": 5, "sink": 5,
+    "ingress": 5, "peer": 5, "sink": 5,
     "config": 6,
     "control": 7,
     "supervisor": 8, "client": 8,

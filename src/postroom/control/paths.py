@@ -48,6 +48,10 @@ class RunPaths:
         """The socket on which queue `number` takes mail of local injectors."""
         return self.directory / f"queue{number}.intake.sock"
 
+    def peer(self, number: int) -> Path:
+        """The socket on which queue `number` hears the workers of other queues."""
+        return self.directory / f"queue{number}.peer.sock"
+
 
 @contextlib.contextmanager
 def reachable(path: str | Path) -> Iterator[str]:

@@ -40,6 +40,8 @@ from postroom.observe.board import Board
 from postroom.observe.events import EventSink, QueueClosed, QueueOpened
 from postroom.observe.figures import Figures
 from postroom.observe.flights import Flights, open_sheet
+from postroom.peer.host import QueueHost
+from postroom.peer.server import PeerServer
 from postroom.routing.dns import DnsResolver
 from postroom.routing.router import Explanation, Router
 from postroom.spool.embedded import EmbeddedStore, open_store, read_manifest, transcripts_of
@@ -115,6 +117,7 @@ class MailService:
             self._engine.intake, events, clock, turn=self._turn, connections_max=fits.sessions
         )
         self._local: LocalIntake | None = None
+        self._peers: PeerServer | None = None
         self._pickup = MaildropPickup(
             Maildrop(config.spool.base), f"queue{begin.queue}", self._engine.intake, events, clock
         )
@@ -134,6 +137,9 @@ class MailService:
             self._fits.local,
         )  # fmt: skip
         await self._local.start()
+        paths = RunPaths(config.spool.base)
+        self._peers = PeerServer(bind_unix(paths.peer(begin.queue)), QueueHost(self._engine.intake))
+        await self._peers.start()
         pickup = self._pickup.run(config.hostname, config.delivery.rescan_s, self._queues)
         self._picking = asyncio.create_task(pickup)
         counts = self._store.counts()
@@ -228,6 +234,8 @@ class MailService:
         endings = [self._listeners.stop(deadline_s), self._engine.stop(deadline_s)]
         if self._local is not None:
             endings.append(self._local.close(min(deadline_s, LOCAL_CLOSE_DEADLINE_S)))
+        if self._peers is not None:
+            endings.append(self._peers.close(min(deadline_s, LOCAL_CLOSE_DEADLINE_S)))
         await asyncio.gather(*endings)
         await self._agent.close()
         await self._router.close()

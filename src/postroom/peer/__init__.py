@@ -1,0 +1,1 @@
+"""From one worker of this server to another: new mail, and mail that moves."""
