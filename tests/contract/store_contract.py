@@ -22,7 +22,7 @@ from postroom.core.message import (
     RecipientStatus,
     StoredMessage,
 )
-from postroom.spool.store import Counts, DueKey, Selection, Settlement, Store
+from postroom.spool.store import Arrival, Counts, DueKey, Selection, Settlement, Store
 
 T0 = 1_700_000_000.125
 WAITING, DELIVERED, FAILED = (
@@ -135,6 +135,46 @@ class StoreContract:
             )
             assert await octets_of(store, whole.id) == b"".join(whole.content)
             assert store.counts() == Counts(1, 3, 0, whole.size_octets)
+
+        run(test)
+
+    def test_a_message_of_another_queue_comes_with_its_past(self, run) -> None:
+        async def test(store: Store) -> None:
+            new = message(1, "a@x.example", "b@y.example", "c@z.example")
+            deferred = RecipientStatus(2, WAITING, 4, T0 + 60, "450 later", "mx", True)
+            past = (status(0), RecipientStatus(1, due_at=T0 + 30), deferred)
+            await store.take_in(Arrival(new, past, "arriving", 2))
+            back = await store.get(new.id)
+            assert back is not None and back.statuses == past
+            assert (back.hold, back.crashes, back.live_count) == ("arriving", 2, 2)
+            assert await octets_of(store, new.id) == b"".join(new.content)
+            assert store.counts() == Counts(1, 2, 1, new.size_octets)
+            assert await walk(store, T0 + 99, 9) == []
+            # Idempotent, also once it has a later.
+            await store.release((new.id,))
+            await store.take_in(Arrival(new, past, "arriving", 2))
+            assert await walk(store, T0 + 99, 9) == [
+                DueKey(T0 + 30, new.id, 1),
+                DueKey(T0 + 60, new.id, 2),
+            ]
+            assert store.counts() == Counts(1, 2, 0, new.size_octets)
+            await store.settle(Settlement(new.id, (status(1), status(2))))
+            assert store.counts() == Counts()
+
+        run(test)
+
+    def test_taking_in_and_deleting_may_share_a_commit(self, run) -> None:
+        async def test(store: Store) -> None:
+            past = (RecipientStatus(0, due_at=T0 + 30),)
+            one, two = message(1), message(2)
+            await asyncio.gather(
+                store.take_in(Arrival(one, past)),
+                store.put(two),
+                store.take_in(Arrival(two, past, "arriving")),
+                store.delete((one.id,)),
+            )
+            assert store.counts() == Counts(1, 1, 0, two.size_octets)
+            assert await walk(store, T0, 9) == [DueKey(T0, two.id, 0)]
 
         run(test)
 

@@ -19,7 +19,7 @@ from postroom.spool.embedded.layout import create_queue
 from postroom.spool.embedded.store import EmbeddedStore, open_store
 from postroom.spool.memory import MemoryStore
 from postroom.spool.policy import SpoolPolicy
-from postroom.spool.store import Selection, Settlement, Store
+from postroom.spool.store import Arrival, Selection, Settlement, Store
 from tests.contract.store_contract import T0, message, octets_of, queue_id, walk
 from tests.sim.disk import SimulatedDisk
 
@@ -54,9 +54,25 @@ MESSAGES = st.builds(
     TIMES,
     st.integers(1, 400),
 )
+
+
+@st.composite
+def arrivals(draw: st.DrawFn) -> Arrival:
+    """A message with a past; at least one recipient is not final."""
+    new = draw(MESSAGES)
+    states = [draw(st.sampled_from(RecipientState)) for _ in new.envelope.recipients]
+    states[draw(st.integers(0, len(states) - 1))] = RecipientState.WAITING
+    statuses = tuple(
+        RecipientStatus(index, state, draw(st.integers(0, 2)), draw(TIMES), "450 later", "mx", True)
+        for index, state in enumerate(states)
+    )
+    return Arrival(new, statuses, draw(st.sampled_from(["", "arriving"])), draw(st.integers(0, 2)))
+
+
 IDS = st.lists(NUMBERS, max_size=3).map(lambda numbers: tuple(map(queue_id, numbers)))
 CHANGES = st.one_of(
     MESSAGES,
+    arrivals(),
     st.builds(
         Settlement,
         id=NUMBERS.map(queue_id),
@@ -83,6 +99,8 @@ def ask(store: Store, change: object) -> asyncio.Future[None]:
     match change:
         case NewMessage():
             return store.put(change)
+        case Arrival():
+            return store.take_in(change)
         case Settlement():
             return store.settle(change)
         case (verb, *arguments):

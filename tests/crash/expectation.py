@@ -7,7 +7,7 @@ import asyncio
 from postroom.core.errors import StoreUnavailable
 from postroom.core.ids import QueueId
 from postroom.core.message import NewMessage, RecipientState
-from postroom.spool.store import Selection, Settlement, Store
+from postroom.spool.store import Arrival, Selection, Settlement, Store
 from tests.contract.store_contract import octets_of
 
 
@@ -28,6 +28,18 @@ class Expectation:
         self.contents[message.id] = b"".join(message.content)
         await asyncio.shield(store.put(message))
         self.kept.add(message.id)
+
+    async def take_in(self, store: Store, arrival: Arrival) -> None:
+        queue_id = arrival.message.id
+        self.contents[queue_id] = b"".join(arrival.message.content)
+        final = {(queue_id, one.index): one.state for one in arrival.statuses if one.state}
+        # Whole with its past or absent: there is no moment in between.
+        self.final.update(final)
+        if arrival.hold:
+            self.asked_hold.add(queue_id)
+            self.held.add(queue_id)
+        await asyncio.shield(store.take_in(arrival))
+        self.kept.add(queue_id)
 
     async def settle(self, store: Store, settlement: Settlement) -> None:
         queue_id = settlement.id

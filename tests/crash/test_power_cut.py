@@ -16,14 +16,14 @@ import pytest
 
 from postroom.core.clock import ManualClock
 from postroom.core.errors import StoreUnavailable
-from postroom.core.message import RecipientState
+from postroom.core.message import RecipientState, RecipientStatus
 from postroom.observe.events import EventList
 from postroom.spool import fsck
 from postroom.spool.embedded.layout import create_queue
 from postroom.spool.embedded.queue_plan import prepare_base
 from postroom.spool.embedded.store import EmbeddedStore, open_store
 from postroom.spool.policy import SpoolPolicy
-from postroom.spool.store import Settlement
+from postroom.spool.store import Arrival, Settlement
 from tests.contract.store_contract import T0, message, queue_id, status, walk
 from tests.crash.expectation import Expectation
 from tests.sim.disk import SimulatedDisk
@@ -87,6 +87,16 @@ async def work(disk: SimulatedDisk, owed: Expectation) -> None:
             ),
         ),
         owed.settle(store, Settlement(queue_id(20), (status(0),), removes=True)),
+        owed.take_in(store, Arrival(message(40, "a@x.example", content=content(40)), (LATER,))),
+        owed.take_in(
+            store,
+            Arrival(
+                message(41, "a@x.example", "b@y.example", content=content(41)),
+                (status(0), RecipientStatus(1, attempts=2)),
+                "arriving",
+                1,
+            ),
+        ),
     )
     await group(owed.delete(store, queue_id(10)))
     await store._writer.drain()

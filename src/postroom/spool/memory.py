@@ -27,7 +27,15 @@ from postroom.core.message import (
     StoredMessage,
 )
 from postroom.spool.selection import matches
-from postroom.spool.store import Counts, DueKey, Selection, Settlement, refusal_of
+from postroom.spool.store import (
+    Arrival,
+    Counts,
+    DueKey,
+    Selection,
+    Settlement,
+    is_arrival,
+    refusal_of,
+)
 
 _BEFORE_ALL: Final = DueKey(float("-inf"), "", -1)
 
@@ -92,6 +100,23 @@ class MemoryStore:
             return _failed(refusal)
         if self.failure is None:
             self._put(message)
+        return self._changed()
+
+    def take_in(self, arrival: Arrival) -> asyncio.Future[None]:
+        """Keep a message of another queue; see Store.take_in."""
+        assert is_arrival(arrival)
+        message = arrival.message
+        refusal = refusal_of(message)
+        if refusal is not None:
+            return _failed(refusal)
+        if self.failure is None and message.id not in self._kept:
+            self._put(message)
+            kept = self._kept[message.id]
+            self._leave_order(kept)
+            kept.hold, kept.crashes = arrival.hold, arrival.crashes
+            kept.statuses = list(arrival.statuses)
+            kept.live_count = sum(not status.state.is_final for status in arrival.statuses)
+            self._enter_order(kept)
         return self._changed()
 
     def settle(self, settlement: Settlement) -> asyncio.Future[None]:

@@ -58,6 +58,19 @@ class Settlement(msgspec.Struct, frozen=True, gc=False):
     reports: tuple[NewMessage, ...] = ()
 
 
+class Arrival(msgspec.Struct, frozen=True, gc=False):
+    """A message that another queue had: it comes with what became of it there.
+
+    `statuses` holds one for each recipient, in their order; at least one is not final. With a
+    `hold` it is held from the first moment.
+    """
+
+    message: NewMessage
+    statuses: tuple[RecipientStatus, ...]
+    hold: str = ""
+    crashes: int = 0
+
+
 class Counts(msgspec.Struct, frozen=True):
     """Exact numbers of what a store holds; kept by the store, not found by a scan.
 
@@ -69,6 +82,13 @@ class Counts(msgspec.Struct, frozen=True):
     recipients: int = 0
     held: int = 0
     octets: int = 0
+
+
+def is_arrival(arrival: Arrival) -> bool:
+    """Say whether an arrival keeps its word about statuses; a store asserts it."""
+    indexes = [status.index for status in arrival.statuses]
+    is_whole = indexes == list(range(len(arrival.message.envelope.recipients)))
+    return is_whole and not all(status.state.is_final for status in arrival.statuses)
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -120,6 +140,10 @@ class Store(Protocol):
 
     def put(self, message: NewMessage) -> asyncio.Future[None]:
         """Keep a message. Idempotent by queue id: a second put of an id changes nothing."""
+        ...
+
+    def take_in(self, arrival: Arrival) -> asyncio.Future[None]:
+        """Keep a message of another queue, with its past, in one change. Idempotent as `put`."""
         ...
 
     def settle(self, settlement: Settlement) -> asyncio.Future[None]:

@@ -15,7 +15,7 @@ import msgspec
 
 from postroom.core.ids import QueueId
 from postroom.core.message import Envelope, NewMessage, Provenance, RecipientStatus
-from postroom.spool.store import Settlement
+from postroom.spool.store import Arrival, Settlement
 
 
 class Put(msgspec.Struct, frozen=True, gc=False, tag="put"):
@@ -49,6 +49,15 @@ class Settle(msgspec.Struct, frozen=True, gc=False, tag="settle"):
             and statuses[0].index == 0
             and statuses[0].state.is_final
         )
+
+
+class TakeIn(msgspec.Struct, frozen=True, gc=False, tag="take-in"):
+    """A message of another queue; see spool.store.Arrival."""
+
+    put: Put
+    statuses: tuple[RecipientStatus, ...]
+    hold: str
+    crashes: int
 
 
 class Hold(msgspec.Struct, frozen=True, tag="hold"):
@@ -88,11 +97,20 @@ class Delete(msgspec.Struct, frozen=True, tag="delete"):
 
 
 Verb = Hold | Release | SetCrashes | MakeDue | Delete
-Change = NewMessage | Settlement | Verb
+Change = NewMessage | Settlement | Arrival | Verb
 """What a store is asked for."""
 
-Record = Put | Settle | Verb
+Record = Put | Settle | TakeIn | Verb
 """What the journal keeps of it."""
+
+
+def puts_of(record: Record) -> tuple[Put, ...]:
+    """Return the messages that a change brings."""
+    if isinstance(record, Put):
+        return (record,)
+    if isinstance(record, TakeIn):
+        return (record.put,)
+    return record.reports if isinstance(record, Settle) else ()
 
 
 class Batch:
@@ -151,7 +169,7 @@ class Batch:
         return True
 
 
-def batches(changes: Iterable[Record]) -> Iterator[Batch | Verb]:
+def batches(changes: Iterable[Record]) -> Iterator[Batch | TakeIn | Verb]:
     """Sort changes; what is yielded is to be written in that order."""
     batch: Batch | None = None
     for change in changes:

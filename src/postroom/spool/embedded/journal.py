@@ -23,7 +23,7 @@ import msgspec
 from postroom.core.errors import ContentCorrupt
 from postroom.core.message import NewMessage
 from postroom.spool.embedded import records
-from postroom.spool.embedded.changes import Change, Put, Record, Settle
+from postroom.spool.embedded.changes import Change, Put, Record, Settle, TakeIn, puts_of
 from postroom.spool.embedded.disk import Disk, DiskFile
 from postroom.spool.embedded.records import (
     GROUP_HEADER_OCTETS,
@@ -31,7 +31,7 @@ from postroom.spool.embedded.records import (
     RECORD_HEADER_OCTETS,
     SEGMENT_HEADER_OCTETS,
 )
-from postroom.spool.store import Settlement
+from postroom.spool.store import Arrival, Settlement
 
 _SEARCH_OCTETS: Final = 1024 * 1024
 _GROUP_OCTETS_MAX: Final = 1 << 30  # no group is longer; a larger length is damage
@@ -72,6 +72,8 @@ def to_records(
         elif isinstance(change, Settlement):
             reports = tuple([put(one) for one in change.reports]) if change.reports else ()
             found.append(Settle(change.id, change.statuses, change.removes, reports))
+        elif isinstance(change, Arrival):
+            found.append(TakeIn(put(change.message), change.statuses, change.hold, change.crashes))
         else:
             found.append(change)
     return found
@@ -86,6 +88,8 @@ def messages_of(changes: Iterable[Change]) -> list[NewMessage]:
         elif isinstance(change, Settlement):
             for report in change.reports:
                 found[id(report)] = report
+        elif isinstance(change, Arrival):
+            found[id(change.message)] = change.message
     return list(found.values())
 
 
@@ -137,7 +141,7 @@ def _groups(
             place = found
             continue
         changes = _decode(octets)
-        yield Group(place, changes, _puts_of(changes))
+        yield Group(place, changes, [put for change in changes for put in puts_of(change)])
         place += GROUP_HEADER_OCTETS + len(octets)
 
 
@@ -168,16 +172,6 @@ def _next_group(
         # A magic may lie across the border of two pieces.
         place += max(1, len(piece) - len(GROUP_MAGIC) + 1)
     return None
-
-
-def _puts_of(changes: Iterable[Record]) -> list[Put]:
-    found: list[Put] = []
-    for change in changes:
-        if isinstance(change, Put):
-            found.append(change)
-        elif isinstance(change, Settle):
-            found += change.reports
-    return found
 
 
 def _is_whole(file: DiskFile, puts: Iterable[Put]) -> bool:

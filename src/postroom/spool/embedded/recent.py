@@ -21,7 +21,7 @@ from typing import Final
 
 from postroom.core.ids import QueueId
 from postroom.core.message import NewMessage, RecipientStatus
-from postroom.spool.embedded.changes import Change, Put, Record, Settle
+from postroom.spool.embedded.changes import Change, Put, Record, Settle, puts_of
 from postroom.spool.embedded.ledger import Line
 from postroom.spool.store import Settlement
 
@@ -110,7 +110,7 @@ class Recent:
         return [
             put.id
             for change in changes
-            for put in _puts_of(change)
+            for put in puts_of(change)
             if put.id <= newest and put.id not in known
         ]
 
@@ -260,7 +260,7 @@ class Recent:
             known, item.known = item.known, None
             change, item.change = item.change, None
             if change is not None:
-                self.newest = max([self.newest, *[put.id for put in _puts_of(change)]])
+                self.newest = max([self.newest, *[put.id for put in puts_of(change)]])
             if known is None:
                 continue
             known.items.remove(item)
@@ -280,12 +280,6 @@ class Recent:
         # The same id may have been put anew since.
         if isinstance(change, Put | Settle) and self._known.get(change.id) is known:
             del self._known[change.id]
-
-
-def _puts_of(change: Record) -> tuple[Put, ...]:
-    if isinstance(change, Put):
-        return (change,)
-    return change.reports if isinstance(change, Settle) else ()
 
 
 def _applicable(statuses: tuple[RecipientStatus, ...], known: _Known) -> list[RecipientStatus]:

@@ -27,7 +27,7 @@ from postroom.core.ids import QueueId
 from postroom.core.message import Content, NewMessage, StoredMessage
 from postroom.core.reply import Reply
 from postroom.observe.events import EventSink
-from postroom.spool.embedded.changes import Delete, Hold, MakeDue, Release, SetCrashes
+from postroom.spool.embedded.changes import Change, Delete, Hold, MakeDue, Release, SetCrashes
 from postroom.spool.embedded.committer import Committer
 from postroom.spool.embedded.compaction import Compactor
 from postroom.spool.embedded.content import read_content
@@ -50,7 +50,15 @@ from postroom.spool.embedded.tables import Tables
 from postroom.spool.embedded.writer import GroupWriter
 from postroom.spool.errors import QueueUnusable
 from postroom.spool.policy import SpoolPolicy
-from postroom.spool.store import Counts, DueKey, Selection, Settlement, refusal_of
+from postroom.spool.store import (
+    Arrival,
+    Counts,
+    DueKey,
+    Selection,
+    Settlement,
+    is_arrival,
+    refusal_of,
+)
 
 _T = TypeVar("_T")
 
@@ -150,13 +158,12 @@ class EmbeddedStore:
 
     def put(self, message: NewMessage) -> asyncio.Future[None]:
         """Keep a message; see Store.put."""
-        refusal = refusal_of(message)
-        if refusal is not None:
-            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            future.set_exception(refusal)
-            return future
-        self._space.take(RECORD_HEADER_OCTETS + message.size_octets)
-        return self._writer.add(message)
+        return self._add(message, message)
+
+    def take_in(self, arrival: Arrival) -> asyncio.Future[None]:
+        """Keep a message of another queue; see Store.take_in."""
+        assert is_arrival(arrival)
+        return self._add(arrival, arrival.message)
 
     def settle(self, settlement: Settlement) -> asyncio.Future[None]:
         """Record the outcome of an attempt; see Store.settle."""
@@ -255,6 +262,15 @@ class EmbeddedStore:
         self._lease.release()
 
     # Inside.
+
+    def _add(self, change: Change, message: NewMessage) -> asyncio.Future[None]:
+        refusal = refusal_of(message)
+        if refusal is not None:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            future.set_exception(refusal)
+            return future
+        self._space.take(RECORD_HEADER_OCTETS + message.size_octets)
+        return self._writer.add(change)
 
     def _unwritten_octets(self) -> int:
         return self._writer.unwritten_octets

@@ -26,6 +26,7 @@ from postroom.spool.embedded.changes import (
     Release,
     SetCrashes,
     Settle,
+    TakeIn,
     Verb,
     batches,
 )
@@ -52,6 +53,8 @@ class Tables:
                     self._settle_several(step)
                 if step.single:
                     self._settle_single(step.single)
+            elif isinstance(step, TakeIn):
+                self._take_in(step)
             else:
                 self._apply_verb(step)
 
@@ -71,6 +74,17 @@ class Tables:
                 line.messages += 1
                 line.octets += message.size_octets
                 line.recipients += len(message.envelope.recipients)
+
+    def _take_in(self, arrival: TakeIn) -> None:
+        put = arrival.put
+        if self.control.existing([put.id]):
+            return  # idempotent, as a put is
+        self._insert([put])
+        self._settle([(put.id, status) for status in arrival.statuses])
+        self.control.set_crashes(put.id, arrival.crashes)
+        if arrival.hold:
+            self.control.hold(put.id, arrival.hold)
+            self.ledger.change(put.segment).held += 1
 
     def _settle_single(self, settlements: dict[QueueId, Settle]) -> None:
         """Remove messages whose only recipient became final."""

@@ -32,7 +32,7 @@ from postroom.spool.embedded.commit_result import CommitResult
 from postroom.spool.embedded.committer import FLUSH_AFTER_S, Committer
 from postroom.spool.embedded.compaction import Compactor
 from postroom.spool.embedded.syncer import Syncer
-from postroom.spool.store import Counts, Settlement
+from postroom.spool.store import Arrival, Counts, Settlement
 
 GROUP_OCTETS_MAX: Final = 32 * 1024 * 1024  # one writev and sync; bounds the wait of a commit
 GROUP_CHANGES_MAX: Final = 2000  # bounds the time of one transaction to some 50 ms
@@ -137,6 +137,8 @@ class GroupWriter:
             self._loop.call_soon(self._kick)
         if isinstance(change, NewMessage):
             group.octets += change.size_octets
+        elif isinstance(change, Arrival):
+            group.octets += change.message.size_octets
         elif not isinstance(change, Settlement):
             future = group.future
             if future is None:
