@@ -14,6 +14,7 @@ import selectors
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 T = TypeVar("T")
 
@@ -26,10 +27,17 @@ class Process:
 
     def __init__(self) -> None:
         self.is_alive = True
+        self.tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
 
     def kill(self) -> None:
         """End it, as kill -9 does. Its tasks are to be cancelled: there is no other way."""
         self.is_alive = False
+
+    def cancel_tasks(self) -> None:
+        """End the tasks of a dead process."""
+        assert not self.is_alive
+        for task in list(self.tasks):
+            task.cancel()
 
     def fire(self, callback: Callable[..., object], *arguments: object) -> None:
         """Call something that was to be called now, unless the process is dead."""
@@ -86,9 +94,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
         """Make a task; one of a dead process ends before it begins."""
         task = super().create_task(coro, **options)
-        process = PROCESS.get()
-        if process is not None and not process.is_alive:
-            task.cancel()
+        context = options.get("context")
+        process = PROCESS.get() if context is None else context.get(PROCESS)
+        if process is not None:
+            process.tasks.add(task)
+            if not process.is_alive:
+                task.cancel()
         return task
 
     def jump(self, seconds: float) -> None:

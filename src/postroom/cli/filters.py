@@ -51,7 +51,10 @@ def parse_filter(words: Sequence[str], *, needed: bool) -> MailFilter:
         if name == "id":
             ids += [parse_queue_id(text) for text in value.split(",")]
         elif name == "queue":
-            queues += [_queue(text) for text in value.split(",")]
+            try:
+                queues += [parse_queue(text) for text in value.split(",")]
+            except ValueError as error:
+                raise ValueError(f"{word}: {error}") from None
         elif name != "all":
             key, meaning = _field(name, value)
             if key in fields:
@@ -98,8 +101,9 @@ def _field(name: str, value: str) -> tuple[str, object]:
             return name, value
 
 
-def _queue(text: str) -> int:
+def parse_queue(text: str) -> int:
+    """Return the number of a queue, from "2" or "queue2"."""
     digits = text.removeprefix("queue")
-    if not digits.isdigit():
-        raise ValueError(f"queue={text}: expected a number")
+    if not digits.isdecimal():
+        raise ValueError("expected a number")
     return int(digits)

@@ -32,7 +32,7 @@ VERBS = (
 QUEUE_VERBS = (
     ("enable", "take mail and deliver it, as every queue does at first"),
     ("hold", "take mail and attempt nothing, over restarts too, until it is enabled"),
-    ("drain", "take nothing new, and deliver what is there"),
+    ("drain", "take nothing new; deliver what is there, and move what waits to other queues"),
     ("offline", "finish what is in flight and close the queue, until it is enabled"),
 )
 
@@ -126,6 +126,11 @@ def _mail_commands(commands: Any) -> None:
             verb.add_argument("--reason", default="", metavar="TEXT", help="kept with the hold")
         if name == "delete":
             verb.add_argument("--yes", action="store_true", help="needed on a terminal")
+
+    move = _json(_add(below, "move", "move messages to another queue", "move:move"))
+    move.add_argument("filter", nargs="*", metavar="FILTER", help=FILTER_HELP)
+    move.add_argument("--queue", required=True, metavar="QUEUE", help="where to: queue2, or 2")
+    move.add_argument("--dry-run", action="store_true", help="count and show a few, no more")
 
     mailq = _json(_add(commands, "mailq", "the queues as sendmail lists them", "mailq:run"))
     mailq.add_argument("-c", "--counts", action="store_true", help="only the numbers")

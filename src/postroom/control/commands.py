@@ -59,6 +59,18 @@ class MailVerbArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dry_run: bool = False
 
 
+class MailMoveArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which messages, and the number of the queue they go to; `dry_run` only counts.
+
+    At most `limit` are moved; ask again while as many were.
+    """
+
+    to: int
+    selection: Selection = Selection()
+    limit: int = PAGE_MAX
+    dry_run: bool = False
+
+
 class QueueVerbArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which queue."""
 
@@ -111,6 +123,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("mail hold", MailVerbArgs, Audience.EACH, "keep messages from being tried"),
     Command("mail release", MailVerbArgs, Audience.EACH, "undo hold"),
     Command("mail delete", MailVerbArgs, Audience.EACH, "forget messages, without a report"),
+    Command("mail move", MailMoveArgs, Audience.EACH, "move messages to another queue"),
     Command("route", RouteArgs, Audience.ANY, "explain where mail to an address goes"),
 )
 

@@ -156,6 +156,10 @@ class Engine:
         self._pump.forget(ids)
         self._walk.changed(None)
 
+    def is_idle(self, queue_id: QueueId) -> bool:
+        """Say whether nothing is under way for a message, neither attempt nor settlement."""
+        return self._table.get(queue_id) is None
+
     def wake(self) -> None:
         """Look at the store again, from the start."""
         self._walk.wake()

@@ -150,6 +150,9 @@ class Probation:
 
     async def _try(self, suspect: Suspect) -> None:
         """Let one suspect be attempted; return once that is over, or lasts too long."""
+        while self._pump.suspended:
+            await self._pause()
+        # Read last of all: what was held or moved meanwhile must not be tried.
         message = await self._store.get(suspect.id)
         untried = _untried(suspect, message)
         if message is None or message.hold or not untried:
@@ -158,8 +161,6 @@ class Probation:
         due = _narrowed(message, self._clock.now(), untried)
         if not due.statuses:
             return  # the walk asks for it when it is due
-        while self._pump.suspended:
-            await self._pause()
         suspect.is_out = True
         # This may be the end of us: let the log tell all that was before.
         self._events.flush()

@@ -19,6 +19,9 @@ from typing import Protocol
 from postroom.core.clock import Clock
 from postroom.core.ids import QueueId
 from postroom.core.message import Content, StoredMessage
+from postroom.engine.holds import Holds
+from postroom.engine.mover import Mover
+from postroom.engine.transit import Place, held_anew, transit_of
 from postroom.observe.events import EventSink, MessageDeleted, MessageHeld, MessageReleased
 from postroom.spool.store import Counts, Selection, Store
 from postroom.spool.transcripts import TranscriptFiles
@@ -53,8 +56,11 @@ class Steering:
         events: EventSink,
         clock: Clock,
         transcripts: TranscriptFiles | None = None,
+        holds: Holds | None = None,
     ) -> None:
+        """`holds` is shared with whoever moves mail; None where nobody does."""
         self._store = store
+        self._holds = holds or Holds(store, clock)
         self._transcripts = transcripts
         self._active = active
         self._events = events
@@ -111,7 +117,8 @@ class Steering:
 
         async def hold(batch: list[StoredMessage]) -> None:
             ids = _ids(batch)
-            await asyncio.shield(self._store.hold(ids, reason))
+            # Who is in transit stays so, and is held for this reason where it goes on.
+            await self._holds.hold(ids, lambda message: held_anew(message.hold, reason))
             if self._active is not None:
                 self._active.forget(ids)
             for queue_id in ids:
@@ -120,17 +127,38 @@ class Steering:
         return await self._each(which, hold)
 
     async def release(self, which: Which) -> int:
-        """Lift the hold of those messages that are held; return how many were."""
+        """Lift the hold of those messages that are held; return how many were.
+
+        Mail in transit between queues is left alone, unless it is named by its id: whoever
+        does that knows that the other queue does not have it.
+        """
+        is_named = isinstance(which, tuple) or bool(which.ids)
+
+        def is_held(message: StoredMessage) -> bool:
+            return bool(message.hold) and (is_named or transit_of(message.hold) is None)
 
         async def release(batch: list[StoredMessage]) -> None:
-            ids = _ids(batch)
-            await asyncio.shield(self._store.release(ids))
+            released = await self._holds.release(_ids(batch), is_held)
             if self._active is not None:
                 self._active.wake()
-            for queue_id in ids:
+            for queue_id in released:
                 self._events.emit(MessageReleased(queue_id))
 
-        return await self._each(which, release, only=lambda message: bool(message.hold))
+        return await self._each(which, release, only=is_held)
+
+    async def move(self, which: Which, to: Place, mover: Mover, limit: int) -> int:
+        """Move at most `limit` messages to another queue; return how many.
+
+        Those in flight are counted, and follow once their attempts end. Raises MoveRefused and
+        PeerLost: what was moved before that is moved.
+        """
+        total = 0
+        async for batch in self._batches(which):
+            chosen = [one.id for one in batch if transit_of(one.hold) is None][: limit - total]
+            total += await mover.move(chosen, to)
+            if total >= limit:
+                break
+        return total
 
     async def delete(self, which: Which) -> int:
         """Forget messages without a report; return how many."""

@@ -119,6 +119,20 @@ class MessageReleased(Event, frozen=True, tag="released"):
     id: str
 
 
+class MessageMoved(Event, frozen=True, tag="moved"):
+    """A message left for another queue `to` of this server, which has it as it was here."""
+
+    id: str
+    to: str
+
+
+class MessageArrived(Event, frozen=True, tag="arrived"):
+    """A message of another queue goes on here; it is there no more."""
+
+    id: str
+    origin: str
+
+
 class MessageDeleted(Event, frozen=True, tag="deleted"):
     """An operator deleted the message; no DSN is sent."""
 

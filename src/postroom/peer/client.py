@@ -16,17 +16,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import cast
 
-from postroom.core.errors import PostroomError
+from postroom.engine.peers import PeerLost, PeerUnreachable
 from postroom.peer.frames import FrameError, FrameReader, frame
 from postroom.peer.protocol import Answer, Request, decode_answer, encode
-
-
-class PeerLost(PostroomError):
-    """The other worker is not there, or went away before it answered."""
-
-
-class PeerUnreachable(PeerLost):
-    """The other worker could not be asked at all: nothing was done."""
 
 
 class PeerLink:

@@ -3,6 +3,8 @@
 One side asks, the other answers, in order; many requests may be under way. Both are
 processes of one server and one version: nothing here is kept on a disk.
 
+How a message moves is in engine.transit.
+
 Called by: peer.server, peer.client, supervisor.  Raises: FrameError.
 """
 
@@ -13,6 +15,8 @@ import msgspec
 from postroom.core.ids import QueueId
 from postroom.core.message import Envelope, Provenance
 from postroom.core.reply import Reply
+from postroom.engine.peers import Moved, Standing
+from postroom.engine.transit import Place
 from postroom.peer.frames import FrameError
 
 
@@ -24,13 +28,37 @@ class HandOver(msgspec.Struct, frozen=True, tag="hand-over"):
     provenance: Provenance
 
 
+class Arrive(msgspec.Struct, frozen=True, tag="arrive"):
+    """Take in this message of the queue `origin`; `to` is the identity of who is meant."""
+
+    origin: Place
+    to: str
+    moved: Moved
+
+
+class LetGo(msgspec.Struct, frozen=True, tag="let-go"):
+    """The queue `origin` has these no more."""
+
+    origin: Place
+    ids: tuple[QueueId, ...]
+
+
+class Ask(msgspec.Struct, frozen=True, tag="ask"):
+    """How do these stand that arrived at the queue `to`? `of` is the identity of who is meant."""
+
+    to: Place
+    of: str
+    ids: tuple[QueueId, ...]
+
+
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Done where there is no reply."""
+    """Done where there is no reply; `standing` answers Ask."""
 
     reply: Reply | None = None
+    standing: Standing | None = None
 
 
-Request = HandOver
+Request = HandOver | Arrive | LetGo | Ask
 
 _encoder = msgspec.msgpack.Encoder()
 _requests = msgspec.msgpack.Decoder(Request)

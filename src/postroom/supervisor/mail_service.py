@@ -23,7 +23,8 @@ from pathlib import Path
 import msgspec
 
 from postroom.config.model import Config
-from postroom.control.commands import RouteArgs
+from postroom.control.answers import Changed
+from postroom.control.commands import MailMoveArgs, RouteArgs
 from postroom.control.mail_commands import mail_handlers
 from postroom.control.paths import RunPaths, bind_unix
 from postroom.control.server import Handler
@@ -32,6 +33,7 @@ from postroom.delivery.agent import RoutedAgent
 from postroom.engine.engine import Engine
 from postroom.engine.parts import Parts
 from postroom.engine.steering import Steering
+from postroom.engine.transit import Place
 from postroom.ingress.listener import Listeners
 from postroom.ingress.local import LocalIntake
 from postroom.ingress.policy import ListenPolicy
@@ -40,8 +42,6 @@ from postroom.observe.board import Board
 from postroom.observe.events import EventSink, QueueClosed, QueueOpened
 from postroom.observe.figures import Figures
 from postroom.observe.flights import Flights, open_sheet
-from postroom.peer.host import QueueHost
-from postroom.peer.server import PeerServer
 from postroom.routing.dns import DnsResolver
 from postroom.routing.router import Explanation, Router
 from postroom.spool.embedded import EmbeddedStore, open_store, read_manifest, transcripts_of
@@ -51,6 +51,7 @@ from postroom.spool.queue_state import QueueState
 from postroom.spool.store import Selection
 from postroom.spool.transcripts import TranscriptFiles
 from postroom.supervisor.descriptors import fit
+from postroom.supervisor.exchange import Exchange
 from postroom.supervisor.link import Begin, BoundSocket
 from postroom.supervisor.turns import BoardTurn
 
@@ -109,15 +110,20 @@ class MailService:
             begin.crash,
         )  # fmt: skip
         self._engine = Engine(parts, config.delivery, config.hostname)
-        self._steering = Steering(store, self._engine, events, clock, transcripts)
         board = Board(Path(begin.board), writable=True)
         self._turn = BoardTurn(board, begin.slot, clock, self._room_octets)
         self._turn.largest_octets = local_policy(config).size_limit_octets
+        own = Place(begin.queue, str(store.identity))
+        self._exchange = Exchange(
+            Path(config.spool.base), own, parts, self._engine, board, self._largest_octets
+        )
+        self._steering = Steering(
+            store, self._engine, events, clock, transcripts, self._exchange.holds
+        )
         self._listeners = Listeners(
             self._engine.intake, events, clock, turn=self._turn, connections_max=fits.sessions
         )
         self._local: LocalIntake | None = None
-        self._peers: PeerServer | None = None
         self._pickup = MaildropPickup(
             Maildrop(config.spool.base), f"queue{begin.queue}", self._engine.intake, events, clock
         )
@@ -137,9 +143,7 @@ class MailService:
             self._fits.local,
         )  # fmt: skip
         await self._local.start()
-        paths = RunPaths(config.spool.base)
-        self._peers = PeerServer(bind_unix(paths.peer(begin.queue)), QueueHost(self._engine.intake))
-        await self._peers.start()
+        await self._exchange.start()
         pickup = self._pickup.run(config.hostname, config.delivery.rescan_s, self._queues)
         self._picking = asyncio.create_task(pickup)
         counts = self._store.counts()
@@ -152,7 +156,10 @@ class MailService:
         async def route(args: RouteArgs) -> Explanation:
             return await self._router.explain(args.address)
 
-        return {**mail_handlers(self._steering), "route": route}
+        async def move(args: MailMoveArgs) -> Changed:
+            return await self._exchange.move(args, self._steering)
+
+        return {**mail_handlers(self._steering), "mail move": move, "route": route}
 
     def figures(self) -> Figures:
         """Return the figures of the queue as they are now."""
@@ -172,6 +179,9 @@ class MailService:
             concurrency=self._config.delivery.concurrency,
             room=self._room_octets(),
         )
+
+    def _largest_octets(self) -> int:
+        return self._turn.largest_octets
 
     def _queues(self) -> list[str]:
         """Name all queues of the base as they are now: their claims are not ours."""
@@ -202,6 +212,7 @@ class MailService:
     def set_state(self, state: QueueState) -> None:
         """Take new mail, or leave it to other queues."""
         self._engine.intake.takes_mail = state.takes_mail
+        self._exchange.drain(state is QueueState.DRAINING)
         if state.takes_mail:
             self._listeners.welcome()
         else:
@@ -231,11 +242,10 @@ class MailService:
             listener.close()
         if self._picking is not None:
             self._picking.cancel()
+        await self._exchange.close(min(deadline_s, LOCAL_CLOSE_DEADLINE_S))
         endings = [self._listeners.stop(deadline_s), self._engine.stop(deadline_s)]
         if self._local is not None:
             endings.append(self._local.close(min(deadline_s, LOCAL_CLOSE_DEADLINE_S)))
-        if self._peers is not None:
-            endings.append(self._peers.close(min(deadline_s, LOCAL_CLOSE_DEADLINE_S)))
         await asyncio.gather(*endings)
         await self._agent.close()
         await self._router.close()
