@@ -58,7 +58,7 @@ def test_each_state_is_kept_over_a_restart(end: Callable[[Daemon], None]) -> Non
         assert states(daemon) == ["enabled"] * 4
 
 
-def test_a_draining_queue_takes_nothing_new_and_delivers_what_it_has() -> None:
+def test_a_draining_queue_takes_nothing_new_and_what_waits_in_it_moves() -> None:
     with (
         SinkThread("rcpt=late@* first=1 reply=451 4.2.0 Not now") as sink,
         Daemon(relay=sink.port, queues=2, config=NOBODY_WAITS) as daemon,
@@ -74,9 +74,11 @@ def test_a_draining_queue_takes_nothing_new_and_delivers_what_it_has() -> None:
         daemon.wait_for_event("accepted", SESSIONS + 1)
         homes = {event["queue"] for event in daemon.events("accepted")[1:]}
         assert homes == {"queue2"}, "every later session went to the other queue"
+        daemon.wait_for_event("arrived")
+        assert daemon.counts(1)["messages"] == 0
         assert postroom(daemon, "mail", "run", "all")[0] == 0
         sink.wait_for(SESSIONS + 1)
-        daemon.wait_until(lambda: daemon.recipients_left() == 0, what="queue1 is empty")
+        daemon.wait_until(lambda: daemon.recipients_left() == 0, what="all is delivered")
 
 
 def test_an_open_session_moves_on_when_its_queue_drains() -> None:

@@ -42,6 +42,8 @@ def move(options: argparse.Namespace) -> int:
         if link.number == to:
             continue
         if not link.is_running:
+            if not any(messages_of(link, which, 1)):
+                continue
             text = f"queue{link.number} is not served, and only its server moves its mail"
             fail(text, "start it: postroom serve, or postroom queue enable", TEMPORARY)
         if options.dry_run:

@@ -43,7 +43,9 @@ class Drainer:
             moved = 0
             try:
                 to = self._choose() if self._store.counts().messages else None
-                if to is not None:
+                if to is None:
+                    after = None
+                else:
                     page = await self._store.select(
                         Selection(), self._clock.now(), BATCH_MESSAGES, after
                     )

@@ -60,7 +60,7 @@ class PeerLink:
             _, session = await loop.create_unix_connection(_Session, sock=connection)
         except OSError as error:
             self._connecting = None
-            self._fail_early(str(error))
+            self._fail_early(f"not open, or just starting or stopping ({error.strerror})")
             return
         self._connecting = None
         self._session = session

@@ -129,14 +129,18 @@ class Exchange:
     def _refuge(self) -> Place | None:
         """Name the queue that mail of this one goes to, None where no other can take it."""
         since = self._clock.now() - HEARTBEAT_AGE_MAX_S
-        rows = [
+        rows = self._board.read_all()
+        # Where delivery as a whole is suspended, no queue delivers.
+        delivers = any(row.state is WorkerState.RUNNING for row in rows)
+        wanted = WorkerState.RUNNING if delivers else WorkerState.SUSPENDED
+        takers = [
             row
-            for row in self._board.read_all()
+            for row in rows
             if row.queue != self._own.number
-            and row.state is WorkerState.RUNNING
+            and row.state is wanted
             and row.heartbeat >= since
             and row.room > self._largest()
         ]
-        if not rows:
+        if not takers:
             return None
-        return self._place(min(rows, key=lambda row: row.messages).queue)
+        return self._place(min(takers, key=lambda row: row.messages).queue)

@@ -5,46 +5,88 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from postroom.channels.policy import ChannelPolicy
 from postroom.control.paths import bind_unix, connect_unix
 from postroom.core.clock import ManualClock
 from postroom.core.errors import StoreUnavailable
 from postroom.core.ids import QueueId
 from postroom.core.message import Envelope, NewMessage, Provenance, Recipient
 from postroom.core.reply import Reply
+from postroom.delivery.agent import RoutedAgent
+from postroom.engine.arrivals import Arrivals
+from postroom.engine.holds import Holds
 from postroom.engine.intake import Intake
-from postroom.observe.events import EventList
-from postroom.peer.client import PeerLink, PeerLost, PeerUnreachable
+from postroom.engine.mover import Mover, MoveRefused
+from postroom.engine.parts import Parts
+from postroom.engine.peers import PeerLost, PeerUnreachable
+from postroom.engine.transit import Place
+from postroom.observe.events import EventList, MessageArrived, MessageMoved
+from postroom.peer.client import PeerLink
 from postroom.peer.frames import frame
 from postroom.peer.host import QueueHost
+from postroom.peer.neighbours import Neighbours
 from postroom.peer.protocol import Answer, HandOver
 from postroom.peer.server import PeerServer
+from postroom.routing.policy import MxRoute
+from postroom.routing.router import Router
+from postroom.routing.table import StaticResolver
 from postroom.spool.memory import MemoryStore
 
 ENVELOPE = Envelope("a@x.example", (Recipient("b@y.example"),))
 PROVENANCE = Provenance("ESMTP", "192.0.2.1", "client.example", "", "smtp")
 
 
-class Other:
-    """The queue that is asked."""
+class NothingInFlight:
+    """Mail of which nothing is in memory, as with delivery suspended."""
 
-    def __init__(self, directory: Path) -> None:
-        self.path = directory / "peer.sock"
+    def forget(self, ids: tuple[QueueId, ...]) -> None:
+        pass
+
+    def is_idle(self, queue_id: QueueId) -> bool:
+        return True
+
+    def wake(self) -> None:
+        pass
+
+
+class Other:
+    """One queue with its peer socket."""
+
+    def __init__(self, directory: Path, number: int = 2) -> None:
+        self.place = Place(number, str(uuid.UUID(int=number)))
+        self.directory = directory
+        self.path = directory / f"queue{number}.peer.sock"
         self.store = MemoryStore()
         self.admitted: list[NewMessage] = []
+        self.events = EventList()
+        clock, active = ManualClock(1_700_000_000.0), NothingInFlight()
         self.intake = Intake(
-            self.store, ManualClock(1_700_000_000.0), random.Random(1), EventList(),
-            self.admitted.append,
-        )  # fmt: skip
+            self.store, clock, random.Random(number), self.events, self.admitted.append
+        )
+        router = Router(
+            (ChannelPolicy("default"),), {"default": MxRoute()}, StaticResolver(), clock
+        )
+        agent = RoutedAgent(StaticResolver(), clock, random.Random(1), "here.example")
+        parts = Parts(self.store, router, agent, clock, random.Random(1), self.events)
+        self.neighbours = Neighbours(self.place, self._connect)
+        holds = Holds(self.store, clock)
+        self.mover = Mover(parts, active, self.neighbours, holds, lambda _: True)
+        self.arrivals = Arrivals(parts, self.place, self.intake, active, self.neighbours, holds)
         self.server: PeerServer | None = None
 
+    def _connect(self, number: int) -> socket.socket:
+        return connect_unix(self.directory / f"queue{number}.peer.sock", 1.0)
+
     async def start(self) -> None:
-        self.server = PeerServer(bind_unix(self.path), QueueHost(self.intake))
+        host = QueueHost(self.place, self.intake, self.arrivals, self.mover)
+        self.server = PeerServer(bind_unix(self.path), host)
         await self.server.start()
 
     async def stop(self) -> None:
@@ -149,5 +191,61 @@ def test_nonsense_ends_the_connection_and_nothing_else(tmp_path: Path) -> None:
             assert await reader.read() == b""
             writer.close()
             assert await link.ask(request(1), (b"\r\n",)) == Answer()
+
+    asyncio.run(scenario())
+
+
+def test_a_message_moves_over_the_link_with_all_that_is_known_of_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        here, there = Other(tmp_path, 1), Other(tmp_path, 2)
+        await here.start()
+        await there.start()
+        try:
+            content = (b"Received: here\r\n", b"\r\n" + b"x" * 100_000)
+            ids = [here.intake.new_id() for _ in range(300)]
+            for queue_id in ids:
+                await here.intake.accept(queue_id, ENVELOPE, content, PROVENANCE)
+            await here.store.hold((ids[0],), "look")
+            await here.store.set_crashes((ids[1],), 2)
+            before = [await here.store.get(queue_id) for queue_id in ids]
+            assert await here.mover.move(ids, there.place) == len(ids)
+            assert here.store.counts().messages == 0
+            assert [await there.store.get(queue_id) for queue_id in ids] == before
+            assert (await there.store.content(ids[5])).parts == (b"".join(content),)
+            moved = [event.id for event in here.events.events if isinstance(event, MessageMoved)]
+            came = [event.id for event in there.events.events if isinstance(event, MessageArrived)]
+            assert sorted(moved) == sorted(came) == sorted(ids)
+        finally:
+            for one in (here, there):
+                one.neighbours.close()
+                await one.stop()
+
+    asyncio.run(scenario())
+
+
+def test_mail_that_is_refused_stays_as_it_was(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        here, there = Other(tmp_path, 1), Other(tmp_path, 2)
+        await here.start()
+        await there.start()
+        try:
+            queue_id = here.intake.new_id()
+            await here.intake.accept(queue_id, ENVELOPE, (b"\r\n",), PROVENANCE)
+            await here.store.hold((queue_id,), "look")
+            before = await here.store.get(queue_id)
+            there.intake.takes_mail = False
+            with pytest.raises(MoveRefused, match="queue2 says 421"):
+                await here.mover.move((queue_id,), there.place)
+            assert await here.store.get(queue_id) == before
+            # Another queue that took the name of the one that is meant is not it.
+            there.intake.takes_mail = True
+            with pytest.raises(PeerLost):
+                await here.mover.move((queue_id,), Place(2, str(uuid.UUID(int=9))))
+            assert await here.store.get(queue_id) == before
+            assert there.store.counts().messages == 0
+        finally:
+            for one in (here, there):
+                one.neighbours.close()
+                await one.stop()
 
     asyncio.run(scenario())

@@ -62,6 +62,7 @@ from postroom.spool.store import (
 
 _T = TypeVar("_T")
 
+_CLOSED: Final = Reply(451, "4.3.0", "the queue is closed")
 _UNREADABLE: Final = Reply(451, "4.3.0", "the queue cannot be read")
 
 
@@ -116,6 +117,7 @@ class EmbeddedStore:
         self._disk = disk
         self._durable = policy.sync != "none"
         self._alone = bool(disk.vfs)
+        self._closed = False
         self._space = SpaceGauge(
             disk,
             (layout.content, layout.control.parent),
@@ -248,6 +250,7 @@ class EmbeddedStore:
     async def close(self) -> None:
         """Commit what waits, copy the WAL back, release the lease."""
         await self._writer.close()
+        self._closed = True
         if self._reader is not None:
             await asyncio.to_thread(self._reader.shutdown)
         try:
@@ -279,6 +282,8 @@ class EmbeddedStore:
         self._writer.make_room()
 
     def _read(self, ask: Callable[[], _T]) -> Awaitable[_T]:
+        if self._closed:
+            raise StoreUnavailable(_CLOSED)
         if self._reader is None:
             return _at_once(ask)
         return asyncio.get_running_loop().run_in_executor(self._reader, _converted, ask)

@@ -39,6 +39,7 @@ GROUP_CHANGES_MAX: Final = 2000  # bounds the time of one transaction to some 50
 AGAIN_S: Final = 1.0  # between tries to let a control file follow that fails
 BEGIN_OCTETS_MAX: Final = 1024 * 1024  # written by the loop itself: some tenths of a millisecond
 RIDE_S: Final = 0.02  # part of what a crash may repeat (guarantee 4), so it is short
+_CLOSED: Final = Reply(451, "4.3.0", "the queue is closed")
 _DEFECT: Final = Reply(451, "4.3.0", "internal error in the store")
 
 
@@ -115,7 +116,11 @@ class GroupWriter:
 
     def add(self, change: Change) -> asyncio.Future[None]:
         """Add a change to the group being filled; returns the group's future."""
-        assert not self._closing, "the store is closed"
+        if self._closing:
+            # A command of an operator, or another queue, that came just before the end.
+            late = self._loop.create_future()
+            late.set_exception(StoreUnavailable(_CLOSED))
+            return late
         group = self._group
         if len(group.changes) >= GROUP_CHANGES_MAX or group.octets >= GROUP_OCTETS_MAX:
             self._waiting.append(group)
