@@ -67,6 +67,12 @@ def _server_commands(commands: Any) -> None:
     stop = _add(commands, "stop", "finish what is in flight, and stop the server", "server:stop")
     stop.add_argument("--now", action="store_true", help="do not wait for attempts in flight")
     _json(_add(commands, "status", "state of the server and its queues", "server:status"))
+    load = _json(_add(commands, "load", "how busy each queue is", "load:load"))
+    load.add_argument("--explain", action="store_true", help="each channel, with the arithmetic")
+    below = load.add_subparsers(dest="verb", metavar="[set]")
+    trial = _json(_add(below, "set", "have a queue pretend a load, for trials", "load:set_load"))
+    trial.add_argument("queue", metavar="QUEUE", help="queue1, or 1")
+    trial.add_argument("load", metavar="LOAD|off", help="0.95 for instance; off: its own again")
     delivery = commands.add_parser("delivery", help="delivery", description="Delivery as a whole.")
     below = delivery.add_subparsers(dest="verb", metavar="VERB", required=True)
     suspend = "make no new attempts until it is resumed, also after a restart; mail is accepted"

@@ -34,7 +34,7 @@ Setter = Callable[[int], QueueStatus]
 
 def set_states(options: argparse.Namespace) -> int:
     """Set the state of each queue that is named."""
-    numbers = [_number(text) for text in options.queue]
+    numbers = [number_of(text) for text in options.queue]
     state = QUEUE_VERBS[options.verb]
     spool = Spool(options)
     try:
@@ -69,7 +69,7 @@ def _take_in(options: argparse.Namespace, command: str, done: str) -> int:
 
 def retire(options: argparse.Namespace) -> int:
     """Have the server close empty queues for good."""
-    numbers = [_number(text) for text in options.queue]
+    numbers = [number_of(text) for text in options.queue]
     code = OK
     with master(Spool(options)) as client:
         for number in numbers:
@@ -139,7 +139,8 @@ def _by_hand(spool: Spool, state: QueueState) -> Setter:
     return set_one
 
 
-def _number(text: str) -> int:
+def number_of(text: str) -> int:
+    """Return the number of a queue that was named on the command line."""
     match = _NAME.fullmatch(text)
     if match is None:
         fail(

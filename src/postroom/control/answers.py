@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from postroom.observe.figures import Figures
+from postroom.queueing.load import ChannelLoad
 from postroom.spool.queue_state import QueueState
 
 
@@ -29,7 +30,8 @@ class QueueStatus(Figures, frozen=True, kw_only=True):
     failed: then `detail` says why, and `starts_at` when its next worker is started (0 while one
     runs). `error` is how a worker of it failed last, `restarts` how often. `heartbeat_age_s` is
     how long ago the worker last wrote its row; `answering` is false where it was asked and did
-    not answer in time (the master does not ask).
+    not answer in time (the master does not ask). `pretended_ppm` is the load that it pretends
+    for a trial, -1 where it does not.
     """
 
     queue: int
@@ -42,6 +44,18 @@ class QueueStatus(Figures, frozen=True, kw_only=True):
     error: str = ""
     starts_at: float = 0.0
     answering: bool = True
+    pretended_ppm: int = -1
+
+
+class QueueLoad(msgspec.Struct, frozen=True):
+    """The answer to `load`: what makes the load of one queue, channel by channel.
+
+    Its load is that of its busiest channel, 0 where `channels` is empty.
+    """
+
+    queue: int
+    concurrency: int
+    channels: tuple[ChannelLoad, ...] = ()
 
 
 class Status(msgspec.Struct, frozen=True):

@@ -83,6 +83,13 @@ class QueueAddArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     directory: str = ""
 
 
+class LoadSetArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which queue is to pretend which load, in parts per million; -1: its own again."""
+
+    queue: int
+    load_ppm: int
+
+
 class RouteArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The address (or domain) to explain."""
 
@@ -113,6 +120,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("queue hold", QueueVerbArgs, Audience.MASTER, "take mail and attempt nothing"),
     Command("queue drain", QueueVerbArgs, Audience.MASTER, "take nothing new; deliver the rest"),
     Command("queue offline", QueueVerbArgs, Audience.MASTER, "close it, and leave it closed"),
+    Command("load", NoArgs, Audience.EACH, "the load of the queue, and what makes it"),
+    Command("load set", LoadSetArgs, Audience.MASTER, "have a queue pretend a load, for trials"),
     Command("delivery suspend", NoArgs, Audience.MASTER, "make no new attempts; accept mail"),
     Command("delivery resume", NoArgs, Audience.MASTER, "make attempts again"),
     Command("delivery run", NoArgs, Audience.MASTER, "make every deferred recipient due now"),

@@ -31,9 +31,12 @@ from postroom.engine.settle import Settler
 from postroom.engine.suspects import Suspects
 from postroom.engine.tasks import Tasks
 from postroom.engine.walk import Walk
+from postroom.queueing.load import busiest
 from postroom.queueing.scheduler import Scheduler
 
 SETTLE_POLL_S = 0.02
+OLDEST_LOOK_S = 5.0
+"""Who has waited longest is found by a look at each lane, of which there may be many."""
 
 
 class EngineStats(msgspec.Struct, frozen=True):
@@ -47,6 +50,8 @@ class EngineStats(msgspec.Struct, frozen=True):
     active_recipients: int = 0
     in_flight: int = 0
     suspended: bool = False
+    load: float = 0.0
+    oldest_s: float = 0.0
 
 
 class Engine:
@@ -76,6 +81,8 @@ class Engine:
         self._probation = Probation(parts, suspects, self._table, self._admission, self._pump)
         self._has_suspects = bool(suspects)
         self._walk = Walk(parts, self._admission, self._table, self._backlog, policy)
+        self._looked_at = 0.0
+        self._oldest_due: float | None = None
         self._walking: asyncio.Task[None] | None = None
         self._trying: asyncio.Task[None] | None = None
         self._sweeping: asyncio.Task[None] | None = None
@@ -167,6 +174,7 @@ class Engine:
     def stats(self) -> EngineStats:
         """Return counters and sizes."""
         settler = self._settler
+        top = busiest(self.scheduler.loads())
         return EngineStats(
             accepted=self.intake.accepted,
             delivered=settler.delivered,
@@ -176,7 +184,17 @@ class Engine:
             active_recipients=self._table.recipients,
             in_flight=self.scheduler.busy,
             suspended=self._pump.suspended,
+            load=top.load if top is not None else 0.0,
+            oldest_s=self._oldest_s() if top is not None and top.ready else 0.0,
         )
+
+    def _oldest_s(self) -> float:
+        """Say how long the oldest attempt has waited; looked up once in OLDEST_LOOK_S."""
+        now = self._parts.clock.now()
+        if not 0 <= now - self._looked_at < OLDEST_LOOK_S:
+            self._looked_at = now
+            self._oldest_due = self.scheduler.oldest_due()
+        return max(0.0, now - self._oldest_due) if self._oldest_due is not None else 0.0
 
     def _admit_new(self, message: NewMessage) -> None:
         self._admission.admit_new(message)

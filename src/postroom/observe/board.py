@@ -27,7 +27,7 @@ import msgspec
 from postroom.core.errors import PostroomError
 from postroom.observe.figures import Figures
 
-MAGIC = b"POSTROOM-BOARD-3"
+MAGIC = b"POSTROOM-BOARD-4"
 HEADER = struct.Struct("@16sqq")
 SEQUENCE = struct.Struct("@Q")
 BODY = struct.Struct(f"@{len(Figures.__struct_fields__)}qqqqqdq")

@@ -192,6 +192,13 @@ class QueueStateSet(Event, frozen=True, tag="queue-state"):
     state: str
 
 
+class LoadPretended(Event, frozen=True, tag="load-pretended"):
+    """An operator has `subject`, a queue, publish this load for a trial; -1: its own again."""
+
+    subject: str
+    load_ppm: int
+
+
 class QueueClosed(Event, frozen=True, tag="queue-closed"):
     """A worker closed its queue in good order."""
 

@@ -20,6 +20,8 @@ class Figures(msgspec.Struct, frozen=True):
     memory; `concurrency` bounds the attempts `in_flight`; the counters accepted to failed
     count since the worker started. `room` is how many octets of new mail its disks and
     descriptors let it take: with 0 new connections go to other workers, where any has room.
+    `load_ppm` is the load (queueing.load) in parts per million, `oldest_s` for how many
+    seconds the attempt is due that has waited longest for its turn, 0 where none waits.
     """
 
     messages: int = 0
@@ -35,6 +37,8 @@ class Figures(msgspec.Struct, frozen=True):
     failed: int = 0
     concurrency: int = 0
     room: int = 0
+    load_ppm: int = 0
+    oldest_s: int = 0
 
 
 def figures_in(value: Figures) -> dict[str, Any]:

@@ -96,6 +96,11 @@ class Lane:
     def __len__(self) -> int:
         return len(self._heap)
 
+    @property
+    def first_due(self) -> float:
+        """Since when the first entry is due; there must be one. It may be cancelled by now."""
+        return self._heap[0][0]
+
     def push(self, entry: Entry) -> None:
         """Add an entry at its place in the order."""
         self._serial += 1

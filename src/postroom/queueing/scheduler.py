@@ -20,16 +20,18 @@ from collections.abc import Iterable
 
 from postroom.channels.policy import ChannelPolicy
 from postroom.queueing.lane import Entry, Lane, LaneKey, Rest
+from postroom.queueing.load import ChannelLoad
 
 
 class ChannelState:
-    """Attempts in flight of one channel, and the lanes that wait for it."""
+    """Attempts in flight of one channel, those that are ready, the lanes that wait for it."""
 
-    __slots__ = ("busy", "policy", "waiting")
+    __slots__ = ("busy", "policy", "ready", "waiting")
 
     def __init__(self, policy: ChannelPolicy) -> None:
         self.policy = policy
         self.busy = 0
+        self.ready = 0
         self.waiting: deque[Lane] = deque()
 
 
@@ -71,6 +73,21 @@ class Scheduler:
         state = self._channels.get(name)
         return state.busy if state else 0
 
+    def loads(self) -> list[ChannelLoad]:
+        """Return what each channel is doing that has something to do, and is not held."""
+        return [
+            ChannelLoad(
+                name, state.busy, state.ready, min(state.policy.concurrency, self._concurrency)
+            )
+            for name, state in self._channels.items()
+            if (state.busy or state.ready) and state.policy.concurrency and self._concurrency
+        ]
+
+    def oldest_due(self) -> float | None:
+        """Return since when the attempt is due that has waited longest for its turn, if any."""
+        moments = [lane.first_due for lane in self._lanes.values() if len(lane)]
+        return min(moments, default=None)
+
     def add(self, entry: Entry, channel: ChannelPolicy) -> Lane:
         """Queue an entry in its lane."""
         lane = self._lanes.get(entry.lane)
@@ -79,6 +96,7 @@ class Scheduler:
             if channel.name not in self._channels:
                 self._channels[channel.name] = ChannelState(channel)
         lane.push(entry)
+        self._channels[entry.lane.channel].ready += 1
         if not lane.listed:
             lane.listed = True
             self._ring.append(lane)
@@ -105,6 +123,7 @@ class Scheduler:
             entry.started = True
             lane.busy += 1
             state.busy += 1
+            state.ready -= 1
             self._busy += 1
             started.append(entry)
             ring.append(lane)
@@ -132,7 +151,9 @@ class Scheduler:
         """Let a lane rest and return what waited in it, for the caller to defer."""
         lane = self._lanes[key]
         rest = lane.unreachable(now, base_s, reply)
-        return rest, lane.drain()
+        drained = lane.drain()
+        self._channels[key.channel].ready -= len(drained)
+        return rest, drained
 
     def resting(self, key: LaneKey, now: float) -> Rest | None:
         """Return the rest a lane is in at `now`, if any: then do not add to it."""
@@ -146,6 +167,7 @@ class Scheduler:
         if not entry.cancelled:
             entry.cancelled = True
             self._lanes[entry.lane].recipients -= len(entry.indexes)
+            self._channels[entry.lane.channel].ready -= 1
         return True
 
     def reconfigure(self, channels: Iterable[ChannelPolicy]) -> None:

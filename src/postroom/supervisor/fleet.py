@@ -24,7 +24,6 @@ from postroom.observe.board import Board, BoardRow, WorkerState
 from postroom.observe.events import EventSink, WorkerExited
 from postroom.observe.flights import KILLED, make_sheet
 from postroom.spool.queue_state import QueueState
-from postroom.supervisor.backoff import Backoff
 from postroom.supervisor.link import (
     Begin,
     BoundSocket,
@@ -35,6 +34,7 @@ from postroom.supervisor.link import (
     Order,
     Prepare,
     Prepared,
+    Pretend,
     Ready,
     SetState,
     Stop,
@@ -42,61 +42,13 @@ from postroom.supervisor.link import (
 )
 from postroom.supervisor.memory_kills import memory_kills
 from postroom.supervisor.process import WORKER_COMMAND, WorkerProcess
+from postroom.supervisor.slot import Slot, WantedQueue
 
 PREPARE_DEADLINE_S = 30.0
 """How long workers may take to say whether they could use a configuration."""
 END_DEADLINE_S = 5.0
 """How long a worker may live on after it closed its link, or after its stop deadline."""
 OUT_OF_MEMORY = f"{KILLED} (out of memory)"
-
-
-class WantedQueue(msgspec.Struct, frozen=True):
-    """What is wanted of one queue; one that is not configured any more only drains."""
-
-    state: QueueState = QueueState.ENABLED
-    is_configured: bool = True
-
-
-class Slot:
-    """One queue and what is known about its worker."""
-
-    def __init__(self, number: int, queue: int, wanted: WantedQueue) -> None:
-        self.number = number
-        self.queue = queue
-        self.is_configured = wanted.is_configured
-        self.state = wanted.state
-        """What an operator wants of the queue."""
-        self.is_closing = False
-        """True from the order to close the queue until its worker has ended."""
-        self.is_retired = False
-        """True once the queue is struck from the manifest."""
-        self.changed = asyncio.Event()
-        """Set when one of these changes."""
-        self.backoff = Backoff()
-        self.worker: WorkerProcess | None = None
-        self.is_ready = False
-        self.is_settled = False
-        self.reason = ""
-        self.ended_well = False
-        """Whether the last worker closed the queue in good order."""
-        self.error = ""
-        """How its worker failed last, also while the next one runs."""
-        self.starts_at = 0.0
-        """When the next worker is started, while none runs."""
-        self.flights = -1
-        """Descriptor of the sheet on which its workers write what is in flight."""
-        self.crash = ""
-        """How the last worker died, where it died hard."""
-        self.prepared: asyncio.Future[str] | None = None
-
-    def is_offline(self) -> bool:
-        """True where no worker is to run."""
-        return self.state is QueueState.OFFLINE
-
-    @property
-    def name(self) -> str:
-        """The name of the queue, which is the worker's name in events."""
-        return f"queue{self.queue}"
 
 
 class Fleet:
@@ -182,6 +134,12 @@ class Fleet:
             self._stop_worker(slot.worker, Stop())
         else:
             slot.worker.link.send(SetState(self._effective(slot)))
+
+    def pretend(self, slot: Slot, load_ppm: int) -> None:
+        """Have a queue publish a load that it does not have; -1 ends that."""
+        slot.pretended_ppm = load_ppm
+        if slot.worker is not None:
+            slot.worker.link.send(Pretend(load_ppm))
 
     def stop(self, *, now: bool = False) -> None:
         """Have every worker stop: gracefully, or `now`; kill it where it does not."""
@@ -319,6 +277,8 @@ class Fleet:
             self._stop_worker(worker, Stop())
         elif self._effective(slot) is not begin.state:
             worker.link.send(SetState(self._effective(slot)))
+        if slot.pretended_ppm >= 0:
+            worker.link.send(Pretend(slot.pretended_ppm))
         if self._stop_asked is not None:
             worker.link.send(self._stop_asked)
         ending: asyncio.TimerHandle | None = None

@@ -84,6 +84,12 @@ class SetState(msgspec.Struct, frozen=True, tag="set-state"):
     state: QueueState
 
 
+class Pretend(msgspec.Struct, frozen=True, tag="pretend"):
+    """Master: publish this load, in parts per million, instead of your own; -1: your own."""
+
+    load_ppm: int
+
+
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
     """Master: stop; `now`: without waiting for attempts in flight."""
 
@@ -113,7 +119,7 @@ class Failing(msgspec.Struct, frozen=True, tag="failing"):
     reason: str
 
 
-FromMaster = Begin | Prepare | Commit | Order | SetState | Stop
+FromMaster = Begin | Prepare | Commit | Order | SetState | Pretend | Stop
 FromWorker = Waiting | Ready | Prepared | Failing
 
 _encoder = msgspec.msgpack.Encoder()

@@ -23,8 +23,8 @@ from pathlib import Path
 import msgspec
 
 from postroom.config.model import Config
-from postroom.control.answers import Changed
-from postroom.control.commands import MailMoveArgs, RouteArgs
+from postroom.control.answers import Changed, QueueLoad
+from postroom.control.commands import MailMoveArgs, NoArgs, RouteArgs
 from postroom.control.mail_commands import mail_handlers
 from postroom.control.paths import RunPaths, bind_unix
 from postroom.control.server import Handler
@@ -42,6 +42,7 @@ from postroom.observe.board import Board
 from postroom.observe.events import EventSink, QueueClosed, QueueOpened
 from postroom.observe.figures import Figures
 from postroom.observe.flights import Flights, open_sheet
+from postroom.queueing.load import in_ppm
 from postroom.routing.dns import DnsResolver
 from postroom.routing.router import Explanation, Router
 from postroom.spool.embedded import EmbeddedStore, open_store, read_manifest, transcripts_of
@@ -57,6 +58,8 @@ from postroom.supervisor.turns import BoardTurn
 
 LOCAL_CLOSE_DEADLINE_S = 5.0
 TRANSCRIPTS_CLOSE_DEADLINE_S = 2.0
+CHANNELS_SHOWN_MAX = 1000
+"""The busiest channels make the load; the rest only makes a long answer."""
 
 
 async def open_mail_service(begin: Begin, clock: Clock, events: EventSink) -> MailService:
@@ -159,7 +162,14 @@ class MailService:
         async def move(args: MailMoveArgs) -> Changed:
             return await self._exchange.move(args, self._steering)
 
-        return {**mail_handlers(self._steering), "mail move": move, "route": route}
+        async def load(_args: NoArgs) -> QueueLoad:
+            channels = sorted(self._engine.scheduler.loads(), key=lambda one: -one.load)
+            limit = self._engine.scheduler.concurrency
+            return QueueLoad(self._begin.queue, limit, tuple(channels[:CHANNELS_SHOWN_MAX]))
+
+        return {
+            **mail_handlers(self._steering), "mail move": move, "load": load, "route": route,
+        }  # fmt: skip
 
     def figures(self) -> Figures:
         """Return the figures of the queue as they are now."""
@@ -178,6 +188,8 @@ class MailService:
             failed=stats.failed,
             concurrency=self._config.delivery.concurrency,
             room=self._room_octets(),
+            load_ppm=in_ppm(stats.load),
+            oldest_s=int(stats.oldest_s),
         )
 
     def _largest_octets(self) -> int:

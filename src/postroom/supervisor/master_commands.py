@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from postroom import __version__
 from postroom.control.answers import Changed, Pong, QueueStatus, ReloadResult, Status
-from postroom.control.commands import NoArgs, QueueAddArgs, QueueVerbArgs, StopArgs
+from postroom.control.commands import LoadSetArgs, NoArgs, QueueAddArgs, QueueVerbArgs, StopArgs
 from postroom.control.protocol import Code, ControlError
 from postroom.control.server import Handler
 from postroom.core.errors import ConfigurationError
@@ -81,6 +81,10 @@ def handlers_of(master: Master) -> dict[str, Handler]:
     async def run_all(_args: NoArgs) -> Changed:
         return Changed(master.run_all())
 
+    async def load_set(args: LoadSetArgs) -> Changed:
+        master.queue_changes.pretend(args.queue, args.load_ppm)
+        return Changed(1)
+
     async def queue_list(_args: NoArgs) -> AsyncIterator[QueueStatus]:
         for slot in fleet().slots:
             yield _queue_status(master, slot)
@@ -92,6 +96,7 @@ def handlers_of(master: Master) -> dict[str, Handler]:
         "reload": reload,
         "stop": stop,
         "log reopen": log_reopen,
+        "load set": load_set,
         "queue list": queue_list,
         "delivery suspend": suspend,
         "delivery resume": resume,
@@ -144,4 +149,5 @@ def _queue_status(master: Master, slot: Slot) -> QueueStatus:
         detail=slot.reason,
         error=slot.error,
         starts_at=slot.starts_at,
+        pretended_ppm=slot.pretended_ppm,
     )

@@ -19,7 +19,7 @@ from postroom.config.model import Config
 from postroom.control.protocol import Code, ControlError
 from postroom.core.errors import PostroomError
 from postroom.observe.board import Board
-from postroom.observe.events import EventSink, QueueStateSet
+from postroom.observe.events import EventSink, LoadPretended, QueueStateSet
 from postroom.spool.embedded import (
     Manifest,
     ManifestQueue,
@@ -60,6 +60,12 @@ class QueueChanges:
             slot = self._slot(number)
             self._put(slot, state)
             return slot
+
+    def pretend(self, number: int, load_ppm: int) -> None:
+        """Have a queue publish a load that it does not have, until the server ends; -1: stop."""
+        slot = self._slot(number)
+        self._fleet().pretend(slot, max(-1, load_ppm))
+        self._events.emit(LoadPretended(slot.name, max(-1, load_ppm)))
 
     async def add(self, directory: str) -> Slot:
         """Make one more queue and start its worker."""

@@ -23,6 +23,8 @@ import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
+
 from postroom import __version__
 from postroom.config.model import Config
 from postroom.control.answers import Pong
@@ -44,6 +46,7 @@ from postroom.supervisor.link import (
     Order,
     Prepare,
     Prepared,
+    Pretend,
     Ready,
     SetState,
     Stop,
@@ -74,6 +77,7 @@ class Worker:
         self._log = log
         self._board = Board(Path(begin.board), writable=True)
         self._service: Service | None = None
+        self._pretended_ppm = -1
         self._state = WorkerState.STARTING
         self._suspended = begin.suspended
         self._queue_state = begin.state
@@ -206,6 +210,9 @@ class Worker:
                     if self._service is not None and not self._stop_asked.is_set():
                         self._service.set_state(state)
                         self._settle_delivery(self._service)
+                case Pretend(load_ppm):
+                    self._pretended_ppm = load_ppm
+                    self._publish()
                 case Order(verb):
                     self._follow(verb)
 
@@ -261,6 +268,8 @@ class Worker:
 
     def _publish(self) -> None:
         figures = self._service.figures() if self._service is not None else Figures()
+        if self._pretended_ppm >= 0:
+            figures = msgspec.structs.replace(figures, load_ppm=self._pretended_ppm)
         self._board.write(
             self._begin.slot,
             BoardRow(
