@@ -21,7 +21,8 @@ from postroom.observe.board import Board, BoardRow, WorkerState, create_board
 from postroom.observe.events import EventList, WorkerExited
 from postroom.spool.policy import SpoolPolicy
 from postroom.supervisor import fleet as fleet_module
-from postroom.supervisor.fleet import Fleet, WantedQueue
+from postroom.supervisor.fleet import Fleet
+from postroom.supervisor.slot import WantedQueue
 from tests.support.bare_worker import ENDS_AT_ONCE, IS_BUSY, NEVER_STOPS
 
 COMMAND = (sys.executable, "-m", "tests.support.bare_worker")

@@ -36,12 +36,13 @@ from postroom.observe.events import (
     SettingIgnored,
 )
 from postroom.observe.log import EventLog
-from postroom.supervisor.fleet import Fleet, WantedQueue
+from postroom.supervisor.fleet import Fleet
 from postroom.supervisor.listeners import BoundListeners
 from postroom.supervisor.master_commands import handlers_of, status_of
 from postroom.supervisor.notify import Notifier
 from postroom.supervisor.queue_changes import QueueChanges
 from postroom.supervisor.reload import effective
+from postroom.supervisor.slot import WantedQueue
 from postroom.supervisor.suspension import Suspension
 
 LoadConfig = Callable[[], Config]

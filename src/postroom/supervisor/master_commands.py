@@ -18,7 +18,8 @@ from postroom.core.errors import ConfigurationError
 from postroom.observe.board import WorkerState
 from postroom.observe.figures import figures_in
 from postroom.spool.queue_state import QUEUE_VERBS, QueueState
-from postroom.supervisor.fleet import Fleet, Slot
+from postroom.supervisor.fleet import Fleet
+from postroom.supervisor.slot import Slot
 
 if TYPE_CHECKING:
     from postroom.supervisor.master import Master

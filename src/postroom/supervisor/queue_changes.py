@@ -32,7 +32,8 @@ from postroom.spool.embedded import (
 )
 from postroom.spool.policy import SpoolPolicy
 from postroom.spool.queue_state import QueueState
-from postroom.supervisor.fleet import Fleet, Slot, WantedQueue
+from postroom.supervisor.fleet import Fleet
+from postroom.supervisor.slot import Slot, WantedQueue
 
 NOTHING_CHANGED = "nothing was changed"
 CLOSE_POLL_S = 0.05

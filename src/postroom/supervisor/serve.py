@@ -24,8 +24,8 @@ from postroom.spool.errors import QueueBusy
 from postroom.supervisor import runtime
 from postroom.supervisor.board_file import place_board, remove_board
 from postroom.supervisor.descriptors import raise_limit
-from postroom.supervisor.fleet import WantedQueue
 from postroom.supervisor.master import LoadConfig, Master
+from postroom.supervisor.slot import WantedQueue
 
 # sysexits.h
 EX_OK = 0
