@@ -57,7 +57,7 @@ class Shadow(msgspec.Struct, frozen=True):
         return f"{self.rule} can never match: {self.by} comes first"
 
 
-class _Index:
+class RuleIndex:
     """Rules over one kind of name, to be found by name; holds the places of the rules."""
 
     __slots__ = ("_exact", "_patterns", "_suffixes", "first")
@@ -109,8 +109,8 @@ class ChannelTable:
     def __init__(self, channels: Sequence[ChannelPolicy]) -> None:
         """Index `channels`; the last one is the default and takes everything else."""
         assert channels, "a configuration always has a default channel"
-        self._domains = _Index()
-        self._mx = _Index()
+        self._domains = RuleIndex()
+        self._mx = RuleIndex()
         self._rules: list[Rule] = []
         self._shadows: list[Shadow] = []
         for channel in channels:
@@ -186,6 +186,14 @@ def normalise_rule(text: str) -> tuple[str, bool]:
             '(".example.org"), a pattern ("*.mail.*") or one for MX hosts ("mx:*.google.com")'
         )
     return rule, is_mx
+
+
+def to_a_labels(domain: str) -> str:
+    """Return a domain as rules compare it: lower case, A-labels, no dot at its end."""
+    name = domain.lower()
+    if not name.isascii():
+        name = ".".join(_to_a_label(label) for label in name.split("."))
+    return name.removesuffix(".")
 
 
 def _to_a_label(label: str) -> str:

@@ -14,12 +14,14 @@ from typing import Any
 from postroom.channels.policy import ChannelPolicy
 from postroom.config.delivery_settings import CHANNEL, DELIVERY, RESOLVER, ROUTE, ROUTES
 from postroom.config.given import Gathered, Name
+from postroom.config.group_settings import GROUP
 from postroom.config.kinds import Misread, did_you_mean
 from postroom.config.model import Config, LogPolicy
 from postroom.config.server_settings import GENERAL, LISTEN, LOG, SPOOL
 from postroom.config.setting import Setting, Table
 from postroom.config.settings import TABLES
 from postroom.engine.policy import EnginePolicy
+from postroom.groups.policy import GroupPolicy
 from postroom.ingress.policy import ListenPolicy
 from postroom.routing.policy import ResolverPolicy, RoutePolicy, TlsPolicy
 from postroom.spool.policy import SpoolPolicy
@@ -49,7 +51,8 @@ class Builder:
             spool=SpoolPolicy(**({"base": base} | self._fields(SPOOL, ""))),
             listen=tuple(map(self._listen, self._gathered.instances("listen"))),
             routes={name: self._route(name) for name in self._gathered.instances("route")},
-            channels=tuple(map(self._channel, self._channel_order())),
+            channels=tuple(map(self._channel, self._in_order("channel"))),
+            groups=tuple(map(self._group, self._in_order("group"))),
             resolver=ResolverPolicy(**self._fields(RESOLVER, "")),
             delivery=EnginePolicy(**self._fields(DELIVERY, "")),
             log=LogPolicy(**self._fields(LOG, "")),
@@ -94,9 +97,14 @@ class Builder:
         fields.setdefault("tls", "starttls" if fields.get("tls_certificate") else "none")
         return ListenPolicy(name=instance, **fields)
 
-    def _channel_order(self) -> list[str]:
-        instances = self._gathered.instances("channel")
+    def _in_order(self, table: str) -> list[str]:
+        """Return the names of the tables of one kind, the default one last."""
+        instances = self._gathered.instances(table)
         return [name for name in instances if name != "default"] + ["default"]
+
+    def _group(self, instance: str) -> GroupPolicy:
+        origin = self._gathered.where(Name("group", instance, "queues"))
+        return GroupPolicy(name=instance, origin=origin, **self._fields(GROUP, instance))
 
     def _channel(self, instance: str) -> ChannelPolicy:
         origin = self._gathered.where(Name("channel", instance, "match"))

@@ -43,10 +43,12 @@ def diff(old: Config, new: Config) -> tuple[Change, ...]:
         if old_value != new_value:
             restart = _needs_restart(was, is_now)
             changes.append(Change(name, old_value, new_value, restart))
-    old_order = [channel.name for channel in old.channels]
-    new_order = [channel.name for channel in new.channels]
-    if old_order != new_order and set(old_order) == set(new_order):
-        changes.append(Change("channel", old_order, new_order, False))
+    for table, old_order, new_order in (
+        ("channel", [one.name for one in old.channels], [one.name for one in new.channels]),
+        ("group", [one.name for one in old.groups], [one.name for one in new.groups]),
+    ):
+        if old_order != new_order and set(old_order) == set(new_order):
+            changes.append(Change(table, old_order, new_order, False))
     return tuple(changes)
 
 

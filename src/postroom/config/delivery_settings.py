@@ -157,7 +157,7 @@ CHANNEL = Table(
     later={
         "rate": "use concurrency",
         "per_site.rate": "use per_site.concurrency",
-        "group": "all queues form one group",
+        "group": "use the rules of a group",
     },
 )  # fmt: skip
 

@@ -9,6 +9,7 @@ import msgspec
 
 from postroom.channels.policy import ChannelPolicy
 from postroom.engine.policy import EnginePolicy
+from postroom.groups.policy import GroupPolicy
 from postroom.ingress.policy import ListenPolicy
 from postroom.routing.policy import MxRoute, ResolverPolicy, RoutePolicy
 from postroom.spool.policy import SpoolPolicy
@@ -27,7 +28,7 @@ class LogPolicy(msgspec.Struct, frozen=True):
 class Config(msgspec.Struct, frozen=True):
     """One generation of the configuration.
 
-    `channels` are in order of the file, the default channel last and always there;
+    `channels` and `groups` are in order of the file, the default one last and always there;
     `routes` always holds "default".
     """
 
@@ -36,6 +37,7 @@ class Config(msgspec.Struct, frozen=True):
     listen: tuple[ListenPolicy, ...] = (ListenPolicy(),)
     routes: dict[str, RoutePolicy] = msgspec.field(default_factory=lambda: {"default": MxRoute()})
     channels: tuple[ChannelPolicy, ...] = (ChannelPolicy(name="default"),)
+    groups: tuple[GroupPolicy, ...] = (GroupPolicy(),)
     resolver: ResolverPolicy = ResolverPolicy()
     delivery: EnginePolicy = EnginePolicy()
     log: LogPolicy = LogPolicy()

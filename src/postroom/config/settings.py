@@ -7,16 +7,16 @@ Called by: config (all of it), tools/make_settings.py.  Raises: nothing.
 from __future__ import annotations
 
 from postroom.config.delivery_settings import CHANNEL, DELIVERY, RESOLVER, ROUTE
+from postroom.config.group_settings import GROUP
 from postroom.config.server_settings import GENERAL, LISTEN, LOG, SPOOL
 from postroom.config.setting import Table
 
 TABLES: tuple[Table, ...] = (
-    GENERAL, SPOOL, LISTEN, ROUTE, CHANNEL, DELIVERY, RESOLVER, LOG,
+    GENERAL, SPOOL, GROUP, LISTEN, ROUTE, CHANNEL, DELIVERY, RESOLVER, LOG,
 )  # fmt: skip
 
 LATER_TABLES: dict[str, str] = {
     "console": "use the postroom commands",
-    "group": "all queues form one group",
     "metrics": "use the event log",
     "cluster": "one machine only",
 }

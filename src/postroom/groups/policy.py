@@ -1,0 +1,33 @@
+"""What a group says: which queues it owns, which mail belongs to it, how mail is placed.
+
+Values only; config makes them.  Called by: config, groups, engine, supervisor.
+Raises: nothing.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+PLACEMENTS = ("least-loaded", "round-robin", "random", "weighted", "hash")
+
+
+class GroupPolicy(msgspec.Struct, frozen=True):
+    """One group.
+
+    `queues` are numbers of queues; the default group owns all that no other names. Mail
+    belongs to the first group of which one of these names it: a recipient's domain
+    (`match`, rules as of a channel but without "mx:"), the reverse-path (`senders`:
+    "a@example.org", or a rule for its domain), the listener it came by, the authenticated
+    user. `weights` stand side by side with `queues`. `origin` is "file:line" of the table,
+    for explanations.
+    """
+
+    name: str = "default"
+    queues: tuple[int, ...] = ()
+    placement: str = "least-loaded"
+    weights: tuple[int, ...] = ()
+    match: tuple[str, ...] = ()
+    senders: tuple[str, ...] = ()
+    listeners: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+    origin: str = ""
