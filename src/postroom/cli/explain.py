@@ -8,10 +8,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 
+import msgspec
+
 from postroom.cli.output import FINDING, OK, fail, print_json, print_table
 from postroom.cli.reach import configuration
 from postroom.config.model import Config
 from postroom.core.units import format_duration
+from postroom.groups.policy import GroupPolicy
+from postroom.groups.table import GroupTable, Reason
 from postroom.routing.router import Explanation
 
 
@@ -19,15 +23,20 @@ def route(options: argparse.Namespace) -> int:
     """Say where mail to each address goes, and by which rule."""
     config = configuration(options)
     found = asyncio.run(_explain(config, options.address))
+    table = GroupTable(config.groups)
     for number, explanation in enumerate(found):
+        domain = explanation.domain or explanation.address.rpartition("@")[2]
+        why = table.reason(domain, options.sender, options.listener, options.user)
         if options.json:
-            print_json(explanation)
+            print_json({**msgspec.structs.asdict(explanation), **_group_in_json(why)})
             continue
         if number:
             print()
         facts = (
             ("address", explanation.address),
             ("domain", explanation.domain),
+            ("group", f"{why.group.name}, {_queues(why.group)}, {why.group.placement}"),
+            ("rule", str(why)),
             ("channel", explanation.channel),
             ("rule", explanation.rule),
             ("route", f"{explanation.route} ({explanation.route_type})"),
@@ -39,6 +48,21 @@ def route(options: argparse.Namespace) -> int:
             if value and value != " ()":
                 print(f"{name + ':':<10}{value}")
     return FINDING if any(explanation.error for explanation in found) else OK
+
+
+def _queues(group: GroupPolicy) -> str:
+    if not group.queues:
+        return "all queues that no other group names"
+    return " ".join(f"queue{number}" for number in group.queues)
+
+
+def _group_in_json(why: Reason) -> dict[str, object]:
+    return {
+        "group": why.group.name,
+        "group_rule": str(why),
+        "queues": why.group.queues,
+        "placement": why.group.placement,
+    }
 
 
 def _hop(hop: object) -> str:

@@ -54,6 +54,11 @@ class Intake:
         self.accepted = 0
         """Messages made durable since the start."""
 
+    @property
+    def is_stopping(self) -> bool:
+        """True once nothing more is taken, because the worker ends."""
+        return self._stopping
+
     def ready(self, size_octets: int) -> Reply | None:
         """Say whether mail of this announced size (0: unknown) is taken now."""
         if self._stopping:
@@ -73,8 +78,10 @@ class Intake:
         envelope: Envelope,
         content: tuple[bytes, ...],
         provenance: Provenance,
+        *,
+        repeated: bool = False,
     ) -> asyncio.Future[None]:
-        """Keep a message; see ingress.acceptor.Acceptor."""
+        """Keep a message; see ingress.acceptor.Acceptor. Repeated or not, it is kept once."""
         message = NewMessage(queue_id, self._clock.now(), envelope, content, provenance)
         if not self._store.room_for(message.size_octets):
             # Its size was not known when it was asked for, or others were faster. What the

@@ -36,8 +36,13 @@ class Acceptor(Protocol):
         envelope: Envelope,
         content: tuple[bytes, ...],
         provenance: Provenance,
+        *,
+        repeated: bool = False,
     ) -> asyncio.Future[None]:
         """Keep a message whose content already starts with our Received header.
+
+        `repeated` says that the sender chose the id and comes again with it after a lost
+        answer: it must come to the same queue, where it changes nothing.
 
         The future is done once the message is durable, and fails with a ReplyError that
         holds what to tell the sender. It may be shared: never cancel it.

@@ -232,7 +232,10 @@ class _Session(asyncio.Protocol):
         queue_id = QueueId(submission.id) if submission.id else intake.acceptor.new_id()
         provenance = Provenance(protocol="local", user=self._user, listener="local")
         header = local_received(intake.hostname, self._user, queue_id, intake.clock.now())
-        kept = intake.acceptor.accept(queue_id, submission.envelope, (header, content), provenance)
+        kept = intake.acceptor.accept(
+            queue_id, submission.envelope, (header, content), provenance,
+            repeated=bool(submission.id),
+        )  # fmt: skip
         self._pending.append((queue_id, kept))
         kept.add_done_callback(self._flush)
         if len(self._pending) >= PENDING_MAX and self._transport is not None:

@@ -119,6 +119,14 @@ class MessageReleased(Event, frozen=True, tag="released"):
     id: str
 
 
+class MessageSplit(Event, frozen=True, tag="split"):
+    """A message is for several groups of queues: it becomes one message, `into`, for each."""
+
+    id: str
+    into: tuple[str, ...]
+    groups: tuple[str, ...]
+
+
 class MessageMoved(Event, frozen=True, tag="moved"):
     """A message left for another queue `to` of this server, which has it as it was here."""
 

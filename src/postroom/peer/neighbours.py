@@ -13,11 +13,12 @@ import socket
 from collections.abc import Callable
 
 from postroom.core.ids import QueueId
+from postroom.core.message import Envelope, Provenance
 from postroom.core.reply import Reply
 from postroom.engine.peers import Moved, PeerLost, Standing
 from postroom.engine.transit import Place
 from postroom.peer.client import PeerLink
-from postroom.peer.protocol import Answer, Arrive, Ask, LetGo, Request
+from postroom.peer.protocol import Answer, Arrive, Ask, HandOver, LetGo, Request
 
 ANSWER_S = 30.0
 """A disk that is this slow is as good as gone; what it did nobody knows."""
@@ -43,6 +44,18 @@ class Neighbours:
         for link in self._links.values():
             link.close()
         self._links.clear()
+
+    async def hand_over(
+        self,
+        queue: int,
+        queue_id: QueueId,
+        envelope: Envelope,
+        content: tuple[bytes, ...],
+        provenance: Provenance,
+    ) -> Reply | None:
+        """Have another queue keep a new message; the reply says why it does not."""
+        request = HandOver(queue_id, envelope, provenance)
+        return (await self._answer(Place(queue, ""), request, content)).reply
 
     async def arrive(self, to: Place, moved: Moved, content: tuple[bytes, ...]) -> Reply | None:
         """Have a message taken in; see Peers."""

@@ -70,8 +70,10 @@ class Taker(Protocol):
         envelope: Envelope,
         content: tuple[bytes, ...],
         provenance: Provenance,
+        *,
+        repeated: bool = False,
     ) -> asyncio.Future[None]:
-        """Keep a message; done once it is durable."""
+        """Keep a message; done once it is durable. `repeated`: it may come again by its id."""
         ...
 
 
@@ -194,7 +196,9 @@ class MaildropPickup:
             return False
         provenance = Provenance(protocol="local", user=head.user, listener="maildrop")
         received = local_received(hostname, head.user, head.id, self._clock.now())
-        kept = self._taker.accept(head.id, head.envelope, (received, content), provenance)
+        kept = self._taker.accept(
+            head.id, head.envelope, (received, content), provenance, repeated=True
+        )
         try:
             await asyncio.shield(kept)
         except ReplyError:

@@ -1,8 +1,9 @@
 """What one queue has to do with the others of its server: moves, and mail handed over.
 
-Joins the peer socket, the links to other queues, departures, arrivals and draining; owns
-their life. Nothing is decided here but where mail of a draining queue goes: to the queue with
-the fewest messages among those that deliver, have room and were heard of lately.
+Joins the peer socket, the links to other queues, placement, departures, arrivals and draining;
+owns their life. What can be seen of the other queues is looked up here, on the status board; a
+queue takes mail that delivers, was heard of lately and has room. Mail of a draining queue goes
+to the one of its group with the fewest messages.
 
 Called by: supervisor.mail_service.  Raises: OSError from `start`; ControlError.
 """
@@ -20,6 +21,7 @@ from postroom.control.paths import RunPaths, bind_unix, connect_unix
 from postroom.control.protocol import Code, ControlError
 from postroom.core.clock import Clock
 from postroom.engine.arrivals import Arrivals
+from postroom.engine.distributor import Distributor
 from postroom.engine.drainer import Drainer
 from postroom.engine.engine import Engine
 from postroom.engine.holds import Holds
@@ -28,7 +30,8 @@ from postroom.engine.parts import Parts
 from postroom.engine.peers import PeerLost
 from postroom.engine.steering import Steering
 from postroom.engine.transit import Place
-from postroom.observe.board import Board, WorkerState
+from postroom.groups.placement import Candidate
+from postroom.observe.board import Board, BoardRow, WorkerState
 from postroom.peer.host import QueueHost
 from postroom.peer.neighbours import Neighbours
 from postroom.peer.server import PeerServer
@@ -61,6 +64,10 @@ class Exchange:
         self._arrivals = Arrivals(parts, own, engine.intake, engine, self._neighbours, self.holds)
         self._host = QueueHost(own, engine.intake, self._arrivals, self.mover)
         self._drainer = Drainer(parts, self.mover, self._refuge)
+        self.distributor = Distributor(
+            own.number, engine.intake, parts.clock, parts.entropy, parts.events,
+            (self._takers, self._neighbours.hand_over),
+        )  # fmt: skip
         self._server: PeerServer | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._draining: asyncio.Task[None] | None = None
@@ -128,19 +135,25 @@ class Exchange:
 
     def _refuge(self) -> Place | None:
         """Name the queue that mail of this one goes to, None where no other can take it."""
-        since = self._clock.now() - HEARTBEAT_AGE_MAX_S
-        rows = self._board.read_all()
-        # Where delivery as a whole is suspended, no queue delivers.
-        delivers = any(row.state is WorkerState.RUNNING for row in rows)
-        wanted = WorkerState.RUNNING if delivers else WorkerState.SUSPENDED
+        group = self.distributor.group_of_own()
         takers = [
             row
-            for row in rows
+            for row in self._rows()
             if row.queue != self._own.number
-            and row.state is wanted
-            and row.heartbeat >= since
             and row.room > self._largest()
+            and self.distributor.owns(group, row.queue)
         ]
         if not takers:
             return None
         return self._place(min(takers, key=lambda row: row.messages).queue)
+
+    def _takers(self) -> list[tuple[Candidate, int]]:
+        """Give the queues that take mail, ours among them, and how much of it."""
+        return [(Candidate(row.queue, row.load_ppm), row.room) for row in self._rows()]
+
+    def _rows(self) -> list[BoardRow]:
+        """Give the rows of queues that take mail: those that deliver it, where any does."""
+        since = self._clock.now() - HEARTBEAT_AGE_MAX_S
+        rows = [row for row in self._board.read_all() if row.heartbeat >= since and row.room > 0]
+        running = [row for row in rows if row.state is WorkerState.RUNNING]
+        return running or [row for row in rows if row.state is WorkerState.SUSPENDED]

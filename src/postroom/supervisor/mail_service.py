@@ -120,15 +120,24 @@ class MailService:
         self._exchange = Exchange(
             Path(config.spool.base), own, parts, self._engine, board, self._largest_octets
         )
+        self._exchange.distributor.reconfigure(config.groups)
         self._steering = Steering(
             store, self._engine, events, clock, transcripts, self._exchange.holds
         )
         self._listeners = Listeners(
-            self._engine.intake, events, clock, turn=self._turn, connections_max=fits.sessions
+            self._exchange.distributor,
+            events,
+            clock,
+            turn=self._turn,
+            connections_max=fits.sessions,
         )
         self._local: LocalIntake | None = None
         self._pickup = MaildropPickup(
-            Maildrop(config.spool.base), f"queue{begin.queue}", self._engine.intake, events, clock
+            Maildrop(config.spool.base),
+            f"queue{begin.queue}",
+            self._exchange.distributor,
+            events,
+            clock,
         )
         self._picking: asyncio.Task[None] | None = None
         self._sockets: list[socket.socket] = []
@@ -142,7 +151,8 @@ class MailService:
         self.set_state(begin.state)
         listener = bind_unix(RunPaths(config.spool.base).intake(begin.queue))
         self._local = LocalIntake(
-            listener, self._engine.intake, local_policy(config), config.hostname, self._clock,
+            listener, self._exchange.distributor, local_policy(config), config.hostname,
+            self._clock,
             self._fits.local,
         )  # fmt: skip
         await self._local.start()
@@ -219,6 +229,7 @@ class MailService:
         self._turn.largest_octets = local_policy(config).size_limit_octets
         self._router.reconfigure(config.channels, config.routes)
         self._engine.reconfigure(config.delivery, config.channels, config.hostname)
+        self._exchange.distributor.reconfigure(config.groups)
         self._config, self._fits = config, fits
 
     def set_state(self, state: QueueState) -> None:

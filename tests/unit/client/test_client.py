@@ -49,6 +49,8 @@ class Keeper:
         envelope: Envelope,
         content: tuple[bytes, ...],
         provenance: Provenance,
+        *,
+        repeated: bool = False,
     ) -> asyncio.Future[None]:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self.failure is not None:

@@ -34,7 +34,6 @@ class ManifestQueue(msgspec.Struct, frozen=True):
     directory: str
     identity: str
     state: QueueState = QueueState.ENABLED
-    group: str = "default"
     added: bool = False
     made: bool = True
 

@@ -1,0 +1,103 @@
+"""A group's mail goes to its queues as the placement says, and always to one that can take it."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from postroom.groups.placement import Candidate, Placement, by_hash, is_clearly_busier
+from postroom.groups.policy import PLACEMENTS, GroupPolicy
+
+MESSAGES = 10_000
+CANDIDATES = st.lists(
+    st.builds(Candidate, st.integers(1, 20), st.integers(0, 3_000_000)),
+    min_size=1,
+    max_size=8,
+    unique_by=lambda one: one.queue,
+)
+
+
+def placement(kind: str, weights: tuple[int, ...] = ()) -> Placement:
+    queues = tuple(range(1, len(weights) + 1))
+    return Placement(GroupPolicy("g", queues, kind, weights), random.Random(1))
+
+
+def spread(chosen: Placement, candidates: list[Candidate], own: int = 1) -> Counter[int]:
+    return Counter(chosen.choose(candidates, own, f"s{n}@x.example") for n in range(MESSAGES))
+
+
+@given(st.sampled_from(PLACEMENTS), CANDIDATES, st.integers(1, 20), st.text(max_size=20))
+def test_where_there_is_a_candidate_one_of_them_is_chosen(
+    kind: str, candidates: list[Candidate], own: int, key: str
+) -> None:
+    assert placement(kind).choose(candidates, own, key) in {one.queue for one in candidates}
+
+
+@pytest.mark.seed(12)
+def test_round_robin_differs_by_one_at_most() -> None:
+    found = spread(placement("round-robin"), [Candidate(4), Candidate(1), Candidate(3)])
+    assert set(found) == {1, 3, 4} and max(found.values()) - min(found.values()) <= 1
+
+
+@pytest.mark.seed(12)
+def test_weights_are_kept_to_within_two_percent() -> None:
+    found = spread(placement("weighted", (70, 20, 10)), [Candidate(1), Candidate(2), Candidate(3)])
+    for queue, share in ((1, 0.7), (2, 0.2), (3, 0.1)):
+        assert abs(found[queue] / MESSAGES - share) < 0.02
+
+
+@pytest.mark.seed(12)
+def test_by_chance_every_queue_has_its_part() -> None:
+    found = spread(placement("random"), [Candidate(1), Candidate(2), Candidate(3)])
+    assert all(abs(found[queue] / MESSAGES - 1 / 3) < 0.02 for queue in (1, 2, 3))
+
+
+@pytest.mark.seed(12)
+@given(st.sets(st.integers(1, 64), min_size=2, max_size=8), st.text(max_size=20))
+def test_by_hash_a_key_stays_where_it_is_unless_its_queue_goes(queues: set[int], key: str) -> None:
+    candidates = [Candidate(queue) for queue in sorted(queues)]
+    home = by_hash(candidates, key)
+    for gone in candidates:
+        if gone.queue != home:
+            left = [one for one in candidates if one != gone]
+            assert by_hash(left, key) == home
+    random.Random(1).shuffle(candidates)
+    assert by_hash(candidates, key) == home
+
+
+@pytest.mark.seed(12)
+def test_hashing_spreads_senders_evenly() -> None:
+    found = spread(placement("hash"), [Candidate(1), Candidate(2), Candidate(3), Candidate(4)])
+    assert all(abs(found[queue] / MESSAGES - 1 / 4) < 0.02 for queue in (1, 2, 3, 4))
+
+
+@pytest.mark.seed(12)
+@given(CANDIDATES)
+def test_the_least_loaded_stays_at_home_unless_home_is_clearly_busier(
+    candidates: list[Candidate],
+) -> None:
+    own = candidates[0]
+    least = min(one.load_ppm for one in candidates)
+    chosen = placement("least-loaded").choose(candidates, own.queue, "")
+    if is_clearly_busier(own.load_ppm, least):
+        loads = {one.queue: one.load_ppm for one in candidates}
+        assert chosen != own.queue and not is_clearly_busier(loads[chosen], least)
+    else:
+        assert chosen == own.queue
+    assert placement("least-loaded").stays(candidates, own.queue) == (chosen == own.queue)
+
+
+@pytest.mark.seed(13)
+def test_a_queue_at_four_fifths_of_its_load_gets_next_to_nothing_beside_idle_ones() -> None:
+    candidates = [Candidate(1, 800_000), Candidate(2), Candidate(3), Candidate(4)]
+    found = Counter(
+        placement.choose(candidates, own, "")
+        for own in (1, 2, 3, 4)
+        for placement in [Placement(GroupPolicy(), random.Random(own))]
+        for _ in range(25)
+    )
+    assert found[1] <= 2 and sum(found.values()) == 100
