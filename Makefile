@@ -12,12 +12,13 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 ARGS ?=
 SEED ?=
 SEEDS ?= 2000
+CYCLES ?= 100
 PYTEST := $(PY) -m pytest -rs
 STRUCTURE := tests/unit/test_layers.py tests/unit/test_style.py tests/unit/test_rfc_index.py \
 	tests/unit/test_docs.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test check format scenarios seeds demo bench bench-queue crash \
+.PHONY: help run setup setup-dev test check format scenarios growth seeds demo bench bench-queue crash \
 	sim sim-long rfc peers clean
 
 help: ## list these commands
@@ -81,6 +82,9 @@ format: $(VENV)/.ready-dev ## let ruff format and mend what it can
 scenarios: $(VENV)/.ready-dev ## only the tests against running servers
 	@$(PYTEST) tests/scenarios $(ARGS) || { status=$$?; \
 		[ $$status = 5 ] && echo "No test matches." && exit 0; exit $$status; }
+
+growth: $(VENV)/.ready-dev ## an injection storm over CYCLES=100 of growing and shrinking
+	@POSTROOM_GROWTH_CYCLES=$(CYCLES) $(PYTEST) -s tests/scenarios/test_growth.py -k storm $(ARGS)
 
 seeds: $(VENV)/.ready-dev ## what older queues taught: run the marked tests, write docs/seeds.md
 	@$(PYTEST) -m seed --seeds-table docs/seeds.md $(ARGS)

@@ -257,6 +257,8 @@ def _note(queue: QueueStatus) -> str:
     takes_mail = queue.queue_state.takes_mail and queue.state in TAKING
     if not queue.room and queue.pid and takes_mail:
         notes.append("no room for new mail")
+    if queue.is_grown:
+        notes.append("made by growth")
     if queue.restarts:
         notes.append(plural(queue.restarts, "restart"))
     if not queue.answering:

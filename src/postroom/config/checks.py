@@ -86,6 +86,13 @@ def _check_general(config: Config, gathered: Gathered) -> None:
     if not config.spool.base:
         text = "missing; this user has no home directory, so there is no default"
         _Findings(gathered, "spool").mistake("base", text)
+    spool = config.spool
+    if 0 < spool.max < spool.count and not spool.directories:
+        text = f"max ({spool.max}) is below count ({spool.count}); expected at least that"
+        _Findings(gathered, "spool").mistake("max", text)
+    if config.scaling.low >= spool.load:
+        text = f"{config.scaling.low:g} is not below spool.load ({spool.load:g}); queues would "
+        _Findings(gathered, "scaling").mistake("low", text + "come and go for ever")
     delivery = _Findings(gathered, "delivery")
     if config.delivery.lane_active_max > config.delivery.active_max:
         setting = "active_max" if delivery.is_given("active_max") else "lane_active_max"

@@ -80,6 +80,23 @@ class Share(_Numeric):
 
 
 @dataclass(frozen=True, slots=True)
+class LoadMark(Share):
+    """A load: 0.9, or 90 for 90 %; a number above the range is taken as a percentage."""
+
+    @property
+    def expected(self) -> str:
+        """The range."""
+        return f"a load from {self.least:g} to {self.most:g}, or a percentage"
+
+    def read(self, given: object, place: Place) -> float:
+        """Return the load."""
+        if isinstance(given, int | float) and self.most < given <= self.most * 100:
+            given = given / 100
+        # Not super(): a dataclass with slots is another class than the one being defined.
+        return Share.read(self, given, place)
+
+
+@dataclass(frozen=True, slots=True)
 class Duration(_Numeric):
     """Seconds, as a number or with a unit; `never` allows "never", which is 0."""
 

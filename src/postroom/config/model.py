@@ -10,6 +10,7 @@ import msgspec
 from postroom.channels.policy import ChannelPolicy
 from postroom.engine.policy import EnginePolicy
 from postroom.groups.policy import GroupPolicy
+from postroom.groups.scaling import ScalingPolicy
 from postroom.ingress.policy import ListenPolicy
 from postroom.routing.policy import MxRoute, ResolverPolicy, RoutePolicy
 from postroom.spool.policy import SpoolPolicy
@@ -38,6 +39,7 @@ class Config(msgspec.Struct, frozen=True):
     routes: dict[str, RoutePolicy] = msgspec.field(default_factory=lambda: {"default": MxRoute()})
     channels: tuple[ChannelPolicy, ...] = (ChannelPolicy(name="default"),)
     groups: tuple[GroupPolicy, ...] = (GroupPolicy(),)
+    scaling: ScalingPolicy = ScalingPolicy()
     resolver: ResolverPolicy = ResolverPolicy()
     delivery: EnginePolicy = EnginePolicy()
     log: LogPolicy = LogPolicy()

@@ -23,7 +23,6 @@ from postroom.config.setting import Setting, Table
 from postroom.config.settings import (
     ENVIRONMENT_PREFIX,
     SEED_VARIABLES,
-    SEED_VARIABLES_LATER,
     TABLES,
     table_named,
 )
@@ -40,10 +39,6 @@ def gather_environment(environ: Mapping[str, str], place: Place, gathered: Gathe
         if environ.get(variable):
             name, setting = known[variable_of(path)]
             _add(gathered, name, setting, environ[variable], f"environment {variable}", place)
-    for variable in SEED_VARIABLES_LATER:
-        if environ.get(variable):
-            text = "ignored: this version has a fixed number of queues (spool.count)"
-            gathered.warnings.append(f"environment {variable}: {text}")
     for variable, text in sorted(environ.items()):
         if not variable.startswith(ENVIRONMENT_PREFIX) or variable in OWN_VARIABLES or not text:
             continue

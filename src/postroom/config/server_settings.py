@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from postroom.config.addresses import Address, Hostname, NetworkText
 from postroom.config.kinds import Boolean, Choice, FilePath, ListOf
-from postroom.config.measures import Duration, Integer, Share, Size
+from postroom.config.measures import Duration, Integer, LoadMark, Share, Size
 from postroom.config.model import Config, LogPolicy
 from postroom.config.setting import Setting, Table
+from postroom.groups.scaling import ScalingPolicy
 from postroom.ingress.policy import ListenPolicy
 from postroom.spool.policy import SpoolPolicy
 
@@ -53,6 +54,17 @@ SPOOL = Table(
             "core is a good number.", "4", restart=True,
         ),
         Setting(
+            "max", Integer(0, 64), "max",
+            "Up to how many queues the server makes by itself when all that there are are busy; "
+            "they drain and go again when the load falls. Those beyond `count` lie below `base`.",
+            "8", default="`count`: their number is fixed",
+        ),
+        Setting(
+            "load", LoadMark(0.05, 10.0), "load",
+            "The load (`postroom load`) that every queue must be above before another is made.",
+            "0.9",
+        ),
+        Setting(
             "directories", ListOf(FilePath(), most=64), "directories",
             "Directories to use as queues instead, on other disks for instance: paths and "
             "patterns, links too. They must exist and be empty at first; they are numbered "
@@ -83,11 +95,44 @@ SPOOL = Table(
         ),
     ),
     later={
-        "max": "queues are fixed in number; set count",
-        "load": "queues are fixed in number; set count",
-        "groups": "all queues form one group",
-        "placement": "sessions are spread over the queues",
+        "groups": "use the tables group.NAME",
+        "placement": "use group.default.placement",
     },
+)  # fmt: skip
+
+SCALING = Table(
+    "scaling",
+    "How fast queues are made and go, where `spool.max` is above `spool.count`.",
+    ScalingPolicy,
+    (
+        Setting(
+            "interval", Duration(0.1, 3600), "interval_s",
+            "How often the load is looked at.", '"5s"',
+        ),
+        Setting(
+            "samples", Integer(1, 1000), "samples",
+            "How often in a row it must be found so before anything is done.", "6",
+        ),
+        Setting(
+            "cool_down", Duration(0.1, DAY), "cool_down_s",
+            "The least time between two changes; also between tries to make a queue that fail, "
+            "at first.", '"1m"',
+        ),
+        Setting(
+            "low", Share(0.0, 5.0), "low",
+            "The load that the other queues must stay below without the one that goes.", "0.4",
+            default="half of `spool.load`",
+        ),
+        Setting(
+            "minimum_life", Duration(0, 30 * DAY), "minimum_life_s",
+            "How long a queue is kept that was made.", '"10m"',
+        ),
+        Setting(
+            "backlog_age", Duration(1, 30 * DAY), "backlog_age_s",
+            "Where in every queue mail has waited longer than this for its turn, another queue "
+            "is made as well.", '"5m"',
+        ),
+    ),
 )  # fmt: skip
 
 LISTEN = Table(

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from postroom.config.delivery_settings import CHANNEL, DELIVERY, RESOLVER, ROUTE
 from postroom.config.group_settings import GROUP
-from postroom.config.server_settings import GENERAL, LISTEN, LOG, SPOOL
+from postroom.config.server_settings import GENERAL, LISTEN, LOG, SCALING, SPOOL
 from postroom.config.setting import Table
 
 TABLES: tuple[Table, ...] = (
-    GENERAL, SPOOL, GROUP, LISTEN, ROUTE, CHANNEL, DELIVERY, RESOLVER, LOG,
+    GENERAL, SPOOL, SCALING, GROUP, LISTEN, ROUTE, CHANNEL, DELIVERY, RESOLVER, LOG,
 )  # fmt: skip
 
 LATER_TABLES: dict[str, str] = {
@@ -27,9 +27,10 @@ SEED_VARIABLES: dict[str, str] = {
     "QUEUE_BASE": "spool.base",
     "QUEUE_START": "spool.start",
     "QUEUE_COUNT": "spool.count",
+    "QUEUE_MAX": "spool.max",
+    "QUEUE_LOAD": "spool.load",
 }
 """Names that mail systems with many queues have used for long, and still mean here."""
-SEED_VARIABLES_LATER: tuple[str, ...] = ("QUEUE_MAX", "QUEUE_LOAD")
 
 
 def table_named(name: str) -> Table | None:

@@ -31,7 +31,7 @@ class QueueStatus(Figures, frozen=True, kw_only=True):
     runs). `error` is how a worker of it failed last, `restarts` how often. `heartbeat_age_s` is
     how long ago the worker last wrote its row; `answering` is false where it was asked and did
     not answer in time (the master does not ask). `pretended_ppm` is the load that it pretends
-    for a trial, -1 where it does not.
+    for a trial, -1 where it does not. `is_grown`: growth made it, and may drain it again.
     """
 
     queue: int
@@ -45,6 +45,7 @@ class QueueStatus(Figures, frozen=True, kw_only=True):
     starts_at: float = 0.0
     answering: bool = True
     pretended_ppm: int = -1
+    is_grown: bool = False
 
 
 class QueueLoad(msgspec.Struct, frozen=True):

@@ -91,9 +91,7 @@ class Distributor:
         self._table = GroupTable(groups)
         self._placements = {group.name: Placement(group, self._entropy) for group in groups}
         named = {queue for group in groups[:-1] for queue in group.queues}
-        self._members = {
-            group.name: frozenset(group.queues) if group.queues else None for group in groups
-        }
+        self._members = {group.name: frozenset(group.queues) for group in groups[:-1]}
         self._named = frozenset(named)
         self._looked_at = 0.0
 
@@ -106,10 +104,9 @@ class Distributor:
 
     def owns(self, group: GroupPolicy, queue: int) -> bool:
         """Say whether a group has a queue."""
-        members = self._members[group.name]
-        if members is not None:
-            return queue in members
-        return queue not in self._named
+        members = self._members.get(group.name)
+        # The default group has all that no other names, also those that it does not list.
+        return queue not in self._named if members is None else queue in members
 
     # As the acceptor of sessions.
 

@@ -200,6 +200,30 @@ class QueueStateSet(Event, frozen=True, tag="queue-state"):
     state: str
 
 
+class QueuesScaled(Event, frozen=True, tag="queues-scaled"):
+    """The number of queues changes by itself: `step` is grow, return, shrink or retire.
+
+    `subject` is the queue concerned. `load` is what every queue was above (grow, return), or
+    what the others will have (shrink); `mark` is what it was compared with; `oldest_s` is for
+    how long mail has waited in every queue; `queues` took mail until now.
+    """
+
+    step: str
+    subject: str
+    load: float = 0.0
+    mark: float = 0.0
+    oldest_s: float = 0.0
+    queues: int = 0
+
+
+class ScalingFailed(Event, frozen=True, tag="scaling-failed"):
+    """A queue could not be made, drained or retired; it is tried again after `again_s`."""
+
+    step: str
+    error: str
+    again_s: float
+
+
 class LoadPretended(Event, frozen=True, tag="load-pretended"):
     """An operator has `subject`, a queue, publish this load for a trial; -1: its own again."""
 

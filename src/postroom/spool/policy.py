@@ -15,7 +15,9 @@ class SpoolPolicy(msgspec.Struct, frozen=True):
     `directories`, each a path or a pattern; they are numbered from `start`. `sync` is
     "full" (durable before 250) or "none" (for mail that may be lost). `reserve_octets` stay
     free on each file system. `segment_octets` is the size at which a content segment is closed;
-    `compact_below` the live share under which a closed one is compacted.
+    `compact_below` the live share under which a closed one is compacted. Up to `max` queues
+    are made when all that there are have a load above `load`; 0 means `count`: their number
+    is fixed.
     """
 
     base: str
@@ -26,3 +28,5 @@ class SpoolPolicy(msgspec.Struct, frozen=True):
     reserve_octets: int = 64 * 1024 * 1024
     segment_octets: int = 64 * 1024 * 1024
     compact_below: float = 0.25
+    max: int = 0
+    load: float = 0.9

@@ -37,6 +37,7 @@ from postroom.observe.events import (
 )
 from postroom.observe.log import EventLog
 from postroom.supervisor.fleet import Fleet
+from postroom.supervisor.growth import Growth
 from postroom.supervisor.listeners import BoundListeners
 from postroom.supervisor.master_commands import handlers_of, status_of
 from postroom.supervisor.notify import Notifier
@@ -99,7 +100,11 @@ class Master:
             await control.start()
             self._catch_signals()
             async with asyncio.TaskGroup() as group:
-                watchers = [group.create_task(self._announce())]
+                growth = Growth(self, self.queue_changes, self.clock, self._log)
+                watchers = [
+                    group.create_task(self._announce()),
+                    group.create_task(growth.run()),
+                ]
                 if self._notifier.watchdog_s:
                     watchers.append(group.create_task(self._keep_watchdog_quiet()))
                 await self.fleet.run()

@@ -151,4 +151,5 @@ def _queue_status(master: Master, slot: Slot) -> QueueStatus:
         error=slot.error,
         starts_at=slot.starts_at,
         pretended_ppm=slot.pretended_ppm,
+        is_grown=slot.is_grown,
     )

@@ -60,7 +60,22 @@ class QueueChanges:
         async with self._changing:
             slot = self._slot(number)
             self._put(slot, state)
+            slot.is_grown = False
             return slot
+
+    async def scale(self, number: int, state: QueueState) -> Slot:
+        """Let a queue that growth made drain, or take it back; it stays growth's."""
+        async with self._changing:
+            slot = self._slot(number)
+            if slot.is_grown:  # an operator may have been faster
+                self._put(slot, state, by_growth=True)
+            return slot
+
+    async def grow(self) -> Slot:
+        """Make one more queue below the base, which may go again by itself."""
+        return await self._take_in(
+            lambda policy, directory: add_queue(policy, directory, is_grown=True), ""
+        )
 
     def pretend(self, number: int, load_ppm: int) -> None:
         """Have a queue publish a load that it does not have, until the server ends; -1: stop."""
@@ -93,7 +108,8 @@ class QueueChanges:
             if self._fleet().is_stopping:
                 text = f"queue{queue.number} is there, and served from the next start on"
                 raise ControlError(text, "the server stops just now", Code.UNAVAILABLE)
-            return self._fleet().add(queue.number, WantedQueue(queue.state, is_configured=True))
+            wanted = WantedQueue(queue.state, is_configured=True, is_grown=queue.is_grown)
+            return self._fleet().add(queue.number, wanted)
 
     async def retire(self, number: int) -> Slot:
         """Close an empty queue and strike it from the manifest; its directory stays."""
@@ -128,9 +144,10 @@ class QueueChanges:
             self._events.emit(QueueStateSet(slot.name, "retired"))
             return slot
 
-    def _put(self, slot: Slot, state: QueueState) -> None:
+    def _put(self, slot: Slot, state: QueueState, *, by_growth: bool = False) -> None:
+        base = Path(self._server.config.spool.base)
         try:
-            set_state(Path(self._server.config.spool.base), slot.queue, state)
+            set_state(base, slot.queue, state, by_growth=by_growth)
         except (PostroomError, OSError) as error:
             raise ControlError(f"{slot.name}: {error}", NOTHING_CHANGED) from error
         self._events.emit(QueueStateSet(slot.name, state.value))

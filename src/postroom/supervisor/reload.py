@@ -19,10 +19,12 @@ FIXED = ("hostname", "resolver", "log")
 
 def effective(running: Config, wanted: Config) -> tuple[Config, tuple[str, ...]]:
     """Return the configuration to put in force, and the settings that need a restart."""
+    # Only the master looks at these, each time it decides.
+    spool = msgspec.structs.replace(running.spool, max=wanted.spool.max, load=wanted.spool.load)
     pending = [
         f"spool.{field}"
-        for field in running.spool.__struct_fields__
-        if getattr(running.spool, field) != getattr(wanted.spool, field)
+        for field in spool.__struct_fields__
+        if getattr(spool, field) != getattr(wanted.spool, field)
     ]
     wanted_by_name = {listen.name: listen for listen in wanted.listen}
     listeners: list[ListenPolicy] = []
@@ -40,7 +42,7 @@ def effective(running: Config, wanted: Config) -> tuple[Config, tuple[str, ...]]
     pending += [name for name in FIXED if getattr(running, name) != getattr(wanted, name)]
     config = msgspec.structs.replace(
         wanted,
-        spool=running.spool,
+        spool=spool,
         listen=tuple(listeners),
         hostname=running.hostname,
         resolver=running.resolver,

@@ -53,7 +53,7 @@ def serve(
         manifest = prepare_base(config.spool, skipped=skipped)
         wanted = configured(config.spool, manifest)
         queues = {
-            queue.number: WantedQueue(queue.state, queue.number in wanted)
+            queue.number: WantedQueue(queue.state, queue.number in wanted, queue.is_grown)
             for queue in manifest.queues
         }
         runtime.set_title(f"postroom: master ({base})")

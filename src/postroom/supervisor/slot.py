@@ -21,6 +21,7 @@ class WantedQueue(msgspec.Struct, frozen=True):
 
     state: QueueState = QueueState.ENABLED
     is_configured: bool = True
+    is_grown: bool = False
 
 
 class Slot:
@@ -30,6 +31,8 @@ class Slot:
         self.number = number
         self.queue = queue
         self.is_configured = wanted.is_configured
+        self.is_grown = wanted.is_grown
+        """Growth made it, and no operator has laid hands on it."""
         self.state = wanted.state
         """What an operator wants of the queue."""
         self.is_closing = False

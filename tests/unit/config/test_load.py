@@ -54,12 +54,14 @@ def test_the_command_line_wins_over_the_environment_over_the_file(tmp_path: Path
 
 
 def test_the_names_of_the_seed_systems_are_understood() -> None:
-    environ = {**HOME, "QUEUE_BASE": "/q", "QUEUE_START": "3", "QUEUE_COUNT": "2", "QUEUE_MAX": "9"}
+    environ = {**HOME, "QUEUE_BASE": "/q", "QUEUE_START": "3", "QUEUE_COUNT": "2"}
+    environ |= {"QUEUE_MAX": "9", "QUEUE_LOAD": "80"}
     loaded = load(None, environ, {})
     spool = loaded.config.spool
     assert (spool.base, spool.start, spool.count) == ("/q", 3, 2)
     assert loaded.sources["spool.base"] == "environment QUEUE_BASE"
-    assert "environment QUEUE_MAX: ignored" in loaded.warnings[0]
+    assert (spool.max, spool.load) == (9, 0.8)
+    assert not [text for text in loaded.warnings if "QUEUE" in text]
     environ["POSTROOM_SPOOL_COUNT"] = "7"
     assert load(None, environ, {}).config.spool.count == 7
 
@@ -126,7 +128,7 @@ def test_a_smarthost_needs_five_lines_and_its_certificate_is_checked(tmp_path: P
 def test_all_mistakes_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
     text = """[spool]
 cuont = 3
-max = 4
+max = 1
 [listen.smtp]
 address = [
   "127.0.0.1:25",
@@ -145,7 +147,7 @@ route = "defualt"
         f"{file}:2: spool.cuont: unknown setting; expected a setting of [spool]; "
         'did you mean "count"?'
     )
-    assert lines[1].startswith(f"{file}:3: spool.max: not in this version yet")
+    assert lines[1].startswith(f"{file}:3: spool.max: max (1) is below count (2); expected")
     assert lines[2].startswith(f'{file}:7: listen.smtp.address: "nowhere": the port is missing')
     assert lines[3].startswith(
         f"{file}:9: listen.smtp.relay_from: 0.0.0.0/0: this would be an open"

@@ -95,7 +95,7 @@ def test_relative_paths_are_relative_to_where_they_are_written() -> None:
         ("listen.smtp", "expected listen.NAME.SETTING"),
         ("spool", "unknown setting"),
         ("", "unknown setting"),
-        ("spool.max", "not in this version yet"),
+        ("spool.groups", "not in this version yet"),
     ],
 )
 def test_a_wrong_name_on_the_command_line_is_a_mistake(name: str, says: str) -> None:

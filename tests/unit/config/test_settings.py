@@ -29,7 +29,7 @@ ALL = [
 # Filled otherwise: the name of the table, what config notes down, tables of their own.
 NOT_SETTINGS = {
     "name", "origin", "generation", "source",
-    *("spool", "listen", "routes", "channels", "groups", "resolver", "delivery", "log"),
+    *("spool", "listen", "routes", "channels", "groups", "scaling", "resolver", "delivery", "log"),
 }  # fmt: skip
 
 
@@ -91,7 +91,7 @@ def test_there_are_examples() -> None:
 
 def test_names_of_later_versions_are_refused_as_such() -> None:
     gathered = Gathered()
-    text = "[spool]\nload = 0.9\n[console]\na = 1\n[channel.x]\nper_site = { rate = '1/m' }"
+    text = "[spool]\ngroups = 2\n[console]\na = 1\n[channel.x]\nper_site = { rate = '1/m' }"
     gather_text(text, "f", PLACE, gathered)
     lines = str(gathered.mistakes).splitlines()
     assert len(lines) == 3

@@ -25,9 +25,10 @@ MANIFEST_OCTETS_MAX: Final = 4 * 1024 * 1024  # some ten thousand queues
 class ManifestQueue(msgspec.Struct, frozen=True):
     """One queue of a base.
 
-    `added` is true where an operator added it while the server ran. `made` is false from the
-    decision to make it in a directory of its own until that is done: a crash in between is
-    made good at the next start.
+    `added` is true where it was added while the server ran: by an operator, or by growth where
+    `is_grown` is true as well. An operator who sets its state takes it over. `made` is false
+    from the decision to make it in a directory of its own until that is done: a crash in
+    between is made good at the next start.
     """
 
     number: int
@@ -35,6 +36,7 @@ class ManifestQueue(msgspec.Struct, frozen=True):
     identity: str
     state: QueueState = QueueState.ENABLED
     added: bool = False
+    is_grown: bool = False
     made: bool = True
 
     @property
@@ -76,18 +78,25 @@ def write_manifest(base: Path, manifest: Manifest, disk: Disk | None = None) -> 
 
 
 def set_state(
-    base: Path, number: int, state: QueueState, disk: Disk | None = None
+    base: Path,
+    number: int,
+    state: QueueState,
+    disk: Disk | None = None,
+    *,
+    by_growth: bool = False,
 ) -> ManifestQueue | None:
     """Keep the state of a queue, durably; None where there is no such queue.
 
-    Hold `lock_base` meanwhile.
+    A queue that growth made is growth's no more, unless this is `by_growth`. Hold `lock_base`
+    meanwhile.
     """
     manifest = read_manifest(base, disk) or Manifest()
     found: ManifestQueue | None = None
     queues: list[ManifestQueue] = []
     for queue in manifest.queues:
         if queue.number == number:
-            found = queue = msgspec.structs.replace(queue, state=state)
+            is_grown = queue.is_grown and by_growth
+            found = queue = msgspec.structs.replace(queue, state=state, is_grown=is_grown)
         queues.append(queue)
     if found is not None and tuple(queues) != manifest.queues:
         write_manifest(base, Manifest(manifest.generation + 1, tuple(queues)), disk)

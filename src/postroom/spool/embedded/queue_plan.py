@@ -78,7 +78,9 @@ def configured(
     )
 
 
-def add_queue(policy: SpoolPolicy, directory: str = "", disk: Disk | None = None) -> ManifestQueue:
+def add_queue(
+    policy: SpoolPolicy, directory: str = "", disk: Disk | None = None, *, is_grown: bool = False
+) -> ManifestQueue:
     """Make one more queue, below the base or in an empty `directory`."""
     plan = _Plan(policy, disk)
     number = plan.next_number
@@ -92,7 +94,7 @@ def add_queue(policy: SpoolPolicy, directory: str = "", disk: Disk | None = None
         while plan.disk.exists(plan.base / f"queue{number}"):
             number += 1
         path = plan.base / f"queue{number}"
-    return plan.make(number, path, added=True)
+    return plan.make(number, path, added=True, is_grown=is_grown)
 
 
 def adopt_queue(policy: SpoolPolicy, directory: str, disk: Disk | None = None) -> ManifestQueue:
@@ -138,9 +140,13 @@ class _Plan:
             self.manifest = Manifest(self.manifest.generation + 1, queues)
             write_manifest(self.base, self.manifest, self.disk)
 
-    def make(self, number: int, path: Path, *, added: bool = False) -> ManifestQueue:
+    def make(
+        self, number: int, path: Path, *, added: bool = False, is_grown: bool = False
+    ) -> ManifestQueue:
         """Decide on a queue, make it, and note that it is made."""
-        queue = ManifestQueue(number, str(path), str(uuid.uuid4()), added=added, made=False)
+        queue = ManifestQueue(
+            number, str(path), str(uuid.uuid4()), added=added, is_grown=is_grown, made=False
+        )
         self.known[number] = queue
         try:
             self.keep()
