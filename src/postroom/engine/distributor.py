@@ -43,6 +43,9 @@ LOOK_S = 0.25
 TRIES_MAX = 4
 """Queues that are tried for one part: a full disk or two, not all, while a client waits."""
 
+ROOM_OF_OWN = 1 << 62
+"""Of our own queue the intake says for each message whether there is room."""
+
 # RFC 3463 §3.4: 4.3.2, system not accepting network messages.
 NO_QUEUE = "no queue of group {} takes mail now, try again later"
 LOST = Reply(451, "4.3.0", "a queue went away, try again later")
@@ -144,12 +147,20 @@ class Distributor:
         now = self._clock.now()
         if not 0 <= now - self._looked_at < LOOK_S:
             self._looked_at = now
-            self._rows = self._look()
+            self._rows = self._with_own(self._look())
             group = self._table.groups[-1]
             self._stays = self._table.is_single and self._placements[group.name].stays(
                 [row for row, _ in self._rows], self._own
             )
         return self._stays
+
+    def _with_own(self, rows: Sequence[tuple[Candidate, int]]) -> list[tuple[Candidate, int]]:
+        """Put our queue as it knows itself in the place of what the board said of it."""
+        load_ppm = next((row.load_ppm for row, _ in rows if row.queue == self._own), 0)
+        others = [(row, room) for row, room in rows if row.queue != self._own]
+        if self._intake.ready(0) is not None:
+            return others
+        return [(Candidate(self._own, load_ppm), ROOM_OF_OWN), *others]
 
     def _others(self, size_octets: int) -> bool:
         self._is_simple()
