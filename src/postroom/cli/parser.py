@@ -93,6 +93,15 @@ def _server_commands(commands: Any) -> None:
     _add(below, "retire", retire, "queue_verbs:retire").add_argument(
         "queue", nargs="+", metavar="QUEUE", help="queue3, or 3; repeatable"
     )
+    layout = _json(
+        _add(below, "layout", "where the parts of a queue lie; move them", "layout:layout")
+    )
+    layout.add_argument("queue", metavar="QUEUE", help="queue1, or 1")
+    for part, meaning in (("qf", "control"), ("df", "content"), ("xf", "transcripts")):
+        layout.add_argument(
+            f"--{part}", metavar="DIR", help=f"move the {meaning} there; .: the queue's own"
+        )
+    layout.add_argument("--dry-run", action="store_true", help="check whether it could be done")
     for name, help_text in QUEUE_VERBS:
         verb = _json(_add(below, name, help_text, "queue_verbs:set_states"))
         verb.add_argument("queue", nargs="+", metavar="QUEUE", help="queue1, or 1; repeatable")

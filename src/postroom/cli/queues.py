@@ -25,6 +25,7 @@ from postroom.control.paths import RunPaths
 from postroom.core.clock import SystemClock
 from postroom.core.units import format_duration
 from postroom.observe.board import Board, BoardError, BoardRow
+from postroom.spool.errors import QueueUnusable
 from postroom.spool.queue_state import QueueState
 from postroom.spool.store import Counts
 
@@ -230,10 +231,22 @@ def unsafe_directories(base: str) -> dict[Path, Path]:
 
     unsafe: dict[Path, Path] = {}
     for directory in queue_directories(base).values():
-        for part in (directory, *(directory / name for name in ("qf", "df", "xf"))):
+        for part in (directory, *_parts(directory)):
             if part.is_dir() and (component := unsafe_component(part)) is not None:
                 unsafe.setdefault(directory, component)
     return unsafe
+
+
+def _parts(directory: Path) -> list[Path]:
+    """Return where the parts of a queue lie; where that cannot be read nothing is known."""
+    from postroom.spool.embedded.disk import RealDisk
+    from postroom.spool.embedded.parts import PARTS, read_record
+
+    try:
+        record = read_record(RealDisk(), directory)
+    except (QueueUnusable, OSError):
+        return []
+    return [record.place(directory, part) for part in PARTS]
 
 
 def _manifest(base: str) -> _Manifest:

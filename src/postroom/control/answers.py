@@ -80,6 +80,15 @@ class Status(msgspec.Struct, frozen=True):
     queues: tuple[QueueStatus, ...] = ()
 
 
+class LayoutProgress(msgspec.Struct, frozen=True):
+    """One item of the answer to `queue layout`: how far the copying is."""
+
+    queue: int
+    copied_octets: int
+    total_octets: int
+    done: bool = False
+
+
 class ReloadResult(msgspec.Struct, frozen=True):
     """The answer to `reload`: the generation now in force, and what needs a restart."""
 

@@ -83,6 +83,13 @@ class QueueAddArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     directory: str = ""
 
 
+class QueueLayoutArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which queue, and where its parts (qf, df, xf) are to lie; "" is its own directory."""
+
+    queue: int
+    wanted: dict[str, str]
+
+
 class LoadSetArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which queue is to pretend which load, in parts per million; -1: its own again."""
 
@@ -116,6 +123,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("queue add", QueueAddArgs, Audience.MASTER, "make one more queue and serve it"),
     Command("queue adopt", QueueAddArgs, Audience.MASTER, "serve a queue that another left"),
     Command("queue retire", QueueVerbArgs, Audience.MASTER, "close an empty queue for good"),
+    Command("queue layout", QueueLayoutArgs, Audience.MASTER, "move parts of a queue", True),
     Command("queue enable", QueueVerbArgs, Audience.MASTER, "take mail and deliver it"),
     Command("queue hold", QueueVerbArgs, Audience.MASTER, "take mail and attempt nothing"),
     Command("queue drain", QueueVerbArgs, Audience.MASTER, "take nothing new; deliver the rest"),

@@ -59,7 +59,7 @@ class OfflineQueue:
             if isinstance(error, QueueUnusable | OSError):
                 raise ControlError(f"queue{queue.number}: {error}") from error
             raise
-        self._transcripts = TranscriptFiles(transcripts_of(queue.path))
+        self._transcripts = TranscriptFiles(*transcripts_of(queue.path))
         steering = Steering(self._store, None, events, clock, self._transcripts)
         self._handlers = mail_handlers(steering)
 

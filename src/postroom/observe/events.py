@@ -200,6 +200,14 @@ class QueueStateSet(Event, frozen=True, tag="queue-state"):
     state: str
 
 
+class LayoutChanged(Event, frozen=True, tag="layout"):
+    """A part (qf, df or xf) of `subject`, a queue, lies in another directory from now on."""
+
+    subject: str
+    part: str
+    directory: str
+
+
 class QueuesScaled(Event, frozen=True, tag="queues-scaled"):
     """The number of queues changes by itself: `step` is grow, return, shrink or retire.
 

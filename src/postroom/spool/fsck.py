@@ -23,8 +23,13 @@ from postroom.core.ids import QueueId
 from postroom.spool.embedded import records
 from postroom.spool.embedded.content import read_content
 from postroom.spool.embedded.disk import Disk, RealDisk, read_whole
-from postroom.spool.embedded.layout import QueueLayout, check_control_identity, check_queue
-from postroom.spool.embedded.lease import Lease, take_lease
+from postroom.spool.embedded.layout import (
+    QueueLayout,
+    check_control_identity,
+    check_queue,
+    take_leases,
+)
+from postroom.spool.embedded.lease import Lease
 from postroom.spool.embedded.recovery import is_ours
 from postroom.spool.embedded.schema import connect
 from postroom.spool.errors import QueueBusy
@@ -65,11 +70,11 @@ class Finding(msgspec.Struct, frozen=True):
 def check(queue_dir: Path, *, repair: bool = False, disk: Disk | None = None) -> list[Finding]:
     """Check a queue; return what was found, empty where all is well."""
     disk = disk or RealDisk()
-    layout = QueueLayout(queue_dir)
+    layout = QueueLayout.of(disk, queue_dir)
     identity = check_queue(disk, layout, None)
     lease: Lease | None = None
     try:
-        lease = take_lease(disk, layout.lock)
+        lease = take_leases(disk, layout)
     except QueueBusy:
         if repair:
             raise

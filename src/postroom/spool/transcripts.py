@@ -34,8 +34,10 @@ BATCH_FILES = 500
 class TranscriptFiles:
     """The transcripts of one queue."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, needs: Path | None = None) -> None:
+        """Where the file `needs` is given and missing, its disk is: nothing is written."""
         self._directory = directory
+        self._needs = needs
         self._backlog = threading.BoundedSemaphore(BACKLOG_MAX)
         self._thread: ThreadPoolExecutor | None = None
         self._closed = False
@@ -94,6 +96,8 @@ class TranscriptFiles:
     # On the thread.
 
     def _append(self, queue_id: QueueId, octets: bytes) -> None:
+        if self._needs is not None and not self._needs.exists():
+            return
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             descriptor = os.open(self._path(queue_id), flags, 0o600)

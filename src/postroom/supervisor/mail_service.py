@@ -74,7 +74,7 @@ async def open_mail_service(begin: Begin, clock: Clock, events: EventSink) -> Ma
         queue.path, config.spool, events=events, clock=clock, identity=uuid.UUID(queue.identity)
     )
     try:
-        transcripts = TranscriptFiles(transcripts_of(queue.path))
+        transcripts = TranscriptFiles(*transcripts_of(queue.path))
         service = MailService(begin, store, transcripts, clock, events)
         await service.open()
     except BaseException:

@@ -10,8 +10,22 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from postroom import __version__
-from postroom.control.answers import Changed, Pong, QueueStatus, ReloadResult, Status
-from postroom.control.commands import LoadSetArgs, NoArgs, QueueAddArgs, QueueVerbArgs, StopArgs
+from postroom.control.answers import (
+    Changed,
+    LayoutProgress,
+    Pong,
+    QueueStatus,
+    ReloadResult,
+    Status,
+)
+from postroom.control.commands import (
+    LoadSetArgs,
+    NoArgs,
+    QueueAddArgs,
+    QueueLayoutArgs,
+    QueueVerbArgs,
+    StopArgs,
+)
 from postroom.control.protocol import Code, ControlError
 from postroom.control.server import Handler
 from postroom.core.errors import ConfigurationError
@@ -125,11 +139,15 @@ def _queue_handlers(master: Master) -> dict[str, Handler]:
         await changes.retire(args.queue)
         return Changed(1)
 
+    def layout(args: QueueLayoutArgs) -> AsyncIterator[LayoutProgress]:
+        return changes.layout(args.queue, args.wanted)
+
     return {
         **{f"queue {verb}": setter(state) for verb, state in QUEUE_VERBS.items()},
         "queue add": add,
         "queue adopt": adopt,
         "queue retire": retire,
+        "queue layout": layout,
     }
 
 

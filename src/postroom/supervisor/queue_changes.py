@@ -11,11 +11,12 @@ Called by: supervisor.master_commands.  Raises: ControlError.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
 from postroom.config.model import Config
+from postroom.control.answers import LayoutProgress
 from postroom.control.protocol import Code, ControlError
 from postroom.core.errors import PostroomError
 from postroom.observe.board import Board
@@ -33,6 +34,7 @@ from postroom.spool.embedded import (
 from postroom.spool.policy import SpoolPolicy
 from postroom.spool.queue_state import QueueState
 from postroom.supervisor.fleet import Fleet
+from postroom.supervisor.layout_change import change_layout
 from postroom.supervisor.slot import Slot, WantedQueue
 
 NOTHING_CHANGED = "nothing was changed"
@@ -143,6 +145,14 @@ class QueueChanges:
             self._fleet().retire(slot)
             self._events.emit(QueueStateSet(slot.name, "retired"))
             return slot
+
+    async def layout(self, number: int, wanted: Mapping[str, str]) -> AsyncIterator[LayoutProgress]:
+        """Move parts of a queue to other directories."""
+        async with self._changing:
+            slot = self._slot(number)
+            policy = self._server.config.spool
+            async for progress in change_layout(policy, self._fleet(), slot, wanted, self._events):
+                yield progress
 
     def _put(self, slot: Slot, state: QueueState, *, by_growth: bool = False) -> None:
         base = Path(self._server.config.spool.base)

@@ -21,6 +21,8 @@ from urllib.parse import quote
 import apsw
 
 from postroom.spool.embedded.disk import Disk, RealDisk, read_whole, write_atomically
+from postroom.spool.embedded.lease import Lease, take_lease
+from postroom.spool.embedded.parts import AT_HOME, PARTS, LayoutRecord, read_record
 from postroom.spool.embedded.schema import create_control
 from postroom.spool.errors import QueueUnusable
 
@@ -30,20 +32,46 @@ IDENTITY_OCTETS_MAX: Final = 100
 class QueueLayout:
     """Where the parts of a queue lie."""
 
-    __slots__ = ("content", "control", "directory", "identity", "lock", "transcripts")
+    __slots__ = ("content", "control", "directory", "identity", "lock", "outside", "transcripts")
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, record: LayoutRecord = AT_HOME) -> None:
         self.directory = directory
         self.identity = directory / "identity"
         self.lock = directory / "lock"
-        self.control = directory / "qf" / "queue.db"
-        self.content = directory / "df"
-        self.transcripts = directory / "xf"
+        self.control = record.place(directory, "qf") / "queue.db"
+        self.content = record.place(directory, "df")
+        self.transcripts = record.place(directory, "xf")
+        self.outside = tuple(
+            record.place(directory, part) for part in PARTS if getattr(record, part)
+        )
+        """The parts that do not lie below the queue's directory."""
+
+    @classmethod
+    def of(cls, disk: Disk, directory: Path) -> QueueLayout:
+        """Return where the parts of an existing queue lie, by what is written down there."""
+        return cls(directory, read_record(disk, directory))
 
 
-def transcripts_of(directory: Path) -> Path:
-    """Return where the transcripts of the queue at `directory` lie."""
-    return QueueLayout(directory).transcripts
+def transcripts_of(directory: Path) -> tuple[Path, Path | None]:
+    """Return where the transcripts of the queue at `directory` lie.
+
+    And the file without which nothing is to be written there: its disk is missing then.
+    """
+    layout = QueueLayout.of(RealDisk(), directory)
+    place = layout.transcripts
+    return place, place / "identity" if place in layout.outside else None
+
+
+def take_leases(disk: Disk, layout: QueueLayout) -> Lease:
+    """Take the lease of a queue and those of its parts outside; raise QueueBusy."""
+    lease = take_lease(disk, layout.lock)
+    try:
+        for part in layout.outside:
+            lease.join(take_lease(disk, part / "lock"))
+    except BaseException:
+        lease.release()
+        raise
+    return lease
 
 
 def create_queue(
@@ -85,9 +113,10 @@ def check_queue(disk: Disk, layout: QueueLayout, expected: uuid.UUID | None) -> 
     identity = read_identity(disk, layout.identity)
     if expected is not None and identity != expected:
         raise QueueUnusable(f"{layout.identity}: {identity} is not the expected {expected}")
-    of_content = read_identity(disk, layout.content / "identity")
-    if of_content != identity:
-        raise QueueUnusable(f"{layout.content} belongs to queue {of_content}, not {identity}")
+    for part in dict.fromkeys((layout.content, *layout.outside)):
+        found = read_identity(disk, part / "identity")
+        if found != identity:
+            raise QueueUnusable(f"{part} belongs to queue {found}, not {identity}")
     if not disk.exists(layout.control):
         raise QueueUnusable(f"{layout.control} is missing; is the disk mounted?")
     _check_control(disk, layout, identity)
@@ -144,11 +173,16 @@ def check_permissions(disk: Disk, layout: QueueLayout) -> None:
     if not isinstance(disk, RealDisk):
         return
     for part in (layout.directory, layout.control.parent, layout.content, layout.transcripts):
-        unsafe = unsafe_component(part)
-        if unsafe is not None:
-            raise QueueUnusable(
-                f"{unsafe} may be written to by group or others, or is another user's: not used"
-            )
+        require_safe(disk, part)
+
+
+def require_safe(disk: Disk, path: Path) -> None:
+    """Raise QueueUnusable where somebody else could change what is in a directory."""
+    unsafe = unsafe_component(path) if isinstance(disk, RealDisk) else None
+    if unsafe is not None:
+        raise QueueUnusable(
+            f"{unsafe} may be written to by group or others, or is another user's: not used"
+        )
 
 
 def unsafe_component(path: Path) -> Path | None:

@@ -17,14 +17,19 @@ from postroom.spool.errors import QueueBusy
 class Lease:
     """The exclusive right to write a queue, or to run a base, until released."""
 
-    __slots__ = ("_file",)
+    __slots__ = ("_files",)
 
     def __init__(self, file: DiskFile) -> None:
-        self._file = file
+        self._files = [file]
+
+    def join(self, other: Lease) -> None:
+        """Take another in, to be released with this one."""
+        self._files += other._files
 
     def release(self) -> None:
         """Give the right back."""
-        self._file.close()
+        for file in reversed(self._files):
+            file.close()
 
 
 def take_lease(disk: Disk, path: Path) -> Lease:

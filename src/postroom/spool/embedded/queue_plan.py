@@ -12,6 +12,7 @@ Called by: supervisor.  Hold `lock_base` meanwhile.  Raises: QueueUnusable, Queu
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from pathlib import Path
 
@@ -24,14 +25,20 @@ from postroom.spool.embedded.directories import (
     require_fresh,
 )
 from postroom.spool.embedded.disk import Disk, RealDisk
-from postroom.spool.embedded.layout import QueueLayout, check_queue, create_queue, read_identity
-from postroom.spool.embedded.lease import take_lease
+from postroom.spool.embedded.layout import (
+    QueueLayout,
+    check_queue,
+    create_queue,
+    read_identity,
+    take_leases,
+)
 from postroom.spool.embedded.manifest import (
     Manifest,
     ManifestQueue,
     read_manifest,
     write_manifest,
 )
+from postroom.spool.embedded.relocation import finish_leaving
 from postroom.spool.errors import QueueUnusable
 from postroom.spool.policy import SpoolPolicy
 
@@ -105,12 +112,12 @@ def adopt_queue(policy: SpoolPolicy, directory: str, disk: Disk | None = None) -
     """
     plan = _Plan(policy, disk)
     path = Path(directory).absolute()
-    layout = QueueLayout(path)
+    layout = QueueLayout.of(plan.disk, path)
     identity = str(check_queue(plan.disk, layout, None))
     for queue in plan.known.values():
         if queue.identity == identity:
             raise QueueUnusable(f"{path} is queue{queue.number} of this server, or a copy of it")
-    take_lease(plan.disk, layout.lock).release()
+    take_leases(plan.disk, layout).release()
     adopted = ManifestQueue(plan.next_number, str(path), identity, added=True)
     plan.known[adopted.number] = adopted
     plan.keep()
@@ -158,13 +165,19 @@ class _Plan:
             raise
 
     def complete(self) -> None:
-        """Make what a crash kept from being made; what fails again waits for the next start."""
+        """Make what a crash kept from being made, and remove what it kept from being removed.
+
+        What fails again waits for the next start.
+        """
         for queue in list(self.known.values()):
             if not queue.made:
                 try:
                     self._finish(queue)
                 except (QueueUnusable, OSError):
                     continue
+            else:
+                with contextlib.suppress(QueueUnusable, OSError):
+                    finish_leaving(self.disk, queue.path)
 
     def _finish(self, queue: ManifestQueue) -> ManifestQueue:
         identity = uuid.UUID(queue.identity)

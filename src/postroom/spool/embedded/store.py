@@ -38,8 +38,9 @@ from postroom.spool.embedded.layout import (
     check_control_identity,
     check_queue,
     require_identity,
+    take_leases,
 )
-from postroom.spool.embedded.lease import Lease, take_lease
+from postroom.spool.embedded.lease import Lease
 from postroom.spool.embedded.reads import Reads
 from postroom.spool.embedded.records import RECORD_HEADER_OCTETS, segment_name
 from postroom.spool.embedded.recovery import load_ledger, look
@@ -84,9 +85,9 @@ def open_store(
     Raises QueueUnusable, QueueBusy.
     """
     disk = disk or RealDisk()
-    layout = QueueLayout(queue_dir)
+    layout = QueueLayout.of(disk, queue_dir)
     found = check_queue(disk, layout, identity)
-    lease = take_lease(disk, layout.lock)
+    lease = take_leases(disk, layout)
     try:
         return EmbeddedStore(layout, found, lease, policy, events, clock, disk, inline)
     except apsw.FullError as error:
