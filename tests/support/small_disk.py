@@ -9,8 +9,10 @@ the test is skipped and says how to enable it.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import struct
 import subprocess
 import tempfile
 from pathlib import Path
@@ -19,6 +21,8 @@ from types import TracebackType
 import pytest
 
 SIZE_OCTETS = 24 * 1024 * 1024
+_EXT4_IOC_SHUTDOWN = 0x8004587D
+_NO_LOG_FLUSH = 2
 _ENABLE = "run this as root, in a container with --cap-add SYS_ADMIN (for ext4: --privileged)"
 
 
@@ -84,6 +88,26 @@ class SmallDisk:
                     os.fsync(file.fileno())
                 except OSError:
                     return
+
+    def fail(self) -> None:
+        """Have every operation on it end with EIO from now on, as a dead device does (ext4).
+
+        What was synced is there again after `come_back`; what was not may be lost.
+        """
+        assert self.kind == "ext4"
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.ioctl(descriptor, _EXT4_IOC_SHUTDOWN, struct.pack("I", _NO_LOG_FLUSH))
+        finally:
+            os.close(descriptor)
+
+    def come_back(self) -> None:
+        """Mount it anew, once nobody has a file of it open."""
+        subprocess.run(["umount", str(self.path)], check=True, capture_output=True)
+        image = str(self._base / "image")
+        subprocess.run(
+            ["mount", "-o", "loop", image, str(self.path)], check=True, capture_output=True
+        )
 
     def make_room(self) -> None:
         """Remove that file."""

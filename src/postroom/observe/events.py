@@ -179,6 +179,10 @@ class StoreFailed(Event, frozen=True, tag="store-failed"):
     changes: int
 
 
+class StoreRecovered(Event, frozen=True, tag="store-recovered"):
+    """A commit went well again: the queue takes new mail again."""
+
+
 class ContentDamaged(Event, frozen=True, tag="content-damaged"):
     """Stored content does not match its checksum; the message was quarantined."""
 

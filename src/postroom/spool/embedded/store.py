@@ -242,11 +242,11 @@ class EmbeddedStore:
 
     def room_for(self, size_octets: int) -> bool:
         """Say whether a message of this size may be taken."""
-        return self._space.room_for(size_octets)
+        return not self._writer.is_failing and self._space.room_for(size_octets)
 
     def room_octets(self) -> int:
         """Return how many octets of new mail fit, the reserve aside."""
-        return self._space.room_octets()
+        return 0 if self._writer.is_failing else self._space.room_octets()
 
     async def close(self) -> None:
         """Commit what waits, copy the WAL back, release the lease."""

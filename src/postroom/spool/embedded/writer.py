@@ -23,11 +23,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from postroom.core.errors import StoreUnavailable
+from postroom.core.errors import StoreFull, StoreUnavailable
 from postroom.core.message import NewMessage
 from postroom.core.reply import Reply
-from postroom.observe.events import Defect, EventSink, StoreFailed
-from postroom.spool.embedded.changes import Change
+from postroom.observe.events import Defect, EventSink, StoreFailed, StoreRecovered
+from postroom.spool.embedded.changes import Change, Release
 from postroom.spool.embedded.commit_result import CommitResult
 from postroom.spool.embedded.committer import FLUSH_AFTER_S, Committer
 from postroom.spool.embedded.compaction import Compactor
@@ -38,6 +38,8 @@ GROUP_OCTETS_MAX: Final = 32 * 1024 * 1024  # one writev and sync; bounds the wa
 GROUP_CHANGES_MAX: Final = 2000  # bounds the time of one transaction to some 50 ms
 AGAIN_S: Final = 1.0  # between tries to let a control file follow that fails
 BEGIN_OCTETS_MAX: Final = 1024 * 1024  # written by the loop itself: some tenths of a millisecond
+PROBE_FIRST_S: Final = 1.0  # after a failure, then doubled up to PROBE_MAX_S
+PROBE_MAX_S: Final = 30.0
 RIDE_S: Final = 0.02  # part of what a crash may repeat (guarantee 4), so it is short
 _CLOSED: Final = Reply(451, "4.3.0", "the queue is closed")
 _DEFECT: Final = Reply(451, "4.3.0", "internal error in the store")
@@ -100,6 +102,10 @@ class GroupWriter:
         self._ride: asyncio.TimerHandle | None = None
         self._catch_up: asyncio.TimerHandle | None = None
         self._is_behind = False
+        self.is_failing = False
+        """True from a commit that failed until one that did not: the disk takes no mail."""
+        self._probing: asyncio.TimerHandle | None = None
+        self._probe_s = PROBE_FIRST_S
         self._control_failure = ""
         self._wants_room = False
         self._octets_in_hand = 0
@@ -196,8 +202,9 @@ class GroupWriter:
         """Commit what waits, and end the thread; compaction goes on after the next start."""
         self._stopping = True
         await self.drain()
-        if self._catch_up is not None:
-            self._catch_up.cancel()
+        for timer in (self._catch_up, self._probing):
+            if timer is not None:
+                timer.cancel()
         self._closing = True
         if self._thread is not None:
             self._inbox.put(None)
@@ -320,6 +327,8 @@ class GroupWriter:
                     future.set_result(None)
                 else:
                     future.set_exception(error)
+        if group.changes:
+            self._judge(result.content_error or result.error)
         self._tell_of_control(result.control_error)
         if group.flushed is not None and not group.flushed.done():
             if result.control_error is None:
@@ -332,6 +341,25 @@ class GroupWriter:
             self._catch_up = self._loop.call_later(delay_s, self._let_catch_up)
         # After the callbacks of the futures, which may bring the next changes.
         self._loop.call_soon(self._next)
+
+    def _judge(self, error: StoreUnavailable | None) -> None:
+        """Note whether the disk works, and see to it that its recovery is noticed."""
+        if error is None:
+            if self.is_failing:
+                self.is_failing, self._probe_s = False, PROBE_FIRST_S
+                self._events.emit(StoreRecovered())
+        elif not isinstance(error, StoreFull):
+            # One that is full tells by its room.
+            self.is_failing = True
+            if self._probing is None and not self._stopping:
+                self._probing = self._loop.call_later(self._probe_s, self._probe)
+                self._probe_s = min(self._probe_s * 2, PROBE_MAX_S)
+
+    def _probe(self) -> None:
+        """Commit a change that changes nothing: nobody's mail is needed to try the disk."""
+        self._probing = None
+        if self.is_failing and not self._closing:
+            self.add(Release(())).add_done_callback(lambda done: done.exception())
 
     def _tell_of_control(self, error: StoreUnavailable | None) -> None:
         """Tell of a control file that fails, once for each kind of failure in a row."""
