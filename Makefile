@@ -18,7 +18,7 @@ STRUCTURE := tests/unit/test_layers.py tests/unit/test_style.py tests/unit/test_
 	tests/unit/test_docs.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test check format scenarios growth seeds demo bench bench-queue crash \
+.PHONY: help run setup setup-dev test check format scenarios growth seeds demo bench bench-queue bench-queues crash \
 	sim sim-long rfc peers clean
 
 help: ## list these commands
@@ -94,6 +94,10 @@ demo: $(VENV)/.ready-run ## a server, a few remote sites and a load, to look at
 
 bench: $(VENV)/.ready-run ## messages per second and CPU side by side with Postfix
 	@exec $(PY) bench/end_to_end.py $(ARGS)
+
+bench-queues: $(VENV)/.ready-run ## throughput with 1, 2, 4 and 8 queues; draws docs/images/queues.svg
+	@exec $(VENV)/bin/postroom bench --messages 8000 --runs 5 --sync full,none \
+		--plot docs/images/queues.svg --csv bench/results/queues.csv $(ARGS)
 
 bench-queue: $(VENV)/.ready-run ## start, count and list with 100,000 deferred messages
 	@exec $(PY) -m bench.big_queue $(ARGS)

@@ -11,7 +11,7 @@ import pytest
 from postroom.core.clock import ManualClock
 from postroom.ingress.door import PATIENCE_S, STAND_BACK_S, Door
 from postroom.observe.board import Board, BoardRow, WorkerState, create_board
-from postroom.supervisor.turns import HEARTBEAT_AGE_MAX_S, BoardTurn
+from postroom.supervisor.turns import FILL_SESSIONS, HEARTBEAT_AGE_MAX_S, BoardTurn
 
 CLOCK = ManualClock(1000.0)
 
@@ -33,7 +33,7 @@ def two_turns(
 
 
 def turn(board: Board, slot: int, room: int, clock: ManualClock = CLOCK) -> BoardTurn:
-    made = BoardTurn(board, slot, clock, lambda: room)
+    made = BoardTurn(board, slot, clock, lambda: room, processors=2)
     made.largest_octets = LARGEST
     return made
 
@@ -44,6 +44,48 @@ def test_sessions_are_spread_evenly(tmp_path: Path) -> None:
         # `one` always wakes first, and takes what is its turn.
         (one if one.is_ours() else two).took()
     assert abs(one.sessions - two.sessions) <= 2
+
+
+def four_turns(path: Path, clock: ManualClock) -> list[BoardTurn]:
+    create_board(path, 8)
+    board = Board(path, writable=True)
+    for slot in range(4):
+        row = BoardRow(
+            queue=slot + 1, state=WorkerState.RUNNING, heartbeat=clock.now(), room=10_000
+        )
+        board.write(slot, row)
+    return [turn(board, slot, 10_000, clock) for slot in range(4)]
+
+
+def test_few_sessions_keep_as_many_workers_busy_as_there_are_processors(tmp_path: Path) -> None:
+    turns = four_turns(tmp_path / "b", ManualClock(1000.0))
+    for _ in range(2 * FILL_SESSIONS - 2):
+        [first, *_] = [one for one in turns if one.is_ours()]
+        first.took()
+    shares = sorted(one.sessions for one in turns)
+    assert shares[:2] == [0, 0] and shares[3] - shares[2] <= 2
+    for _ in range(6 * FILL_SESSIONS):
+        [first, *_] = [one for one in turns if one.is_ours()]
+        first.took()
+    shares = sorted(one.sessions for one in turns)
+    assert shares[-1] - shares[0] <= shares[0] // 4, f"many sessions are for all: {shares}"
+
+
+def test_among_idle_workers_it_is_anothers_turn_each_second(tmp_path: Path) -> None:
+    clock = ManualClock(1000.0)
+    turns = four_turns(tmp_path / "b", clock)
+    seen: set[tuple[bool, ...]] = set()
+    for _ in range(8):
+        ours = tuple(one.is_ours() for one in turns)
+        assert sum(ours) == 2
+        seen.add(ours)
+        clock.advance(1.0)
+        for slot in range(4):
+            row = turns[0]._board.read(slot)
+            turns[0]._board.write(
+                slot, BoardRow(queue=row.queue, state=row.state, heartbeat=clock.now(), room=9)
+            )
+    assert len(seen) >= 4
 
 
 def test_a_session_that_ends_makes_it_our_turn_again(tmp_path: Path) -> None:

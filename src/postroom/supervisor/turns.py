@@ -1,5 +1,7 @@
 """Whose turn it is to take the next connection: the worker's with the fewest sessions.
 
+While there are few sessions, no more workers take part than there are processors.
+
 A worker whose disk has no room yields to those that have some, and one whose disk has no
 room for the largest message to those that have: what it would take, it would refuse.
 
@@ -13,6 +15,7 @@ Called by: ingress.door, through the listeners.  Raises: nothing.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from postroom.core.clock import Clock
@@ -22,6 +25,9 @@ HEARTBEAT_AGE_MAX_S = 3.0
 """A worker that has not been heard of for so long is not waited for."""
 MARGIN_DIVISOR = 8
 """An eighth more sessions than another worker is no reason to let it go first."""
+
+FILL_SESSIONS = 16
+"""So many sessions share a commit well; then it is another worker's turn to wake up."""
 
 LOOK_S = 1.0
 """How often it is looked up which rows are in use: queues are added and retired."""
@@ -36,8 +42,15 @@ class BoardTurn:
     """
 
     def __init__(
-        self, board: Board, slot: int, clock: Clock, room_octets: Callable[[], int]
+        self,
+        board: Board,
+        slot: int,
+        clock: Clock,
+        room_octets: Callable[[], int],
+        processors: int | None = None,
     ) -> None:
+        """`processors` None: those that this process may use."""
+        self._processors = processors or len(os.sched_getaffinity(0))
         self._board = board
         self._slot = slot
         self._others: list[int] = []
@@ -49,22 +62,39 @@ class BoardTurn:
         """The size of the largest message that is taken."""
 
     def is_ours(self) -> bool:
-        """Say whether no other worker has clearly fewer sessions."""
-        ours = self.sessions
-        if not ours:
-            return True
-        now = self._now()
+        """Say whether no other worker should have it.
+
+        That is one with clearly fewer sessions. But while there are few, only as many workers
+        take part as there are processors, those that have most already: more would only share
+        the commits among fewer sessions, and wake each other. Among those that have none it
+        is another's turn each second.
+        """
+        ours, now = self.sessions, self._now()
+        others = self._sessions_of_others(now)
+        if len(others) >= self._processors:
+            shift = int(now)
+            rows = self._board.rows
+
+            def rank(slot: int, sessions: int) -> tuple[int, int]:
+                return -sessions, (slot + shift) % rows
+
+            mine = rank(self._slot, ours)
+            ranks = sorted([mine, *(rank(slot, sessions) for slot, sessions in others)])
+            chosen = ranks[: self._processors]
+            if -chosen[-1][0] < FILL_SESSIONS:
+                fewest = -chosen[-1][0]
+                return mine in chosen and ours <= fewest + fewest // MARGIN_DIVISOR
+        return not any(ours > sessions + sessions // MARGIN_DIVISOR for _, sessions in others)
+
+    def _sessions_of_others(self, now: float) -> list[tuple[int, int]]:
+        """Return (slot, sessions) of each other worker that could take another."""
         since = now - HEARTBEAT_AGE_MAX_S
+        found = []
         for slot in self._others_in_use(now):
             state, heartbeat, sessions, room = self._board.glance(slot)
-            if (
-                ours > sessions + sessions // MARGIN_DIVISOR
-                and state in _TAKING
-                and heartbeat >= since
-                and room
-            ):
-                return False
-        return True
+            if state in _TAKING and heartbeat >= since and room:
+                found.append((slot, sessions))
+        return found
 
     def yields(self) -> bool:
         """Say whether another worker has room where this one has none."""

@@ -1,0 +1,1 @@
+"""`postroom bench`: a server of its own, a load, a destination, and what came of it."""
