@@ -359,6 +359,20 @@ class StoreContract:
 
         run(test)
 
+    def test_what_is_due_is_counted_no_further_than_asked(self, run) -> None:
+        async def test(store: Store) -> None:
+            await store.put(message(1, "a@X.example", "b@y.example"))
+            await store.put(message(2, "c@x.example", at=T0 + 5))
+            assert await store.count_due(T0 - 1, 9) == 0
+            assert await store.count_due(T0, 9) == 2
+            assert await store.count_due(T0 + 5, 9) == 3
+            assert await store.count_due(T0 + 5, 2) == 2
+            assert await store.count_due(T0 + 5, 9, without_domains=("x.example",)) == 1
+            await store.hold((queue_id(1),), "looked at")
+            assert await store.count_due(T0 + 5, 9) == 1
+
+        run(test)
+
     def test_a_held_message_is_not_due_until_released(self, run) -> None:
         async def test(store: Store) -> None:
             await store.put(message(1, "a@x.example", "b@x.example"))

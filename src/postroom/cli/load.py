@@ -16,6 +16,8 @@ from postroom.control.commands import LoadSetArgs
 from postroom.queueing.load import PPM, ChannelLoad, busiest, in_ppm
 
 LOAD_MAX = 1000.0
+WHOLE = "(all)"
+"""The queue as a whole, with what is ready in the store."""
 
 
 def load(options: argparse.Namespace) -> int:
@@ -38,10 +40,10 @@ def load(options: argparse.Namespace) -> int:
         shown = "" if pretended < 0 else f"pretends {pretended / PPM:.3f}"
         row = (f"queue{answer.queue}", f"{top.load if top else 0.0:.3f}")
         if not options.explain:
-            rows.append((*row, top.name if top else "", shown))
+            rows.append((*row, _name(top) if top else "", shown))
             continue
         for channel in answer.channels:
-            rows.append((*row, channel.name, _arithmetic(channel), shown))
+            rows.append((*row, _name(channel), _arithmetic(channel), shown))
             row = ("", "")
         if not answer.channels:
             rows.append((*row, "", "nothing to do", shown))
@@ -50,6 +52,10 @@ def load(options: argparse.Namespace) -> int:
     elif rows:
         print_table(("QUEUE", "LOAD", "BUSIEST CHANNEL", ""), rows)
     return queues.code()
+
+
+def _name(one: ChannelLoad) -> str:
+    return one.name or WHOLE
 
 
 def _arithmetic(one: ChannelLoad) -> str:

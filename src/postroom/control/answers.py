@@ -51,7 +51,8 @@ class QueueStatus(Figures, frozen=True, kw_only=True):
 class QueueLoad(msgspec.Struct, frozen=True):
     """The answer to `load`: what makes the load of one queue, channel by channel.
 
-    Its load is that of its busiest channel, 0 where `channels` is empty.
+    Its load is that of the busiest of `channels`, 0 where there is none. The one without a name
+    is the queue as a whole, with what is ready in the store.
     """
 
     queue: int

@@ -28,10 +28,11 @@ from postroom.engine.probation import Probation
 from postroom.engine.pump import Pump
 from postroom.engine.reporter import Reporter
 from postroom.engine.settle import Settler
+from postroom.engine.stored_ready import StoredReady
 from postroom.engine.suspects import Suspects
 from postroom.engine.tasks import Tasks
 from postroom.engine.walk import Walk
-from postroom.queueing.load import busiest
+from postroom.queueing.load import ChannelLoad, busiest, with_whole
 from postroom.queueing.scheduler import Scheduler
 
 SETTLE_POLL_S = 0.02
@@ -81,11 +82,13 @@ class Engine:
         self._probation = Probation(parts, suspects, self._table, self._admission, self._pump)
         self._has_suspects = bool(suspects)
         self._walk = Walk(parts, self._admission, self._table, self._backlog, policy)
+        self._stored_ready = StoredReady(parts, self._backlog, self._table, scheduler)
         self._looked_at = 0.0
         self._oldest_due: float | None = None
         self._walking: asyncio.Task[None] | None = None
         self._trying: asyncio.Task[None] | None = None
         self._sweeping: asyncio.Task[None] | None = None
+        self._counting: asyncio.Task[None] | None = None
 
     @property
     def scheduler(self) -> Scheduler:
@@ -102,6 +105,7 @@ class Engine:
             self._admission.only_trials = True
             self._trying = loop.create_task(self._probation.run())
         self._walking = loop.create_task(self._deliver())
+        self._counting = loop.create_task(self._stored_ready.run())
         if self._parts.transcripts is not None:
             self._sweeping = loop.create_task(self._settler.transcripts.run(self._parts.store))
 
@@ -127,7 +131,7 @@ class Engine:
         until = loop.time() + deadline_s
         self.intake.stop()
         self._admission.open = False
-        for task in (self._walking, self._trying, self._sweeping):
+        for task in (self._walking, self._trying, self._sweeping, self._counting):
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
@@ -174,7 +178,8 @@ class Engine:
     def stats(self) -> EngineStats:
         """Return counters and sizes."""
         settler = self._settler
-        top = busiest(self.scheduler.loads())
+        loads = self.loads()
+        top = busiest(loads)
         return EngineStats(
             accepted=self.intake.accepted,
             delivered=settler.delivered,
@@ -185,8 +190,13 @@ class Engine:
             in_flight=self.scheduler.busy,
             suspended=self._pump.suspended,
             load=top.load if top is not None else 0.0,
-            oldest_s=self._oldest_s() if top is not None and top.ready else 0.0,
+            oldest_s=self._oldest_s() if any(one.ready for one in loads) else 0.0,
         )
+
+    def loads(self) -> list[ChannelLoad]:
+        """Return what makes the load: the queue as a whole, and each channel."""
+        stored = self._stored_ready.count
+        return with_whole(self.scheduler.loads(), self.scheduler.concurrency, stored)
 
     def _oldest_s(self) -> float:
         """Say how long the oldest attempt has waited; looked up once in OLDEST_LOOK_S."""

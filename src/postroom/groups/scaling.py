@@ -15,6 +15,9 @@ shrank is far below `high`, so a load that stays where it is changes the number 
 Only what growth made goes again, `minimum_life_s` after it was made at the earliest: the
 emptiest first. A queue on its way out is taken back before another is made.
 
+What cannot be done is tried again ever more slowly, for ever. A queue that cannot be retired
+keeps none from being made, and the other way round.
+
 Pure: the caller passes samples and `now`.
 Called by: supervisor.growth.  Raises: nothing.
 """
@@ -90,14 +93,24 @@ class Retire(msgspec.Struct, frozen=True):
 Step = Grow | Return | Shrink | Retire
 
 
+class _Patience:
+    """From when on steps of one kind may be tried, and how often in a row they failed."""
+
+    __slots__ = ("failures", "free_at")
+
+    def __init__(self, now: float) -> None:
+        self.free_at = now
+        self.failures = 0
+
+
 class Scaling:
     """The decisions of one server."""
 
     def __init__(self, now: float) -> None:
         self._over = 0
         self._under = 0
-        self._free_at = now
-        self._failures = 0
+        self._changes = _Patience(now)
+        self._retirements = _Patience(now)
 
     def decide(
         self,
@@ -114,7 +127,7 @@ class Scaling:
         high, most, total = limits
         leaving = [one for one in queues if one.is_grown and not one.takes_mail]
         for one in leaving:
-            if not one.messages:
+            if not one.messages and now >= self._retirements.free_at:
                 return Retire(one.queue)
         taking = [one for one in queues if one.takes_mail]
         if not taking:
@@ -126,7 +139,7 @@ class Scaling:
         low = policy.low or high / 2
         self._over = self._over + 1 if is_over else 0
         self._under = self._under + 1 if after < low and not is_over else 0
-        if now < self._free_at:
+        if now < self._changes.free_at:
             return None
         if self._over >= policy.samples:
             if leaving:
@@ -143,18 +156,22 @@ class Scaling:
                 return self._changed(now, policy, Shrink(emptiest.queue, after, len(taking)))
         return None
 
-    def succeeded(self) -> None:
-        """Note that the last step was done."""
-        self._failures = 0
+    def succeeded(self, step: Step) -> None:
+        """Note that a step was done."""
+        self._patience(step).failures = 0
 
-    def failed(self, now: float, policy: ScalingPolicy) -> float:
+    def failed(self, now: float, step: Step, policy: ScalingPolicy) -> float:
         """Note that it could not be done; return after how many seconds it is tried again."""
-        delay_s = policy.cool_down_s * min(2.0**self._failures, FAILURE_FACTOR_MAX)
-        self._failures += 1
-        self._free_at = now + delay_s
+        patience = self._patience(step)
+        delay_s = policy.cool_down_s * min(2.0**patience.failures, FAILURE_FACTOR_MAX)
+        patience.failures += 1
+        patience.free_at = now + delay_s
         return delay_s
+
+    def _patience(self, step: Step) -> _Patience:
+        return self._retirements if isinstance(step, Retire) else self._changes
 
     def _changed(self, now: float, policy: ScalingPolicy, step: Step) -> Step:
         self._over = self._under = 0
-        self._free_at = now + policy.cool_down_s
+        self._changes.free_at = now + policy.cool_down_s
         return step

@@ -98,8 +98,14 @@ class Lane:
 
     @property
     def first_due(self) -> float:
-        """Since when the first entry is due; there must be one. It may be cancelled by now."""
+        """Since when the first entry is due; there must be one that was not cancelled."""
         return self._heap[0][0]
+
+    def has_waiting(self) -> bool:
+        """Say whether an entry waits; those that were cancelled in front of it are let go."""
+        while self._heap and self._heap[0][3].cancelled:
+            heapq.heappop(self._heap)
+        return bool(self._heap)
 
     def push(self, entry: Entry) -> None:
         """Add an entry at its place in the order."""

@@ -1,19 +1,24 @@
 """The load of a queue: how far its busiest channel is from what it may do at once.
 
     load of a channel = (attempts in flight + attempts that are ready) / limit
-    load of a queue   = that of its busiest channel
+    load of a queue   = that of its busiest channel, or of the queue as a whole if it is more
 
 The limit is the smaller of the channel's concurrency and the queue's, which is what the
 descriptors allow. Ready are attempts that only wait for their turn: mail that is not due, or
-whose site rests, is not counted, nor is what finds no room in memory (then the load is far
-above 1 anyway). A channel whose concurrency is 0 is held and does not count.
+whose site rests, is not counted. A channel whose concurrency is 0 is held and does not count.
 
-Pure.  Called by: queueing.scheduler, engine, cli.  Raises: nothing.
+The queue as a whole is one more row, without a name: the sum of its channels and what is ready
+in the store, by the queue's limit. Twenty channels that are each half busy may use up all
+that the queue may do; and mail that found no room in memory is known by its number alone. Its
+part can be the greater one: a channel that may make 3,000 attempts at once never has more than
+`lane_active_max` of a single relay in memory.
+
+Pure.  Called by: queueing.scheduler, engine.engine, cli.load.  Raises: nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -22,7 +27,7 @@ PPM = 1_000_000
 
 
 class ChannelLoad(msgspec.Struct, frozen=True):
-    """What one channel of a queue is doing."""
+    """What one channel of a queue is doing, or, where `name` is empty, the queue as a whole."""
 
     name: str
     in_flight: int
@@ -33,6 +38,18 @@ class ChannelLoad(msgspec.Struct, frozen=True):
     def load(self) -> float:
         """The load of the channel: 0 where nothing is to be done, above 1 where mail waits."""
         return (self.in_flight + self.ready) / self.limit
+
+
+def with_whole(channels: Sequence[ChannelLoad], concurrency: int, stored: int) -> list[ChannelLoad]:
+    """Return the rows of a queue: itself as a whole first, where there is anything to do.
+
+    `stored` are ready in the store and found no room in memory yet.
+    """
+    in_flight = sum(one.in_flight for one in channels)
+    ready = sum(one.ready for one in channels) + stored
+    if not concurrency or not in_flight + ready:
+        return list(channels)
+    return [ChannelLoad("", in_flight, ready, concurrency), *channels]
 
 
 def busiest(channels: Iterable[ChannelLoad]) -> ChannelLoad | None:

@@ -84,9 +84,23 @@ class Scheduler:
         ]
 
     def oldest_due(self) -> float | None:
-        """Return since when the attempt is due that has waited longest for its turn, if any."""
-        moments = [lane.first_due for lane in self._lanes.values() if len(lane)]
-        return min(moments, default=None)
+        """Return since when the attempt is due that has waited longest for its turn, if any.
+
+        What an operator holds does not wait for its turn.
+        """
+        return min(
+            (
+                lane.first_due
+                for lane in self._lanes.values()
+                if lane.has_waiting() and not self.is_held(lane.key.channel)
+            ),
+            default=None,
+        )
+
+    def is_held(self, channel: str) -> bool:
+        """True where a channel that had mail may have no attempts at all."""
+        state = self._channels.get(channel)
+        return state is not None and not state.policy.concurrency
 
     def add(self, entry: Entry, channel: ChannelPolicy) -> Lane:
         """Queue an entry in its lane."""

@@ -210,6 +210,19 @@ class MemoryStore:
             count += 1
         return self._partly(read), None
 
+    async def count_due(
+        self, now: float, most: int, *, without_domains: tuple[str, ...] = ()
+    ) -> int:
+        """Return how many are due; see Store.count_due."""
+        left_out = frozenset(without_domains)
+        count = 0
+        for key in self._order:
+            if key.due_at > now or count == most:
+                break
+            recipient = self._kept[QueueId(key.id)].new.envelope.recipients[key.index]
+            count += recipient.domain.lower() not in left_out
+        return count
+
     async def next_due(self, after: float) -> float | None:
         """Return the next due time; see Store.next_due."""
         place = bisect_left(self._order, True, key=lambda key: key.due_at > after)

@@ -172,6 +172,12 @@ class Store(Protocol):
         """
         ...
 
+    async def count_due(
+        self, now: float, most: int, *, without_domains: tuple[str, ...] = ()
+    ) -> int:
+        """Return how many recipients `due` would read in all, counting no further than `most`."""
+        ...
+
     async def next_due(self, after: float) -> float | None:
         """Return the earliest due time later than `after`, or None."""
         ...

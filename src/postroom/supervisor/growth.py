@@ -62,10 +62,10 @@ class Growth:
         try:
             event = await self._do(step, config)
         except (ControlError, OSError) as error:
-            again_s = self._scaling.failed(self._clock.now(), config.scaling)
+            again_s = self._scaling.failed(self._clock.now(), step, config.scaling)
             self._events.emit(ScalingFailed(type(step).__name__.lower(), str(error), again_s))
         else:
-            self._scaling.succeeded()
+            self._scaling.succeeded(step)
             self._events.emit(event)
 
     async def _do(self, step: Step, config: Config) -> QueuesScaled:

@@ -173,7 +173,7 @@ class MailService:
             return await self._exchange.move(args, self._steering)
 
         async def load(_args: NoArgs) -> QueueLoad:
-            channels = sorted(self._engine.scheduler.loads(), key=lambda one: -one.load)
+            channels = sorted(self._engine.loads(), key=lambda one: -one.load)
             limit = self._engine.scheduler.concurrency
             return QueueLoad(self._begin.queue, limit, tuple(channels[:CHANNELS_SHOWN_MAX]))
 

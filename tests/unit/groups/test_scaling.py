@@ -73,9 +73,9 @@ class Server:
         if step is None:
             return
         if self.fails:
-            self.failures.append(self.scaling.failed(self.now, POLICY))
+            self.failures.append(self.scaling.failed(self.now, step, POLICY))
             return
-        self.scaling.succeeded()
+        self.scaling.succeeded(step)
         self.steps.append((self.now, step))
         match step:
             case Grow():
@@ -179,3 +179,23 @@ def test_a_queue_that_cannot_be_made_is_tried_again_ever_more_slowly_for_ever() 
     server.run(100.0, 24 * 60 * MINUTE)
     assert server.failures[:3] == [60.0, 120.0, 240.0]
     assert server.failures[-1] == POLICY.cool_down_s * 60 and len(server.failures) > 20
+
+
+@pytest.mark.seed(51)
+def test_a_queue_that_cannot_be_retired_is_tried_ever_more_slowly_and_stops_no_growth() -> None:
+    scaling, now = Scaling(0.0), 0.0
+    tried: list[float] = []
+    grown = 0
+    for _ in range(1000):
+        now += POLICY.interval_s
+        queues = [QueueSample(1, 5.0), QueueSample(3, 0.0, takes_mail=False, is_grown=True)]
+        step = scaling.decide(now, queues, (HIGH, MOST, 2), POLICY)
+        if isinstance(step, Retire):
+            tried.append(now)
+            scaling.failed(now, step, POLICY)
+        elif step is not None:
+            grown += 1
+            scaling.succeeded(step)
+    gaps = [later - sooner for sooner, later in itertools.pairwise(tried)]
+    assert gaps[:3] == [60.0, 120.0, 240.0]
+    assert grown > 1000 * POLICY.interval_s / POLICY.cool_down_s / 2

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from postroom.channels.policy import ChannelPolicy
 from postroom.core.ids import QueueId
 from postroom.queueing.lane import Entry, LaneKey
-from postroom.queueing.load import ChannelLoad, busiest, in_ppm
+from postroom.queueing.load import ChannelLoad, busiest, in_ppm, with_whole
 from postroom.queueing.scheduler import Scheduler
 
 NARROW = ChannelPolicy("narrow", concurrency=4, site_concurrency=2)
@@ -57,6 +58,38 @@ def test_the_oldest_attempt_is_the_one_that_is_due_since_longest() -> None:
     for number in (9, 4, 7):
         scheduler.add(entry(number, WIDE, f"s{number}"), WIDE)
     assert scheduler.oldest_due() == 4.0
+
+
+def test_the_age_is_not_of_what_an_operator_holds_nor_of_what_was_taken_back() -> None:
+    scheduler = Scheduler(0)
+    scheduler.add(entry(1, HELD, "h"), HELD)
+    assert scheduler.oldest_due() is None and scheduler.is_held("held")
+    first, second = entry(4, WIDE), entry(6, WIDE)
+    for one in (first, second):
+        scheduler.add(one, WIDE)
+    assert scheduler.oldest_due() == 4.0 and not scheduler.is_held("wide")
+    assert scheduler.cancel(first)
+    assert scheduler.oldest_due() == 6.0
+    assert scheduler.cancel(second)
+    assert scheduler.oldest_due() is None
+    assert with_whole(scheduler.loads(), 500, 0) == []
+
+
+@pytest.mark.seed(13)
+def test_channels_that_share_a_queue_fill_it_together() -> None:
+    shares = [ChannelLoad(name, 50, 30, 100) for name in "abcde"]
+    rows = with_whole(shares, 250, 0)
+    assert busiest(shares) == ChannelLoad("e", 50, 30, 100), "each is below its limit"
+    assert busiest(rows) == ChannelLoad("", 250, 150, 250)
+    assert rows[1:] == shares
+
+
+@pytest.mark.seed(13)
+def test_what_found_no_room_in_memory_counts_for_the_queue() -> None:
+    relay = [ChannelLoad("relay", 1000, 1000, 3000)]
+    top = busiest(with_whole(relay, 5000, 100_000))
+    assert top is not None and (top.name, top.load) == ("", 20.4)
+    assert with_whole(relay, 0, 100_000) == relay, "nothing may be done at all"
 
 
 @given(st.integers(0, 2**32))

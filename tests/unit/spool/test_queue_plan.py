@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -9,11 +10,19 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from postroom.spool.embedded.disk import RealDisk
 from postroom.spool.embedded.layout import unsafe_component
-from postroom.spool.embedded.manifest import Manifest, read_manifest, remove_queue, write_manifest
+from postroom.spool.embedded.manifest import (
+    Manifest,
+    read_manifest,
+    remove_queue,
+    set_state,
+    write_manifest,
+)
 from postroom.spool.embedded.queue_plan import add_queue, configured, prepare_base
 from postroom.spool.errors import QueueUnusable
 from postroom.spool.policy import SpoolPolicy
+from postroom.spool.queue_state import QueueState
 
 
 def policy_of(base: Path, *directories: object, count: int = 2) -> SpoolPolicy:
@@ -146,3 +155,61 @@ def test_what_another_user_owns_is_not_used(tmp_path: Path) -> None:
     (way / "link").symlink_to(first)
     assert unsafe_component(way / "link") == way
     assert read_manifest(tmp_path / "base") is None
+
+
+class FullDisk(RealDisk):
+    """A disk on which no queue can be completed, while `is_full`."""
+
+    is_full = True
+
+    def sync_directory(self, path: Path) -> None:
+        if self.is_full and path.name == "qf":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        super().sync_directory(path)
+
+
+@pytest.mark.seed(51)
+def test_growth_that_fails_again_and_again_leaves_one_queue_to_complete(tmp_path: Path) -> None:
+    policy = policy_of(tmp_path, count=1)
+    prepare_base(policy)
+    disk = FullDisk()
+    for _ in range(5):
+        with pytest.raises(OSError, match="No space left"):
+            add_queue(policy, disk=disk, is_grown=True)
+    manifest = read_manifest(Path(policy.base))
+    assert manifest is not None and places(manifest) == {1: "queue1", 2: "queue2"}
+    disk.is_full = False
+    made = add_queue(policy, disk=disk, is_grown=True)
+    assert (made.number, made.made, made.is_grown) == (2, True, True)
+    assert add_queue(policy, is_grown=True).number == 3
+
+
+@pytest.mark.seed(51)
+def test_a_control_file_that_cannot_be_made_is_an_error_of_the_disk(tmp_path: Path) -> None:
+    policy = policy_of(tmp_path, count=1)
+    prepare_base(policy)
+    disk = FullDisk()
+    with pytest.raises(OSError, match="No space left"):
+        add_queue(policy, disk=disk, is_grown=True)
+    disk.is_full = False
+    (Path(policy.base) / "queue2" / "qf" / "queue.db").write_bytes(b"x" * 4096)
+    with pytest.raises(OSError, match=r"queue\.db"):
+        add_queue(policy, disk=disk, is_grown=True)
+
+
+@pytest.mark.seed(50)
+@pytest.mark.parametrize("state", [QueueState.ENABLED, QueueState.DRAINING])
+def test_what_growth_made_and_the_configuration_asks_for_by_now_stays(
+    tmp_path: Path, state: QueueState
+) -> None:
+    policy = policy_of(tmp_path, count=1)
+    prepare_base(policy)
+    for _ in range(2):
+        add_queue(policy, is_grown=True)
+    set_state(Path(policy.base), 2, state, by_growth=True)
+    more = policy_of(tmp_path, count=2)
+    claimed = {queue.number: queue for queue in prepare_base(more).queues}
+    assert (claimed[2].is_grown, claimed[2].state) == (False, QueueState.ENABLED)
+    assert claimed[3].is_grown
+    manifest = prepare_base(policy)
+    assert configured(policy, manifest) == {1, 3}, "asked for no more, it only drains"

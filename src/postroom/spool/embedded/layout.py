@@ -84,7 +84,11 @@ def create_queue(
     for part in (layout.control.parent, layout.content, layout.transcripts):
         disk.make_directory(part)
     check_permissions(disk, layout)
-    create_control(disk, layout.control, identity, alone=alone)
+    try:
+        create_control(disk, layout.control, identity, alone=alone)
+    except apsw.Error as error:
+        # The disk is full, for instance; who asks knows OSError.
+        raise OSError(errno.EIO, f"{error}", str(layout.control)) from error
     # The disk of the content has the identity too: it may be another one.
     write_identity(disk, layout.content / "identity", identity)
     disk.sync_directory(directory.parent)

@@ -41,6 +41,7 @@ from postroom.spool.embedded.manifest import (
 from postroom.spool.embedded.relocation import finish_leaving
 from postroom.spool.errors import QueueUnusable
 from postroom.spool.policy import SpoolPolicy
+from postroom.spool.queue_state import QueueState
 
 
 def prepare_base(
@@ -58,6 +59,7 @@ def prepare_base(
         plan.make_explicit(skipped if skipped is not None else [])
     else:
         plan.make_numbered()
+    plan.claim_grown()
     if not plan.manifest.generation:
         plan.keep()
     if not configured(policy, plan.manifest):
@@ -88,8 +90,15 @@ def configured(
 def add_queue(
     policy: SpoolPolicy, directory: str = "", disk: Disk | None = None, *, is_grown: bool = False
 ) -> ManifestQueue:
-    """Make one more queue, below the base or in an empty `directory`."""
+    """Make one more queue, below the base or in an empty `directory`.
+
+    Growth asks again and again where the disk is full: what it began then is completed first.
+    """
     plan = _Plan(policy, disk)
+    begun = [queue for queue in plan.known.values() if is_grown and queue.is_grown]
+    for queue in begun:
+        if not queue.made:
+            return plan.finish(queue)
     number = plan.next_number
     if directory:
         path = Path(directory).absolute()
@@ -155,12 +164,16 @@ class _Plan:
             number, str(path), str(uuid.uuid4()), added=added, is_grown=is_grown, made=False
         )
         self.known[number] = queue
+        return self.finish(queue)
+
+    def finish(self, queue: ManifestQueue) -> ManifestQueue:
+        """Make a queue that was decided on."""
         try:
             self.keep()
             return self._finish(queue)
         except QueueUnusable:
             # Refused before anything was made: as if nobody had asked.
-            del self.known[number]
+            del self.known[queue.number]
             self.keep()
             raise
 
@@ -185,6 +198,20 @@ class _Plan:
         made = self.known[queue.number] = msgspec.structs.replace(queue, made=True)
         self.keep()
         return made
+
+    def claim_grown(self) -> None:
+        """Keep what growth made and the configuration asks for by now: it goes no more."""
+        asked = configured(self._policy, self.manifest, with_added=False)
+        for number, queue in self.known.items():
+            if queue.is_grown and number in asked:
+                # Only growth has it drain: an operator who says so takes a queue over.
+                is_leaving = queue.state is QueueState.DRAINING
+                self.known[number] = msgspec.structs.replace(
+                    queue, added=False, is_grown=False,
+                    state=QueueState.ENABLED if is_leaving else queue.state,
+                )  # fmt: skip
+        if self.manifest.generation:
+            self.keep()
 
     def make_numbered(self) -> None:
         """Make the queues below the base that are missing in the manifest."""

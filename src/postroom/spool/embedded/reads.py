@@ -48,6 +48,10 @@ _DUE = (
 _AFTER = "AND (due_at, message_id, idx) > (:due_at, :id, :index)"
 _WITHIN = "AND domain IN (SELECT value FROM json_each(:within))"
 _WITHOUT = "AND domain NOT IN (SELECT value FROM json_each(:without))"
+_COUNT_DUE = (
+    "SELECT count(*) FROM (SELECT 1 FROM recipient INDEXED BY recipient_due"
+    " WHERE state = 0 AND held = 0 AND due_at <= :now %s LIMIT :most)"
+)
 _NEXT_DUE = (
     "SELECT min(due_at) FROM recipient INDEXED BY recipient_due"
     " WHERE state = 0 AND held = 0 AND due_at > ?"
@@ -145,6 +149,15 @@ class Reads:
             return messages, None
         last = rows[-1]
         return messages, DueKey(last.recipient.due_at, last.id, last.recipient.index)
+
+    def count_due(self, now: float, most: int, without_domains: tuple[str, ...]) -> int:
+        """Return how many recipients are due, `most` at most; the index alone is read."""
+        values: dict[str, Any] = {"now": now, "most": most}
+        if without_domains:
+            values["without"] = msgspec.json.encode(without_domains).decode()
+        statement = _COUNT_DUE % (_WITHOUT if without_domains else "")
+        found: int = self._get(statement, values)
+        return found
 
     def next_due(self, after: float) -> float | None:
         """Return the earliest due time later than `after`."""

@@ -210,6 +210,13 @@ class EmbeddedStore:
             lambda: self._reads.due(now, limit, after, domains, without_domains)
         )
 
+    async def count_due(
+        self, now: float, most: int, *, without_domains: tuple[str, ...] = ()
+    ) -> int:
+        """Return how many are due; see Store.count_due."""
+        await self._writer.flush()
+        return await self._read(lambda: self._reads.count_due(now, most, without_domains))
+
     async def next_due(self, after: float) -> float | None:
         """Return the next due time; see Store.next_due."""
         await self._writer.flush()
