@@ -14,6 +14,7 @@ from postroom.cli.output import FINDING, OK, fail, print_json, print_table
 from postroom.cli.reach import configuration
 from postroom.config.model import Config
 from postroom.core.units import format_duration
+from postroom.groups.classes import ClassTable
 from postroom.groups.policy import GroupPolicy
 from postroom.groups.table import GroupTable, Reason
 from postroom.routing.router import Explanation
@@ -23,12 +24,19 @@ def route(options: argparse.Namespace) -> int:
     """Say where mail to each address goes, and by which rule."""
     config = configuration(options)
     found = asyncio.run(_explain(config, options.address))
-    table = GroupTable(config.groups)
+    table, classes = GroupTable(config.groups), ClassTable(config.classes)
     for number, explanation in enumerate(found):
         domain = explanation.domain or explanation.address.rpartition("@")[2]
         why = table.reason(domain, options.sender, options.listener, options.user)
+        goes = classes.reason(options.sender or "?", options.listener, options.user)
         if options.json:
-            print_json({**msgspec.structs.asdict(explanation), **_group_in_json(why)})
+            print_json(
+                {
+                    **msgspec.structs.asdict(explanation),
+                    **_group_in_json(why),
+                    "class": goes.group.name,
+                }
+            )
             continue
         if number:
             print()
@@ -37,6 +45,7 @@ def route(options: argparse.Namespace) -> int:
             ("domain", explanation.domain),
             ("group", f"{why.group.name}, {_queues(why.group)}, {why.group.placement}"),
             ("rule", str(why)),
+            ("rule", str(goes)),
             ("channel", explanation.channel),
             ("rule", explanation.rule),
             ("route", f"{explanation.route} ({explanation.route_type})"),

@@ -14,13 +14,14 @@ from typing import Any
 from postroom.channels.policy import ChannelPolicy
 from postroom.config.delivery_settings import CHANNEL, DELIVERY, RESOLVER, ROUTE, ROUTES
 from postroom.config.given import Gathered, Name
-from postroom.config.group_settings import GROUP
+from postroom.config.group_settings import CLASS, GROUP
 from postroom.config.kinds import Misread, did_you_mean
 from postroom.config.model import Config, LogPolicy
 from postroom.config.server_settings import GENERAL, LISTEN, LOG, SCALING, SPOOL
 from postroom.config.setting import Setting, Table
 from postroom.config.settings import TABLES
 from postroom.engine.policy import EnginePolicy
+from postroom.groups.classes import ClassPolicy
 from postroom.groups.policy import GroupPolicy
 from postroom.groups.scaling import ScalingPolicy
 from postroom.ingress.policy import ListenPolicy
@@ -54,6 +55,7 @@ class Builder:
             routes={name: self._route(name) for name in self._gathered.instances("route")},
             channels=tuple(map(self._channel, self._in_order("channel"))),
             groups=tuple(map(self._group, self._in_order("group"))),
+            classes=tuple(map(self._class, self._in_order("class"))),
             scaling=ScalingPolicy(**self._fields(SCALING, "")),
             resolver=ResolverPolicy(**self._fields(RESOLVER, "")),
             delivery=EnginePolicy(**self._fields(DELIVERY, "")),
@@ -103,6 +105,10 @@ class Builder:
         """Return the names of the tables of one kind, the default one last."""
         instances = self._gathered.instances(table)
         return [name for name in instances if name != "default"] + ["default"]
+
+    def _class(self, instance: str) -> ClassPolicy:
+        origin = self._gathered.where(Name("class", instance, "priority"))
+        return ClassPolicy(name=instance, origin=origin, **self._fields(CLASS, instance))
 
     def _group(self, instance: str) -> GroupPolicy:
         origin = self._gathered.where(Name("group", instance, "queues"))

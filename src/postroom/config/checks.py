@@ -16,7 +16,7 @@ from pathlib import Path
 from postroom.channels.match import ChannelTable
 from postroom.config.addresses import is_loopback, too_wide
 from postroom.config.given import Gathered, Name
-from postroom.config.group_settings import check_groups
+from postroom.config.group_settings import check_classes, check_groups
 from postroom.config.kinds import did_you_mean, shown
 from postroom.config.model import Config
 from postroom.ingress.policy import ListenPolicy
@@ -76,6 +76,7 @@ def check_values(config: Config, gathered: Gathered) -> None:
                 _check_words(argument, PIPE_WORDS, "command", findings)
     _check_channels(config, gathered)
     check_groups(config, gathered)
+    check_classes(config, gathered)
 
 
 def _check_general(config: Config, gathered: Gathered) -> None:

@@ -1,4 +1,4 @@
-"""Settings of groups of queues, and what must hold between them.
+"""Settings of groups of queues and of classes of mail, and what must hold between them.
 
 Called by: config.settings, config.build, config.checks.  Raises: Misread.
 """
@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 from postroom.channels.match import normalise_rule
 from postroom.config.given import Gathered, Name
-from postroom.config.kinds import Choice, ListOf, Misread, Mistake, Place, Text, shown
-from postroom.config.measures import Integer
+from postroom.config.kinds import Boolean, Choice, ListOf, Misread, Mistake, Place, Text, shown
+from postroom.config.measures import Integer, Share
 from postroom.config.model import Config
 from postroom.config.schedules import RULE_MAX
 from postroom.config.setting import Setting, Table
+from postroom.groups.classes import ClassPolicy
 from postroom.groups.policy import PLACEMENTS, GroupPolicy
 from postroom.groups.table import shadowed
 
@@ -102,6 +103,66 @@ GROUP = Table(
     ),
     named=True,
 )  # fmt: skip
+
+
+CLASS = Table(
+    "class",
+    "Mail that goes before or behind other mail of the same queue. The first class in the file "
+    "of which a rule matches is taken; `class.default` takes all other mail.",
+    ClassPolicy,
+    (
+        Setting(
+            "priority", Integer(1, 9), "priority",
+            "1 goes first, 9 last. A tenth of each limit is kept free for what goes first.",
+            "1", default="5",
+        ),
+        Setting(
+            "share", Share(0.0, 0.5), "share",
+            "The part of all attempts that the class has at least while it has mail, whatever "
+            "waits before it.", "0.1",
+        ),
+        Setting(
+            "senders", ListOf(DomainRule(addresses=True), most=10_000), "senders",
+            "Mail with these reverse-paths belongs to it: an address, or a rule for its domain.",
+            '["shop@example.com"]', default="none",
+        ),
+        Setting(
+            "listeners", ListOf(Text(64, "the name of a listener"), most=64), "listeners",
+            "Mail that came in by these listeners belongs to it; programs of this machine come "
+            "by `local`.", '["submission"]', default="none",
+        ),
+        Setting(
+            "users", ListOf(Text(255, "a user name", ".+"), most=10_000), "users",
+            "Mail of these authenticated users belongs to it.", '["shop"]', default="none",
+        ),
+        Setting(
+            "reports", Boolean(), "reports",
+            "Mail with the null reverse-path belongs to it: DSNs, ours and others'.", "true",
+            default="false",
+        ),
+    ),
+    named=True,
+)  # fmt: skip
+
+
+def check_classes(config: Config, gathered: Gathered) -> None:
+    """Note what cannot be, and what is odd."""
+    listeners = {listen.name for listen in config.listen} | {"local", "maildrop"}
+    for one in config.classes:
+        pins = (one.senders, one.listeners, one.users, one.reports)
+        where = Name("class", one.name, "priority")
+        for name in one.listeners:
+            if name not in listeners:
+                known = ", ".join(sorted(listeners))
+                setting = Name("class", one.name, "listeners")
+                text = f"there is no listener {shown(name)}; expected {known}"
+                gathered.mistakes.add(gathered.where(setting), setting, text)
+        if one.name == "default" and any(pins):
+            text = "the default class takes all mail that no other does; expected no rules"
+            gathered.mistakes.add(gathered.where(where), where, text)
+        elif one.name != "default" and not any(pins):
+            text = f"class.{one.name}: no rule, so no mail belongs to it"
+            gathered.warnings.append(f"{gathered.where(where)}: {text}")
 
 
 def check_groups(config: Config, gathered: Gathered) -> None:

@@ -94,7 +94,7 @@ def load_text(
 def _add_default_tables(gathered: Gathered) -> None:
     if not gathered.instances("listen"):
         gathered.tables[("listen", "smtp")] = "default"
-    for table in ("route", "channel", "group"):
+    for table in ("route", "channel", "group", "class"):
         gathered.tables.setdefault((table, "default"), "default")
 
 

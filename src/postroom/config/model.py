@@ -9,6 +9,7 @@ import msgspec
 
 from postroom.channels.policy import ChannelPolicy
 from postroom.engine.policy import EnginePolicy
+from postroom.groups.classes import ClassPolicy
 from postroom.groups.policy import GroupPolicy
 from postroom.groups.scaling import ScalingPolicy
 from postroom.ingress.policy import ListenPolicy
@@ -29,8 +30,8 @@ class LogPolicy(msgspec.Struct, frozen=True):
 class Config(msgspec.Struct, frozen=True):
     """One generation of the configuration.
 
-    `channels` and `groups` are in order of the file, the default one last and always there;
-    `routes` always holds "default".
+    `channels`, `groups` and `classes` are in order of the file, the default one last and
+    always there; `routes` always holds "default".
     """
 
     hostname: str
@@ -39,6 +40,7 @@ class Config(msgspec.Struct, frozen=True):
     routes: dict[str, RoutePolicy] = msgspec.field(default_factory=lambda: {"default": MxRoute()})
     channels: tuple[ChannelPolicy, ...] = (ChannelPolicy(name="default"),)
     groups: tuple[GroupPolicy, ...] = (GroupPolicy(),)
+    classes: tuple[ClassPolicy, ...] = (ClassPolicy(),)
     scaling: ScalingPolicy = ScalingPolicy()
     resolver: ResolverPolicy = ResolverPolicy()
     delivery: EnginePolicy = EnginePolicy()

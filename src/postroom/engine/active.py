@@ -18,6 +18,9 @@ from postroom.queueing.lane import Entry
 LANE_MIN = 20
 """Recipients a lane may always have in memory, so that the last room is still shared."""
 
+LOW_SHARE = 0.75
+"""Part of all room that mail of lower ranks may fill: what goes first finds room at once."""
+
 LANE_SHARE = 0.5
 """Part of the free room that one lane may take."""
 
@@ -32,6 +35,7 @@ class ActiveMessage:
         "envelope",
         "id",
         "live",
+        "rank",
         "recipients",
         "size_octets",
         "statuses",
@@ -46,6 +50,8 @@ class ActiveMessage:
         self.size_octets = size_octets
         self.live = live
         """Recipients of the whole message that are not final, in memory or not."""
+        self.rank = 0
+        """Of its class: 0 goes first."""
         self.content: MemoryContent | None = None
         self.entries: list[Entry] = []
         """Entries that have not started."""
@@ -86,6 +92,12 @@ class ActiveTable:
     def room(self) -> int:
         """Recipients that may still become active."""
         return self._active_max - self._recipients
+
+    def room_of(self, rank: int) -> int:
+        """Recipients that may still become active, of mail of a rank; 0 goes first."""
+        if rank == 0:
+            return self.room
+        return int(self._active_max * LOW_SHARE) - self._recipients
 
     def lane_room(self, lane_recipients: int) -> int:
         """Recipients one lane may still add, where it has `lane_recipients` already."""

@@ -32,6 +32,7 @@ from postroom.engine.parts import INTERNAL, Parts
 from postroom.engine.settle import Settler
 from postroom.engine.suspects import Suspects
 from postroom.engine.tasks import Tasks
+from postroom.groups.classes import ClassTable
 from postroom.observe.events import Defect
 from postroom.queueing.lane import Entry, LaneKey, Rest
 from postroom.queueing.scheduler import Scheduler
@@ -70,6 +71,8 @@ class Admission:
         """The newest destination of each lane, which names the hosts to try."""
         self.open = False
         """False before the start and after a stop: then everything stays in the store."""
+        self.classes = ClassTable()
+        """Which mail goes first."""
         self.only_trials = False
         """True for a moment after a crash: fresh mail stays in the store as well."""
 
@@ -80,17 +83,20 @@ class Admission:
         arrived_at = message.arrived_at
         # While older mail waits for room, newer mail goes behind it, or the older would wait for
         # as long as more comes in than goes out.
+        provenance = message.provenance
+        rank = self.classes.rank(envelope.reverse_path, provenance.listener, provenance.user)
         if (
             not self.open
             or self.only_trials
-            or self._backlog.full
-            or self._table.room < len(recipients)
+            or (self._backlog.full and not self._is_urgent(rank))
+            or self._table.room_of(rank) < len(recipients)
         ):
             self._backlog.left(arrived_at, message.id, 0)
             return
         active = self._table.open(
             message.id, arrived_at, envelope, message.size_octets, len(recipients)
         )
+        active.rank = rank
         self._place(
             active,
             [
@@ -121,6 +127,7 @@ class Admission:
             message.size_octets,
             message.live_count,
         )
+        active.rank = self.rank_of(message)
         placed = self._place(
             active,
             list(zip(message.envelope.recipients, message.statuses, strict=True)),
@@ -142,6 +149,8 @@ class Admission:
         """Give recipients to their lanes, or to a name look-up; leave what has no room."""
         by_lane: dict[LaneKey, tuple[Destination, list[int]]] = {}
         placed = 0
+        # What goes first does not wait for room that lower ranks have taken.
+        is_trial = is_trial or (self._is_urgent(active.rank) and self._table.room > 0)
         for recipient, status in pairs:
             if self._suspects and self._suspects.withholds(active.id, status.index):
                 continue
@@ -169,6 +178,16 @@ class Admission:
                 self._enqueue(active, key, destination, indexes)
         return placed
 
+    def rank_of(self, message: StoredMessage) -> int:
+        """Return the rank of a stored message: 0 goes first."""
+        provenance = message.provenance
+        return self.classes.rank(
+            message.envelope.reverse_path, provenance.listener, provenance.user
+        )
+
+    def _is_urgent(self, rank: int) -> bool:
+        return rank == 0 and not self.classes.is_single
+
     def _must_wait(self, lane: LaneKey, domain: str, refilled: LaneKey | None) -> bool:
         """Say whether older mail of the same lane waits in the store: that goes first."""
         if refilled is None:
@@ -187,7 +206,7 @@ class Admission:
         for start in range(0, len(indexes), size):
             chunk = tuple(indexes[start : start + size])
             due_at = active.statuses[chunk[0]].due_at
-            entry = Entry(active.id, chunk, key, due_at, active.arrived_at)
+            entry = Entry(active.id, chunk, key, due_at, active.arrived_at, active.rank)
             active.entries.append(entry)
             self._scheduler.add(entry, destination.channel)
         self._tasks.kick()

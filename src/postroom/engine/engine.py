@@ -11,7 +11,7 @@ Called by: supervisor.worker, the simulator.  Raises: nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -32,6 +32,7 @@ from postroom.engine.stored_ready import StoredReady
 from postroom.engine.suspects import Suspects
 from postroom.engine.tasks import Tasks
 from postroom.engine.walk import Walk
+from postroom.groups.classes import ClassPolicy, ClassTable
 from postroom.queueing.load import ChannelLoad, busiest, with_whole
 from postroom.queueing.scheduler import Scheduler
 
@@ -58,14 +59,21 @@ class EngineStats(msgspec.Struct, frozen=True):
 class Engine:
     """Everything that happens to the mail of one queue."""
 
-    def __init__(self, parts: Parts, policy: EnginePolicy, hostname: str) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        policy: EnginePolicy,
+        hostname: str,
+        classes: Sequence[ClassPolicy] = (ClassPolicy(),),
+    ) -> None:
         self._parts = parts
         self._table = ActiveTable(
             policy.active_max, policy.lane_active_max, policy.content_memory_octets
         )
         self._backlog = Backlog()
         self._tasks = Tasks(parts.events)
-        scheduler = Scheduler(policy.concurrency)
+        table = ClassTable(classes)
+        scheduler = Scheduler(policy.concurrency, table.shares)
         self.intake = Intake(parts.store, parts.clock, parts.entropy, parts.events, self._admit_new)
         self._reporter = Reporter(
             hostname, policy.postmaster, self.intake.new_id, parts.clock, parts.entropy
@@ -76,6 +84,7 @@ class Engine:
         self._admission = Admission(
             parts, self._settler, self._table, self._backlog, scheduler, self._tasks, suspects
         )
+        self._admission.classes = table
         self._pump = Pump(
             parts, self._admission, self._settler, scheduler, self._tasks, suspects, policy
         )
@@ -152,9 +161,16 @@ class Engine:
         self._pump.kick()
 
     def reconfigure(
-        self, policy: EnginePolicy, channels: Iterable[ChannelPolicy], hostname: str
+        self,
+        policy: EnginePolicy,
+        channels: Iterable[ChannelPolicy],
+        hostname: str,
+        classes: Sequence[ClassPolicy] = (ClassPolicy(),),
     ) -> None:
-        """Put new limits, retry schedules and names in force for what comes next."""
+        """Put new limits, retry schedules, classes and names in force for what comes next."""
+        table = ClassTable(classes)
+        self._admission.classes = table
+        self.scheduler.set_shares(table.shares)
         self._table.resize(policy.active_max, policy.lane_active_max, policy.content_memory_octets)
         self._walk.policy = policy
         self._pump.reconfigure(policy, channels)

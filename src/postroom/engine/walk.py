@@ -178,7 +178,8 @@ class Walk:
         stale = self._backlog.end_page()
         whole = True
         for message in page:
-            if message.id in stale or self._table.room < len(message.statuses):
+            room = self._table.room_of(self._admission.rank_of(message))
+            if message.id in stale or room < len(message.statuses):
                 whole = whole and message.id in stale
                 for recipient, status in zip(
                     message.envelope.recipients, message.statuses, strict=True

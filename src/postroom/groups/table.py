@@ -20,17 +20,21 @@ from postroom.groups.policy import GroupPolicy
 
 
 class Reason(msgspec.Struct, frozen=True):
-    """Why mail belongs to a group: the kind of rule and its text; both "" for the default."""
+    """Why mail belongs to a group: the kind of rule and its text; both "" for the default.
+
+    `noun` is "class" where it is about classes, which have the same kinds of rules.
+    """
 
     group: GroupPolicy
     kind: str = ""
     text: str = ""
+    noun: str = "group"
 
     def __str__(self) -> str:
         where = f" ({self.group.origin})" if self.group.origin else ""
         if not self.kind:
-            return f"group {self.group.name}{where}: takes what no other group does"
-        return f'group {self.group.name}{where}: {self.kind} "{self.text}"'
+            return f"{self.noun} {self.group.name}{where}: takes what no other {self.noun} does"
+        return f'{self.noun} {self.group.name}{where}: {self.kind} "{self.text}"'
 
 
 class _Words:

@@ -5,7 +5,7 @@ many attempts it may have at once. The window opens with each attempt that reach
 site, and closes to a single probe after the site could not be used at all; then the lane
 rests, twice as long after each further failure.
 
-Guarantees: 1. entries come out by due time, then arrival. 2. 0 <= busy <= window_max at
+Guarantees: 1. entries of one rank come out by due time, then arrival. 2. 0 <= busy <= window_max at
 each start. 3. a lane that rests starts nothing.
 Called by: queueing.scheduler.  Raises: nothing; misuse is an AssertionError.
 """
@@ -35,7 +35,7 @@ class LaneKey(NamedTuple):
 class Entry:
     """Some due recipients of one message, all of one lane; what one attempt will try."""
 
-    __slots__ = ("arrived_at", "cancelled", "due_at", "id", "indexes", "lane", "started")
+    __slots__ = ("arrived_at", "cancelled", "due_at", "id", "indexes", "lane", "rank", "started")
 
     def __init__(
         self,
@@ -44,7 +44,10 @@ class Entry:
         lane: LaneKey,
         due_at: float,
         arrived_at: float,
+        rank: int = 0,
     ) -> None:
+        """`rank` 0 goes first."""
+        self.rank = rank
         self.id = queue_id
         self.indexes = indexes
         self.lane = lane
@@ -70,7 +73,7 @@ class Lane:
 
     __slots__ = (
         "_failures",
-        "_heap",
+        "_heaps",
         "_serial",
         "busy",
         "channel",
@@ -87,43 +90,62 @@ class Lane:
         self.busy = 0
         self.window = WINDOW_INITIAL
         self.recipients = 0
-        self.listed = False
+        self.listed: set[int] = set()
+        """The ranks for which it has a turn, or waits for one."""
         self.rest: Rest | None = None
         self._failures = 0
         self._serial = 0
-        self._heap: list[tuple[float, float, int, Entry]] = []
+        self._heaps: dict[int, list[tuple[float, float, int, Entry]]] = {}
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return sum(map(len, self._heaps.values()))
+
+    def ranks(self) -> list[int]:
+        """Return the ranks of which entries wait."""
+        return [rank for rank, heap in self._heaps.items() if heap]
 
     @property
     def first_due(self) -> float:
         """Since when the first entry is due; there must be one that was not cancelled."""
-        return self._heap[0][0]
+        return min(heap[0][0] for heap in self._heaps.values() if heap)
 
     def has_waiting(self) -> bool:
         """Say whether an entry waits; those that were cancelled in front of it are let go."""
-        while self._heap and self._heap[0][3].cancelled:
-            heapq.heappop(self._heap)
-        return bool(self._heap)
+        for heap in self._heaps.values():
+            while heap and heap[0][3].cancelled:
+                heapq.heappop(heap)
+        return any(self._heaps.values())
 
     def push(self, entry: Entry) -> None:
         """Add an entry at its place in the order."""
         self._serial += 1
-        heapq.heappush(self._heap, (entry.due_at, entry.arrived_at, self._serial, entry))
+        heap = self._heaps.get(entry.rank)
+        if heap is None:
+            heap = self._heaps[entry.rank] = []
+        heapq.heappush(heap, (entry.due_at, entry.arrived_at, self._serial, entry))
         self.recipients += len(entry.indexes)
 
-    def pop(self) -> Entry | None:
-        """Take out the first entry that was not cancelled."""
-        while self._heap:
-            entry = heapq.heappop(self._heap)[3]
+    def clip(self, lowest: int) -> None:
+        """Let entries of ranks that there are no more have the last one."""
+        for rank in [rank for rank in self._heaps if rank > lowest]:
+            for item in self._heaps.pop(rank):
+                item[3].rank = lowest
+                heapq.heappush(self._heaps.setdefault(lowest, []), item)
+
+    def pop(self, rank: int = 0) -> Entry | None:
+        """Take out the first entry of a rank that was not cancelled."""
+        heap = self._heaps.get(rank)
+        while heap:
+            entry = heapq.heappop(heap)[3]
             if not entry.cancelled:
                 return entry
         return None
 
-    def can_start(self, now: float) -> bool:
-        """True where an entry waits and the window and a rest allow an attempt."""
-        if not self._heap or self.busy >= min(self.window, self.channel.site_concurrency):
+    def can_start(self, now: float, rank: int = 0) -> bool:
+        """True where an entry of a rank waits and the window and a rest allow an attempt."""
+        if not self._heaps.get(rank) or self.busy >= min(
+            self.window, self.channel.site_concurrency
+        ):
             return False
         return self.rest is None or now >= self.rest.until
 
@@ -154,15 +176,16 @@ class Lane:
         return self.rest
 
     def drain(self) -> list[Entry]:
-        """Take out everything that waits, in order."""
+        """Take out everything that waits, in order, the first rank first."""
         entries = []
-        while (entry := self.pop()) is not None:
-            entries.append(entry)
-            self.recipients -= len(entry.indexes)
+        for rank in sorted(self._heaps):
+            while (entry := self.pop(rank)) is not None:
+                entries.append(entry)
+                self.recipients -= len(entry.indexes)
         return entries
 
     def is_idle(self, now: float) -> bool:
         """True where nothing would be lost by forgetting the lane."""
-        if self._heap or self.busy:
+        if any(self._heaps.values()) or self.busy:
             return False
         return self.rest is None or now > self.rest.until + REST_MAX_S

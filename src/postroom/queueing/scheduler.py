@@ -4,6 +4,7 @@ Owns the lanes of one queue and the counts of attempts in flight: of the queue, 
 channel, of each site. Lanes that may start something stand in a ring and get one attempt
 each in turn, so that a site with a million messages takes no more turns than one with a
 single message. A lane whose channel is full waits at the channel and is the next there.
+Mail of a lower rank has turns of its own (queueing.rings).
 
 Pure: the caller passes `now`; `tick` returns the entries to start.
 
@@ -21,6 +22,7 @@ from collections.abc import Iterable
 from postroom.channels.policy import ChannelPolicy
 from postroom.queueing.lane import Entry, Lane, LaneKey, Rest
 from postroom.queueing.load import ChannelLoad
+from postroom.queueing.rings import Rings, limit_of
 
 
 class ChannelState:
@@ -32,18 +34,20 @@ class ChannelState:
         self.policy = policy
         self.busy = 0
         self.ready = 0
-        self.waiting: deque[Lane] = deque()
+        self.waiting: dict[int, deque[Lane]] = {}
+        """By rank."""
 
 
 class Scheduler:
     """Lanes, limits and turns of one queue."""
 
-    def __init__(self, concurrency: int) -> None:
+    def __init__(self, concurrency: int, shares: tuple[float, ...] = (1.0,)) -> None:
+        """`shares`: what each rank is sure of, of all attempts; one rank where there is one."""
         self._concurrency = concurrency
         self._busy = 0
         self._lanes: dict[LaneKey, Lane] = {}
         self._channels: dict[str, ChannelState] = {}
-        self._ring: deque[Lane] = deque()
+        self._rings = Rings(shares)
 
     @property
     def busy(self) -> int:
@@ -109,38 +113,38 @@ class Scheduler:
             lane = self._lanes[entry.lane] = Lane(entry.lane, channel)
             if channel.name not in self._channels:
                 self._channels[channel.name] = ChannelState(channel)
+        entry.rank = min(entry.rank, self._rings.lowest)
         lane.push(entry)
         self._channels[entry.lane.channel].ready += 1
-        if not lane.listed:
-            lane.listed = True
-            self._ring.append(lane)
+        self._list(lane, entry.rank)
         return lane
 
     def tick(self, now: float) -> list[Entry]:
         """Return the entries to start now, each counted as in flight until `finish`."""
         started: list[Entry] = []
-        ring = self._ring
-        while ring and self._busy < self._concurrency:
-            lane = ring.popleft()
-            if not lane.can_start(now):
+        rings = self._rings
+        while (turn := rings.next(self._busy, self._concurrency)) is not None:
+            lane, rank = turn
+            if not lane.can_start(now, rank):
                 # Listed again by add, by finish, or by wake when its rest ends.
-                self._unlist(lane)
+                self._unlist(lane, rank)
                 continue
             state = self._channels[lane.key.channel]
-            if state.busy >= state.policy.concurrency:
-                state.waiting.append(lane)
+            if state.busy >= limit_of(state.policy.concurrency, rank):
+                state.waiting.setdefault(rank, deque()).append(lane)
                 continue
-            entry = lane.pop()
+            entry = lane.pop(rank)
             if entry is None:
-                self._unlist(lane)
+                self._unlist(lane, rank)
                 continue
+            rings.started(rank)
             entry.started = True
             lane.busy += 1
             state.busy += 1
             state.ready -= 1
             self._busy += 1
             started.append(entry)
-            ring.append(lane)
+            rings.append(lane, rank)
         return started
 
     def finish(self, entry: Entry, *, reached: bool) -> bool:
@@ -158,7 +162,7 @@ class Scheduler:
         self._busy -= 1
         ended = lane.reached() if reached else False
         self._admit_waiting(state)
-        self._list(lane)
+        self._list_all(lane)
         return ended
 
     def rest(self, key: LaneKey, now: float, base_s: float, reply: str) -> tuple[Rest, list[Entry]]:
@@ -190,11 +194,22 @@ class Scheduler:
             state = self._channels.get(policy.name)
             if state is not None:
                 state.policy = policy
-                while state.waiting:
-                    self._ring.append(state.waiting.popleft())
+                for rank, waiting in state.waiting.items():
+                    while waiting:
+                        self._rings.append(waiting.popleft(), rank)
         for lane in self._lanes.values():
             lane.channel = self._channels[lane.key.channel].policy
-            self._list(lane)
+            self._list_all(lane)
+
+    def set_shares(self, shares: tuple[float, ...]) -> None:
+        """Put other ranks in force; mail that waits keeps its rank, the last one at most."""
+        self._rings.reconfigure(shares)
+        for state in self._channels.values():
+            state.waiting.clear()
+        for lane in self._lanes.values():
+            lane.listed.clear()
+            lane.clip(self._rings.lowest)
+            self._list_all(lane)
 
     def prune(self, now: float) -> None:
         """Forget lanes nothing is known of any more, so that memory stays bounded."""
@@ -202,17 +217,24 @@ class Scheduler:
         for lane in idle:
             del self._lanes[lane.key]
 
-    def _unlist(self, lane: Lane) -> None:
-        lane.listed = False
+    def _unlist(self, lane: Lane, rank: int) -> None:
+        lane.listed.discard(rank)
         # The turn it did not use goes to a lane that waits for the same channel.
         self._admit_waiting(self._channels[lane.key.channel])
 
     def _admit_waiting(self, state: ChannelState) -> None:
-        if state.waiting and state.busy < state.policy.concurrency:
-            # The lane that waited longest goes first, so that the channel's lanes take turns.
-            self._ring.appendleft(state.waiting.popleft())
+        for rank in sorted(state.waiting):
+            waiting = state.waiting[rank]
+            if waiting and state.busy < limit_of(state.policy.concurrency, rank):
+                # The lane that waited longest goes first: the channel's lanes take turns.
+                self._rings.appendleft(waiting.popleft(), rank)
+                return
 
-    def _list(self, lane: Lane) -> None:
-        if not lane.listed and len(lane):
-            lane.listed = True
-            self._ring.append(lane)
+    def _list(self, lane: Lane, rank: int) -> None:
+        if rank not in lane.listed:
+            lane.listed.add(rank)
+            self._rings.append(lane, rank)
+
+    def _list_all(self, lane: Lane) -> None:
+        for rank in lane.ranks():
+            self._list(lane, rank)

@@ -112,7 +112,7 @@ class MailService:
             store, self._router, self._agent, clock, entropy, events, transcripts, flights,
             begin.crash,
         )  # fmt: skip
-        self._engine = Engine(parts, config.delivery, config.hostname)
+        self._engine = Engine(parts, config.delivery, config.hostname, config.classes)
         board = Board(Path(begin.board), writable=True)
         self._turn = BoardTurn(board, begin.slot, clock, self._room_octets)
         self._turn.largest_octets = local_policy(config).size_limit_octets
@@ -228,7 +228,7 @@ class MailService:
             self._local.policy = local_policy(config)
         self._turn.largest_octets = local_policy(config).size_limit_octets
         self._router.reconfigure(config.channels, config.routes)
-        self._engine.reconfigure(config.delivery, config.channels, config.hostname)
+        self._engine.reconfigure(config.delivery, config.channels, config.hostname, config.classes)
         self._exchange.distributor.reconfigure(config.groups)
         self._config, self._fits = config, fits
 

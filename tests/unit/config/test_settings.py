@@ -29,7 +29,8 @@ ALL = [
 # Filled otherwise: the name of the table, what config notes down, tables of their own.
 NOT_SETTINGS = {
     "name", "origin", "generation", "source",
-    *("spool", "listen", "routes", "channels", "groups", "scaling", "resolver", "delivery", "log"),
+    *("spool", "listen", "routes", "channels", "groups", "classes", "scaling"),
+    *("resolver", "delivery", "log"),
 }  # fmt: skip
 
 
