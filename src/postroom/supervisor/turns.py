@@ -29,6 +29,9 @@ MARGIN_DIVISOR = 8
 FILL_SESSIONS = 16
 """So many sessions share a commit well; then it is another worker's turn to wake up."""
 
+TURN_S = 0.05
+"""How long it is the turn of the same ones among idle workers: all get their part over time."""
+
 LOOK_S = 1.0
 """How often it is looked up which rows are in use: queues are added and retired."""
 
@@ -67,20 +70,18 @@ class BoardTurn:
         That is one with clearly fewer sessions. But while there are few, only as many workers
         take part as there are processors, those that have most already: more would only share
         the commits among fewer sessions, and wake each other. Among those that have none it
-        is another's turn each second.
+        is another's turn each moment.
         """
         ours, now = self.sessions, self._now()
         others = self._sessions_of_others(now)
         if len(others) >= self._processors:
-            shift = int(now)
-            rows = self._board.rows
-
-            def rank(slot: int, sessions: int) -> tuple[int, int]:
-                return -sessions, (slot + shift) % rows
-
-            mine = rank(self._slot, ours)
-            ranks = sorted([mine, *(rank(slot, sessions) for slot, sessions in others)])
-            chosen = ranks[: self._processors]
+            shift, everybody = int(now / TURN_S), sorted([(self._slot, ours), *others])
+            ranks = [
+                (-sessions, (place + shift) % len(everybody))
+                for place, (_, sessions) in enumerate(everybody)
+            ]
+            mine = ranks[everybody.index((self._slot, ours))]
+            chosen = sorted(ranks)[: self._processors]
             if -chosen[-1][0] < FILL_SESSIONS:
                 fewest = -chosen[-1][0]
                 return mine in chosen and ours <= fewest + fewest // MARGIN_DIVISOR
