@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import smtplib
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from tests.support.command_line import in_json, postroom
 from tests.support.daemon import Daemon
 from tests.support.sink import SinkThread
+from tests.support.small_disk import SmallDisk
 
 CYCLES = int(os.environ.get("POSTROOM_GROWTH_CYCLES", "4"))
 """100 by `make growth`; each takes about two seconds."""
@@ -24,6 +27,8 @@ samples = 2
 cool_down = 0.3
 minimum_life = 0
 """
+A_MANIFEST_OCTETS = 40 * 1024
+"""Enough for the manifest, and too little for the control file of a queue."""
 NARROW = QUICK + "[channel.default]\nconcurrency = 4\n"
 
 
@@ -75,6 +80,8 @@ def test_when_the_load_falls_what_growth_made_drains_and_goes_and_nothing_else()
             "what was configured, and what an operator added, stays",
         )  # fmt: skip
         assert {event["subject"] for event in scaled(daemon, "shrink")} <= {"queue3", "queue4"}
+        left = [path.name for path in (daemon.base / "spool").glob("queue*")]
+        assert sorted(left) == ["queue1", "queue2"], "what growth made leaves no directory"
 
 
 @pytest.mark.seed(50)
@@ -114,6 +121,33 @@ def test_a_queue_that_cannot_be_made_is_tried_again_and_everything_else_runs() -
         sink.wait_for(20)
         manifest.rmdir()
         daemon.wait_until(lambda: len(scaled(daemon, "grow")) >= 1, 60, "a queue was made")
+
+
+@pytest.mark.seed(51)
+def test_a_full_disk_below_the_base_stops_growth_alone_and_leaves_nothing_half_made(
+    tmp_path: Path,
+) -> None:
+    tmp_path.chmod(0o700)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir(mode=0o700)
+    with SmallDisk() as disk, SinkThread() as sink:
+        elsewhere = f'directories = ["{tmp_path}/a", "{tmp_path}/b"]\nmax = 4'
+        daemon = Daemon(relay=sink.port, queues=2, config=QUICK, spool=elsewhere)
+        (daemon.base / "spool").symlink_to(disk.path)
+        with daemon:
+            disk.fill(A_MANIFEST_OCTETS)
+            pretend(daemon, "2")
+            daemon.wait_for_event("scaling-failed", 3)
+            for number in range(20):
+                daemon.send("a@example.org", [f"r{number}@example.com"])
+            sink.wait_for(20)
+            manifest = json.loads((disk.path / "manifest.json").read_text())
+            begun = [queue["number"] for queue in manifest["queues"] if not queue["made"]]
+            assert begun == [3], "one is begun, however often it is tried"
+            disk.make_room()
+            daemon.wait_until(lambda: len(scaled(daemon, "grow")) >= 1, 60, "a queue was made")
+            daemon.wait_until(lambda: daemon.queue(3).state == "running", what="it is served")
+            assert daemon.events("defect") == []
 
 
 @pytest.mark.seed(50)

@@ -3,7 +3,7 @@
 Owns what is held here as arriving (engine.transit says what the steps are). The other queue
 says when it has let go; where that word was lost it is asked, until it answers. A queue that
 does not answer may have the mail still, so it stays held: an operator who knows better
-releases it by its id.
+releases it by its id. One that was retired was empty then: it has let go of everything.
 
 Guarantees: 1. what arrived is durable, with its past, before it is answered for.  2. it goes
 on only once the other queue has it no more.
@@ -13,6 +13,7 @@ Called by: supervisor.exchange.  Raises: StoreUnavailable.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from postroom.core.errors import StoreUnavailable
 from postroom.core.ids import QueueId
@@ -57,6 +58,8 @@ class Arrivals:
         self._coming: dict[QueueId, asyncio.Future[None]] = {}
         self._waiting: dict[QueueId, Place] = {}
         self._overdue: set[QueueId] = set()
+        self.is_retired: Callable[[Place], bool] = lambda _: False
+        """Says whether a queue was closed for good, with nothing in it."""
 
     async def arrive(
         self, origin: Place, to: str, moved: Moved, content: tuple[bytes, ...]
@@ -125,6 +128,9 @@ class Arrivals:
             if queue_id in self._overdue:
                 overdue.setdefault(origin.identity, (origin, []))[1].append(queue_id)
         for origin, ids in overdue.values():
+            if self.is_retired(origin):
+                await self.let_go(origin, tuple(ids))
+                continue
             for start in range(0, len(ids), ASK_MESSAGES):
                 try:
                     await self._ask(origin, tuple(ids[start : start + ASK_MESSAGES]))

@@ -62,6 +62,7 @@ class Exchange:
         """To be shared with whoever else changes why mail is held."""
         self.mover = Mover(parts, engine, self._neighbours, self.holds, self._is_known)
         self._arrivals = Arrivals(parts, own, engine.intake, engine, self._neighbours, self.holds)
+        self._arrivals.is_retired = self._is_retired
         self._host = QueueHost(own, engine.intake, self._arrivals, self.mover)
         self._drainer = Drainer(parts, self.mover, self._refuge)
         self.distributor = Distributor(
@@ -127,6 +128,10 @@ class Exchange:
 
     def _is_known(self, place: Place) -> bool:
         return any(one.identity == place.identity for one in self._places())
+
+    def _is_retired(self, place: Place) -> bool:
+        manifest = read_manifest(self._base)
+        return manifest is not None and place.identity in manifest.retired
 
     def _places(self) -> list[Place]:
         manifest = read_manifest(self._base)

@@ -11,6 +11,7 @@ Called by: supervisor.master_commands.  Raises: ControlError.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -27,6 +28,7 @@ from postroom.spool.embedded import (
     add_queue,
     adopt_queue,
     configured,
+    discard_queue,
     read_manifest,
     remove_queue,
     set_state,
@@ -114,7 +116,10 @@ class QueueChanges:
             return self._fleet().add(queue.number, wanted)
 
     async def retire(self, number: int) -> Slot:
-        """Close an empty queue and strike it from the manifest; its directory stays."""
+        """Close an empty queue and strike it from the manifest.
+
+        Its directory stays, unless growth made it: then it is removed.
+        """
         async with self._changing:
             slot = self._slot(number)
             if number in self._asked_for():
@@ -136,6 +141,7 @@ class QueueChanges:
                 if not slot.ended_well:
                     raise ControlError(f"queue{number} did not close well", NOTHING_CHANGED)
                 self._require_empty(slot)
+                directory = self._directory(number)
                 remove_queue(Path(self._server.config.spool.base), number)
             except (ControlError, PostroomError, OSError) as error:
                 self._fleet().set_state(number, before)
@@ -143,6 +149,10 @@ class QueueChanges:
                     raise
                 raise ControlError(f"queue{number}: {error}", NOTHING_CHANGED) from error
             self._fleet().retire(slot)
+            if slot.is_grown:
+                # What cannot be removed is in nobody's way.
+                with contextlib.suppress(OSError):
+                    await asyncio.to_thread(discard_queue, directory)
             self._events.emit(QueueStateSet(slot.name, "retired"))
             return slot
 
@@ -183,6 +193,10 @@ class QueueChanges:
     def _fleet(self) -> Fleet:
         assert self._server.fleet is not None
         return self._server.fleet
+
+    def _directory(self, number: int) -> Path:
+        manifest = read_manifest(Path(self._server.config.spool.base)) or Manifest()
+        return next(queue.path for queue in manifest.queues if queue.number == number)
 
     def _asked_for(self) -> frozenset[int]:
         policy = self._server.config.spool

@@ -13,13 +13,14 @@ import pytest
 from postroom.spool.embedded.disk import RealDisk
 from postroom.spool.embedded.layout import unsafe_component
 from postroom.spool.embedded.manifest import (
+    RETIRED_MAX,
     Manifest,
     read_manifest,
     remove_queue,
     set_state,
     write_manifest,
 )
-from postroom.spool.embedded.queue_plan import add_queue, configured, prepare_base
+from postroom.spool.embedded.queue_plan import add_queue, adopt_queue, configured, prepare_base
 from postroom.spool.errors import QueueUnusable
 from postroom.spool.policy import SpoolPolicy
 from postroom.spool.queue_state import QueueState
@@ -213,3 +214,21 @@ def test_what_growth_made_and_the_configuration_asks_for_by_now_stays(
     assert claimed[3].is_grown
     manifest = prepare_base(policy)
     assert configured(policy, manifest) == {1, 3}, "asked for no more, it only drains"
+
+
+@pytest.mark.seed(50)
+def test_it_is_kept_which_queues_were_retired_until_they_are_adopted_again(tmp_path: Path) -> None:
+    policy = policy_of(tmp_path, count=1)
+    prepare_base(policy)
+    base = Path(policy.base)
+    gone = [add_queue(policy, is_grown=True) for _ in range(2)]
+    for queue in gone:
+        remove_queue(base, queue.number)
+    set_state(base, 1, QueueState.HELD)
+    manifest = prepare_base(policy)
+    assert manifest.retired == tuple(queue.identity for queue in gone)
+    adopt_queue(policy, gone[0].directory)
+    kept = read_manifest(base)
+    assert kept is not None and kept.retired == (gone[1].identity,)
+    full = msgspec.structs.replace(kept, retired=tuple(map(str, range(RETIRED_MAX * 2))))
+    assert full.changed(full.queues).retired == full.retired[-RETIRED_MAX:]

@@ -5,6 +5,7 @@ docs/queue.md has the legal states on disk, the guarantees and the commit point.
 
 from __future__ import annotations
 
+from postroom.spool.embedded.discard import discard_queue
 from postroom.spool.embedded.layout import transcripts_of
 from postroom.spool.embedded.manifest import (
     Manifest,
@@ -29,6 +30,7 @@ __all__ = [
     "add_queue",
     "adopt_queue",
     "configured",
+    "discard_queue",
     "lock_base",
     "open_store",
     "prepare_base",

@@ -9,6 +9,7 @@ Called by: supervisor, control, cli.  Raises: QueueUnusable, QueueBusy, OSError.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,10 @@ from postroom.spool.errors import QueueUnusable
 from postroom.spool.queue_state import QueueState
 
 MANIFEST_OCTETS_MAX: Final = 4 * 1024 * 1024  # some ten thousand queues
+
+
+RETIRED_MAX: Final = 1000
+"""More than come and go while a queue whose mail is concerned may be closed."""
 
 
 class ManifestQueue(msgspec.Struct, frozen=True):
@@ -46,10 +51,23 @@ class ManifestQueue(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """Every queue of a base, in order of number."""
+    """Every queue of a base, in order of number.
+
+    `retired` are the identities of queues that were empty when they were retired, the last ones.
+    Mail that came from one of them is nowhere else any more.
+    """
 
     generation: int = 0
     queues: tuple[ManifestQueue, ...] = ()
+    retired: tuple[str, ...] = ()
+
+    def changed(self, queues: Iterable[ManifestQueue]) -> Manifest:
+        """Return the next generation, with these queues."""
+        kept = tuple(sorted(queues, key=lambda queue: queue.number))
+        here = {queue.identity for queue in kept}
+        # One that was adopted again may hold mail again.
+        retired = tuple(one for one in self.retired if one not in here)
+        return Manifest(self.generation + 1, kept, retired[-RETIRED_MAX:])
 
 
 def lock_base(base: Path, disk: Disk | None = None) -> Lease:
@@ -99,12 +117,17 @@ def set_state(
             found = queue = msgspec.structs.replace(queue, state=state, is_grown=is_grown)
         queues.append(queue)
     if found is not None and tuple(queues) != manifest.queues:
-        write_manifest(base, Manifest(manifest.generation + 1, tuple(queues)), disk)
+        write_manifest(base, manifest.changed(queues), disk)
     return found
 
 
 def remove_queue(base: Path, number: int, disk: Disk | None = None) -> None:
-    """Strike a queue from the manifest; its directory stays. Hold `lock_base` meanwhile."""
+    """Strike a queue from the manifest that was closed empty; its directory stays.
+
+    Hold `lock_base` meanwhile.
+    """
     manifest = read_manifest(base, disk) or Manifest()
-    queues = tuple(queue for queue in manifest.queues if queue.number != number)
-    write_manifest(base, Manifest(manifest.generation + 1, queues), disk)
+    gone = tuple(queue.identity for queue in manifest.queues if queue.number == number)
+    noted = msgspec.structs.replace(manifest, retired=manifest.retired + gone)
+    left = [queue for queue in manifest.queues if queue.number != number]
+    write_manifest(base, noted.changed(left), disk)

@@ -153,7 +153,7 @@ class _Plan:
         """Write the manifest where it has changed."""
         queues = tuple(self.known[number] for number in sorted(self.known))
         if queues != self.manifest.queues or not self.manifest.generation:
-            self.manifest = Manifest(self.manifest.generation + 1, queues)
+            self.manifest = self.manifest.changed(queues)
             write_manifest(self.base, self.manifest, self.disk)
 
     def make(
