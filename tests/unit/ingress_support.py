@@ -43,6 +43,8 @@ class MemoryAcceptor:
         provenance: Provenance,
         *,
         repeated: bool = False,
+        arrived_at: float = 0.0,
+        hold: str = "",
     ) -> asyncio.Future[None]:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self.failure is not None:

@@ -22,8 +22,9 @@ from postroom.client.queues import Queues
 from postroom.client.submission import submission_of
 from postroom.control.paths import connect_unix
 from postroom.core.clock import SystemClock
-from postroom.core.ids import QueueIdGenerator
+from postroom.core.ids import QueueId, QueueIdGenerator
 from postroom.core.message import Envelope, Notify, Recipient
+from postroom.ingress.local_protocol import Submission
 
 if TYPE_CHECKING:
     from email.message import Message
@@ -96,7 +97,27 @@ class Client:
 
     def submit(self, envelope: Envelope, content: bytes) -> str:
         """Hand over an envelope and content with CRLF line ends as they are."""
-        steps = self._steps(envelope, content)
+        return self._carry_out(self._steps(envelope, content))
+
+    def transfer(
+        self,
+        queue_id: QueueId,
+        envelope: Envelope,
+        content: bytes,
+        *,
+        arrived_at: float,
+        hold: str = "",
+    ) -> str:
+        """Hand over a message that another system had accepted at `arrived_at`.
+
+        Doing it again with the same queue id makes no second message while the first is in its
+        queue: the order in which the queues are asked depends on the id alone.
+        """
+        queues = self._queues.in_order_of(queue_id)
+        submission = Submission(envelope, len(content), queue_id, arrived_at, hold)
+        return self._carry_out(hand_over(queues, submission, content))
+
+    def _carry_out(self, steps: Generator[Step, Any, str]) -> str:
         step, failure, result = next(steps), None, None
         while True:
             try:
@@ -138,7 +159,7 @@ class Client:
         queues = self._queues.in_order(self._clock.now())
         with self._lock:
             queue_id = self._ids.next(self._clock.now())
-        return hand_over(queues, queue_id, envelope, content)
+        return hand_over(queues, Submission(envelope, len(content), queue_id), content)
 
     def _perform(self, step: Step) -> Any:
         """Carry a step out, blocking."""

@@ -21,7 +21,6 @@ from typing import Any
 
 from postroom.client.errors import NotAccepted, Unavailable
 from postroom.core.ids import QueueId
-from postroom.core.message import Envelope
 from postroom.core.reply import Reply
 from postroom.ingress.local_protocol import (
     ANSWER_OCTETS_MAX,
@@ -81,10 +80,10 @@ Step = Connect | Send | Receive | Finish | Pause
 
 
 def hand_over(
-    queues: Sequence[Path], queue_id: QueueId, envelope: Envelope, content: bytes
+    queues: Sequence[Path], submission: Submission, content: bytes
 ) -> Generator[Step, Any, str]:
     """Hand one message to the first of `queues` that takes it; return its queue id."""
-    frame = encode(Submission(envelope, len(content), queue_id))
+    frame, queue_id = encode(submission), QueueId(submission.id)
     refusal: Reply | None = None
     for path in queues:
         try:

@@ -11,10 +11,12 @@ from __future__ import annotations
 import os
 import random
 import re
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postroom.control.paths import RunPaths
+from postroom.core.ids import QueueId
 
 if TYPE_CHECKING:
     from postroom.config.model import Config
@@ -35,15 +37,27 @@ class Queues:
 
     def in_order(self, now: float) -> list[Path]:
         """Return the sockets to try, the least loaded first, at random among equals."""
-        try:
-            names = [entry.name for entry in self._paths.directory.iterdir()]
-        except OSError:
-            return []
-        numbers = [int(match[1]) for match in map(_SOCKET.fullmatch, names) if match]
+        numbers = self._numbers()
         random.SystemRandom().shuffle(numbers)
         rows = self._rows() if len(numbers) > 1 else {}
         numbers.sort(key=lambda number: _burden(rows.get(number), now))
         return [self._paths.intake(number) for number in numbers]
+
+    def in_order_of(self, queue_id: QueueId) -> list[Path]:
+        """Return the sockets to try for this message, in an order that depends on its id alone.
+
+        The status of the queues plays no part: asked again, the same queue comes first.
+        """
+        numbers = sorted(self._numbers())
+        first = zlib.crc32(queue_id.encode()) % len(numbers) if numbers else 0
+        return [self._paths.intake(number) for number in numbers[first:] + numbers[:first]]
+
+    def _numbers(self) -> list[int]:
+        try:
+            names = [entry.name for entry in self._paths.directory.iterdir()]
+        except OSError:
+            return []
+        return [int(match[1]) for match in map(_SOCKET.fullmatch, names) if match]
 
     def _rows(self) -> dict[int, BoardRow]:
         """Return the rows of the board by queue; none where there is no board."""

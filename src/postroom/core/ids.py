@@ -13,6 +13,7 @@ Called by: engine.intake, reports.  Raises: ValueError for text that is no id.
 from __future__ import annotations
 
 import random
+from hashlib import blake2b
 from typing import NewType
 
 QueueId = NewType("QueueId", str)
@@ -65,6 +66,17 @@ def encode(millisecond: int, node: int, counter: int) -> QueueId:
         + pairs[(number >> 10) & 1023]
         + pairs[number & 1023]
     )
+
+
+def derived_id(queue_id: QueueId, text: str) -> QueueId:
+    """Return an id made of another and a text: of the same moment, the same each time."""
+    number = 0
+    for character in queue_id:
+        number = number << 5 | _VALUES[character]
+    octets = blake2b(f"{queue_id} {text}".encode(), digest_size=8).digest()
+    drawn = int.from_bytes(octets, "big")
+    millisecond = number >> (_NODE_BITS + _COUNTER_BITS)
+    return encode(millisecond, drawn >> 40, drawn & ((1 << _COUNTER_BITS) - 1))
 
 
 def parse_queue_id(text: str) -> QueueId:

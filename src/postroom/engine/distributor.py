@@ -28,7 +28,7 @@ import msgspec
 
 from postroom.core.clock import Clock
 from postroom.core.errors import ReplyError
-from postroom.core.ids import QueueId
+from postroom.core.ids import QueueId, derived_id
 from postroom.core.message import Envelope, Provenance
 from postroom.core.reply import Reply
 from postroom.engine.intake import Intake
@@ -52,10 +52,17 @@ LOST = Reply(451, "4.3.0", "a queue went away, try again later")
 
 Look = Callable[[], Sequence[tuple[Candidate, int]]]
 """Gives the queues that take mail now, with how many octets of it; ours among them, if so."""
-HandOver = Callable[
-    [int, QueueId, Envelope, tuple[bytes, ...], Provenance], Awaitable[Reply | None]
-]
+HandOver = Callable[[int, QueueId, Envelope, "Mail"], Awaitable[Reply | None]]
 """Has another queue keep a message; the reply says why it is not kept. Raises PeerLost."""
+
+
+class Mail(msgspec.Struct, frozen=True):
+    """What all parts of a message share; see ingress.acceptor.Acceptor.accept."""
+
+    content: tuple[bytes, ...]
+    provenance: Provenance
+    arrived_at: float = 0.0
+    hold: str = ""
 
 
 class _Part(msgspec.Struct, frozen=True):
@@ -132,13 +139,16 @@ class Distributor:
         provenance: Provenance,
         *,
         repeated: bool = False,
+        arrived_at: float = 0.0,
+        hold: str = "",
     ) -> asyncio.Future[None]:
         """Keep a message; see ingress.acceptor.Acceptor."""
         if self._is_simple():
-            return self._intake.accept(queue_id, envelope, content, provenance)
-        return asyncio.ensure_future(
-            self._place(queue_id, envelope, content, provenance, repeated=repeated)
-        )
+            return self._intake.accept(
+                queue_id, envelope, content, provenance, arrived_at=arrived_at, hold=hold
+            )
+        mail = Mail(content, provenance, arrived_at, hold)
+        return asyncio.ensure_future(self._place(queue_id, envelope, mail, repeated=repeated))
 
     # Inside.
 
@@ -170,24 +180,19 @@ class Distributor:
         self,
         queue_id: QueueId,
         envelope: Envelope,
-        content: tuple[bytes, ...],
-        provenance: Provenance,
+        mail: Mail,
         *,
         repeated: bool,
     ) -> None:
-        size_octets = sum(map(len, content))
-        parts = self._parts(queue_id, envelope, provenance)
+        size_octets = sum(map(len, mail.content))
+        parts = self._parts(queue_id, envelope, mail.provenance)
         if len(parts) > 1:
             into = tuple(part.id for part in parts)
             self._events.emit(MessageSplit(queue_id, into, tuple(p.group.name for p in parts)))
         # Before anything is kept: is there a queue for each part at all?
         ways = [(part, self._choose(part, size_octets, (), repeated=repeated)) for part in parts]
         ours = [part for part, queue in ways if queue == self._own]
-        theirs = [
-            self._give(part, queue, content, provenance)
-            for part, queue in ways
-            if queue != self._own
-        ]
+        theirs = [self._give(part, queue, mail) for part, queue in ways if queue != self._own]
         if theirs:
             # Ours comes last, so that a part that cannot be kept leaves nothing here.
             results = await asyncio.gather(*theirs, return_exceptions=True)
@@ -195,7 +200,14 @@ class Distributor:
                 if isinstance(result, BaseException):
                     raise result
         for part in ours:
-            await asyncio.shield(self._intake.accept(part.id, part.envelope, content, provenance))
+            await self._keep(part, mail)
+
+    async def _keep(self, part: _Part, mail: Mail) -> None:
+        kept = self._intake.accept(
+            part.id, part.envelope, mail.content, mail.provenance,
+            arrived_at=mail.arrived_at, hold=mail.hold,
+        )  # fmt: skip
+        await asyncio.shield(kept)
 
     def _parts(self, queue_id: QueueId, envelope: Envelope, provenance: Provenance) -> list[_Part]:
         split = self._table.split(envelope, provenance)
@@ -203,7 +215,8 @@ class Distributor:
             return [_Part(queue_id, split[0][0], envelope)]
         return [
             _Part(
-                queue_id if not place else self._intake.new_id(),
+                # The same each time that a message comes again by its id.
+                queue_id if not place else derived_id(queue_id, group.name),
                 group,
                 msgspec.structs.replace(
                     envelope, recipients=tuple([envelope.recipients[one] for one in indexes])
@@ -239,19 +252,15 @@ class Distributor:
             candidates, self._own, part.envelope.reverse_path
         )
 
-    async def _give(
-        self, part: _Part, queue: int, content: tuple[bytes, ...], provenance: Provenance
-    ) -> None:
+    async def _give(self, part: _Part, queue: int, mail: Mail) -> None:
         """Have another queue keep a part, or a third; raises ReplyError."""
         tried: list[int] = []
         while True:
             if queue == self._own:
-                await asyncio.shield(
-                    self._intake.accept(part.id, part.envelope, content, provenance)
-                )
+                await self._keep(part, mail)
                 return
             try:
-                refusal = await self._hand_over(queue, part.id, part.envelope, content, provenance)
+                refusal = await self._hand_over(queue, part.id, part.envelope, mail)
             except PeerUnreachable:
                 refusal = Reply(451, "4.3.2", f"queue{queue} is not there")
             except PeerLost as error:
@@ -261,4 +270,4 @@ class Distributor:
             tried.append(queue)
             if len(tried) >= TRIES_MAX:
                 raise ReplyError(refusal)
-            queue = self._choose(part, sum(map(len, content)), tried)
+            queue = self._choose(part, sum(map(len, mail.content)), tried)

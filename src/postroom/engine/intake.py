@@ -20,10 +20,10 @@ from collections.abc import Callable
 from postroom.core.clock import Clock
 from postroom.core.errors import StoreFull
 from postroom.core.ids import QueueId, QueueIdGenerator
-from postroom.core.message import Envelope, NewMessage, Provenance
+from postroom.core.message import Envelope, NewMessage, Provenance, RecipientStatus
 from postroom.core.reply import Reply
 from postroom.observe.events import EventSink, MessageAccepted
-from postroom.spool.store import Store
+from postroom.spool.store import Arrival, Store
 
 NO_ROOM = Reply(452, "4.3.1", "insufficient system storage, try again later")
 # RFC 3463 §3.4: 4.3.2, system not accepting network messages.
@@ -80,28 +80,40 @@ class Intake:
         provenance: Provenance,
         *,
         repeated: bool = False,
+        arrived_at: float = 0.0,
+        hold: str = "",
     ) -> asyncio.Future[None]:
         """Keep a message; see ingress.acceptor.Acceptor. Repeated or not, it is kept once."""
-        message = NewMessage(queue_id, self._clock.now(), envelope, content, provenance)
+        arrived_at = arrived_at or self._clock.now()
+        message = NewMessage(queue_id, arrived_at, envelope, content, provenance)
         if not self._store.room_for(message.size_octets):
             # Its size was not known when it was asked for, or others were faster. What the
             # reserve holds is for outcomes and reports, so nothing is written at all.
             refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             refused.set_exception(StoreFull(NO_ROOM))
             return refused
-        future = self._store.put(message)
+        if hold:
+            # One change, so that it is never live for a moment. The pump does not hear of the
+            # message: its release will make it due.
+            statuses = tuple(
+                RecipientStatus(index, due_at=arrived_at)
+                for index in range(len(envelope.recipients))
+            )
+            future = self._store.take_in(Arrival(message, statuses, hold))
+        else:
+            future = self._store.put(message)
 
         def committed(done: asyncio.Future[None]) -> None:
             # Runs before the callback of the session that asked, so the pump knows the
             # message no later than its sender.
             if done.exception() is None:  # the store tells of its failures itself
-                self.durable(message)
+                self.durable(message, held=bool(hold))
 
         future.add_done_callback(committed)
         return future
 
-    def durable(self, message: NewMessage) -> None:
-        """Note that a message was committed: tell the log and the pump."""
+    def durable(self, message: NewMessage, *, held: bool = False) -> None:
+        """Note that a message was committed: tell the log and, unless it is held, the pump."""
         self.accepted += 1
         envelope = message.envelope
         provenance = message.provenance
@@ -116,7 +128,8 @@ class Intake:
                 user=provenance.user,
             )
         )
-        self._admit(message)
+        if not held:
+            self._admit(message)
 
     def stop(self) -> None:
         """Take no more mail; what is on its way into the store still becomes durable."""

@@ -38,11 +38,15 @@ class Acceptor(Protocol):
         provenance: Provenance,
         *,
         repeated: bool = False,
+        arrived_at: float = 0.0,
+        hold: str = "",
     ) -> asyncio.Future[None]:
         """Keep a message whose content already starts with our Received header.
 
         `repeated` says that the sender chose the id and comes again with it after a lost
-        answer: it must come to the same queue, where it changes nothing.
+        answer: it must come to the same queue, where it changes nothing. `arrived_at` is
+        given for mail that another system had accepted before (0: it comes now); its lifetime
+        counts from then. A `hold` says why it is held from the start.
 
         The future is done once the message is durable, and fails with a ReplyError that
         holds what to tell the sender. It may be shared: never cancel it.

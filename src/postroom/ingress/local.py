@@ -215,6 +215,11 @@ class _Session(asyncio.Protocol):
                 parse_queue_id(submission.id)
             except ValueError as error:
                 return Reply(501, "5.5.4", str(error))
+        # A time to come would keep the message from being tried, and stretch its lifetime.
+        if not 0 <= submission.arrived_at <= self._intake.clock.now():
+            return Reply(501, "5.5.4", "the arrival time does not lie in the past")
+        if not submission.hold.isprintable():
+            return Reply(501, "5.5.4", "the reason of a hold holds printable characters only")
         return self._intake.acceptor.ready(submission.size_octets)
 
     def _end_submission(self) -> None:
@@ -234,7 +239,7 @@ class _Session(asyncio.Protocol):
         header = local_received(intake.hostname, self._user, queue_id, intake.clock.now())
         kept = intake.acceptor.accept(
             queue_id, submission.envelope, (header, content), provenance,
-            repeated=bool(submission.id),
+            repeated=bool(submission.id), arrived_at=submission.arrived_at, hold=submission.hold,
         )  # fmt: skip
         self._pending.append((queue_id, kept))
         kept.add_done_callback(self._flush)

@@ -48,7 +48,10 @@ class QueueHost:
         refusal = self._intake.ready(len(content))
         if refusal is not None:
             return Answer(refusal)
-        kept = self._intake.accept(request.id, request.envelope, (content,), request.provenance)
+        kept = self._intake.accept(
+            request.id, request.envelope, (content,), request.provenance,
+            arrived_at=request.arrived_at, hold=request.hold,
+        )  # fmt: skip
         # It may be shared by a whole group: never cancelled.
         await asyncio.shield(kept)
         return Answer()

@@ -13,8 +13,9 @@ import socket
 from collections.abc import Callable
 
 from postroom.core.ids import QueueId
-from postroom.core.message import Envelope, Provenance
+from postroom.core.message import Envelope
 from postroom.core.reply import Reply
+from postroom.engine.distributor import Mail
 from postroom.engine.peers import Moved, PeerLost, Standing
 from postroom.engine.transit import Place
 from postroom.peer.client import PeerLink
@@ -46,16 +47,11 @@ class Neighbours:
         self._links.clear()
 
     async def hand_over(
-        self,
-        queue: int,
-        queue_id: QueueId,
-        envelope: Envelope,
-        content: tuple[bytes, ...],
-        provenance: Provenance,
+        self, queue: int, queue_id: QueueId, envelope: Envelope, mail: Mail
     ) -> Reply | None:
         """Have another queue keep a new message; the reply says why it does not."""
-        request = HandOver(queue_id, envelope, provenance)
-        return (await self._answer(Place(queue, ""), request, content)).reply
+        request = HandOver(queue_id, envelope, mail.provenance, mail.arrived_at, mail.hold)
+        return (await self._answer(Place(queue, ""), request, mail.content)).reply
 
     async def arrive(self, to: Place, moved: Moved, content: tuple[bytes, ...]) -> Reply | None:
         """Have a message taken in; see Peers."""

@@ -26,6 +26,8 @@ class HandOver(msgspec.Struct, frozen=True, tag="hand-over"):
     id: QueueId
     envelope: Envelope
     provenance: Provenance
+    arrived_at: float = 0.0
+    hold: str = ""
 
 
 class Arrive(msgspec.Struct, frozen=True, tag="arrive"):

@@ -43,7 +43,11 @@ STALE_TMP_S = 86400.0
 
 
 class MaildropHead(msgspec.Struct, frozen=True):
-    """The first line of a file."""
+    """The first line of a file.
+
+    `arrived_at` is 0 but for mail that another system had accepted before; `hold` is the
+    reason why it is held from the start, or "".
+    """
 
     id: QueueId
     user: str
@@ -51,6 +55,8 @@ class MaildropHead(msgspec.Struct, frozen=True):
     size_octets: int
     sha256: str
     version: int = 1
+    arrived_at: float = 0.0
+    hold: str = ""
 
 
 class Damaged(PostroomError):
@@ -72,6 +78,8 @@ class Taker(Protocol):
         provenance: Provenance,
         *,
         repeated: bool = False,
+        arrived_at: float = 0.0,
+        hold: str = "",
     ) -> asyncio.Future[None]:
         """Keep a message; done once it is durable. `repeated`: it may come again by its id."""
         ...
@@ -87,12 +95,24 @@ class Maildrop:
         self.claimed = self.directory / "claimed"
         self.damaged = self.directory / "damaged"
 
-    def leave(self, queue_id: QueueId, envelope: Envelope, content: bytes, user: str) -> None:
+    def leave(
+        self,
+        queue_id: QueueId,
+        envelope: Envelope,
+        content: bytes,
+        user: str,
+        *,
+        arrived_at: float = 0.0,
+        hold: str = "",
+    ) -> None:
         """Leave a message durably; content has CRLF line ends."""
         for directory in (self.directory.parent, self.directory, self.tmp, self.new):
             _make_directory(directory)
         digest = hashlib.sha256(content).hexdigest()
-        head = msgspec.json.encode(MaildropHead(queue_id, user, envelope, len(content), digest))
+        size = len(content)
+        head = msgspec.json.encode(
+            MaildropHead(queue_id, user, envelope, size, digest, arrived_at=arrived_at, hold=hold)
+        )
         path = self.tmp / queue_id
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
@@ -195,10 +215,13 @@ class MaildropPickup:
         if self._taker.ready(head.size_octets) is not None:
             return False
         provenance = Provenance(protocol="local", user=head.user, listener="maildrop")
-        received = local_received(hostname, head.user, head.id, self._clock.now())
+        now = self._clock.now()
+        received = local_received(hostname, head.user, head.id, now)
         kept = self._taker.accept(
-            head.id, head.envelope, (received, content), provenance, repeated=True
-        )
+            head.id, head.envelope, (received, content), provenance, repeated=True,
+            # A clock that was set back must not make mail arrive in the future.
+            arrived_at=min(head.arrived_at, now), hold=head.hold,
+        )  # fmt: skip
         try:
             await asyncio.shield(kept)
         except ReplyError:

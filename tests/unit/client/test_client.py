@@ -15,10 +15,12 @@ from pathlib import Path
 import pytest
 
 from postroom.client import Client, NotAccepted, Unavailable
+from postroom.client.queues import Queues
 from postroom.control.paths import RunPaths, bind_unix, connect_unix
 from postroom.core.clock import ManualClock, SystemClock
 from postroom.core.errors import StoreUnavailable
 from postroom.core.ids import QueueId, QueueIdGenerator
+from postroom.core.ids import encode as encode_id
 from postroom.core.message import Envelope, Notify, Provenance, Recipient
 from postroom.core.reply import Reply
 from postroom.ingress.local import LocalIntake
@@ -35,6 +37,7 @@ class Keeper:
 
         self.refusal, self.failure = refusal, failure
         self.kept: dict[QueueId, tuple[Envelope, bytes, Provenance]] = {}
+        self.terms: dict[QueueId, tuple[float, str]] = {}
         self._ids = QueueIdGenerator(random.Random(1))
 
     def ready(self, size_octets: int) -> Reply | None:
@@ -51,12 +54,15 @@ class Keeper:
         provenance: Provenance,
         *,
         repeated: bool = False,
+        arrived_at: float = 0.0,
+        hold: str = "",
     ) -> asyncio.Future[None]:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self.failure is not None:
             future.set_exception(StoreUnavailable(self.failure))
         else:
             self.kept.setdefault(queue_id, (envelope, b"".join(content), provenance))
+            self.terms[queue_id] = (arrived_at, hold)
             asyncio.get_running_loop().call_soon(future.set_result, None)
         return future
 
@@ -335,3 +341,34 @@ def test_importing_the_client_imports_nothing_heavy() -> None:
         env={"PYTHONPATH": str(Path(__file__).parents[3] / "src")},
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_mail_taken_over_keeps_its_id_its_time_of_arrival_and_its_hold(tmp_path: Path) -> None:
+    async def main() -> None:
+        keeper, queue_id = Keeper(), QueueId("0" * 16)
+        envelope = Envelope("a@x.org", (Recipient("b@x.net"),))
+
+        def transfer(arrived_at: float) -> str:
+            with Client(tmp_path) as client:
+                return client.transfer(queue_id, envelope, CONTENT, arrived_at=arrived_at, hold="h")
+
+        async with intake(tmp_path, keeper):
+            assert await asyncio.to_thread(transfer, 1234.5) == queue_id
+            assert keeper.terms == {queue_id: (1234.5, "h")}
+            for wrong in (9e9, -1.0, float("nan")):
+                with pytest.raises(NotAccepted, match="arrival time"):
+                    await asyncio.to_thread(transfer, wrong)
+
+    asyncio.run(main())
+
+
+def test_the_queues_asked_for_an_id_come_in_the_same_order_each_time(tmp_path: Path) -> None:
+    paths = RunPaths(tmp_path)
+    paths.directory.mkdir(parents=True)
+    for number in range(1, 6):
+        paths.intake(number).touch()
+    ids = [encode_id(1_700_000_000_000 + number, 1, number) for number in range(40)]
+    orders = [[path.name for path in Queues(tmp_path).in_order_of(one)] for one in ids]
+    assert orders == [[path.name for path in Queues(tmp_path).in_order_of(one)] for one in ids]
+    assert len({order[0] for order in orders}) == 5
+    assert all(len(set(order)) == 5 for order in orders)

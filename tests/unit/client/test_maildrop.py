@@ -86,3 +86,17 @@ def test_a_damaged_file_is_set_aside_and_told(tmp_path: Path) -> None:
     assert sorted(keeper.kept) == [IDS[0], IDS[2]]
     assert (maildrop.damaged / IDS[1]).is_file()
     assert [type(event) for event in events.events] == [ContentDamaged]
+
+
+def test_a_message_taken_over_keeps_its_time_of_arrival_and_its_hold(tmp_path: Path) -> None:
+    maildrop, keeper = Maildrop(tmp_path), Keeper()
+    maildrop.leave(IDS[0], ENVELOPE, b"x\r\n", "anna", arrived_at=1234.5, hold="old hold")
+    asyncio.run(pickup(maildrop, keeper).sweep("h"))
+    assert keeper.terms[IDS[0]] == (1234.5, "old hold")
+
+
+def test_a_time_of_arrival_that_is_to_come_is_now(tmp_path: Path) -> None:
+    maildrop, keeper = Maildrop(tmp_path), Keeper()
+    maildrop.leave(IDS[0], ENVELOPE, b"x\r\n", "anna", arrived_at=9e9)
+    asyncio.run(pickup(maildrop, keeper).sweep("h"))
+    assert keeper.terms[IDS[0]][0] < 9e9
