@@ -21,7 +21,7 @@ LAYERS = {
     "ingress": 5, "peer": 5, "sink": 5,
     "config": 6,
     "control": 7,
-    "supervisor": 8, "client": 8, "trial": 8,
+    "supervisor": 8, "client": 8, "takeover": 8, "trial": 8,
     "cli": 9,
 }  # fmt: skip
 

@@ -29,6 +29,7 @@ VERBS = (
     ("release", "lift a hold"),
     ("delete", "forget messages, without a report to anybody"),
 )
+TAKEOVER_SYSTEMS = ("postfix", "exim", "sendmail", "qmail")
 QUEUE_VERBS = (
     ("enable", "take mail and deliver it, as every queue does at first"),
     ("hold", "take mail and attempt nothing, over restarts too, until it is enabled"),
@@ -118,6 +119,19 @@ def _mail_commands(commands: Any) -> None:
     inject.add_argument("--envid", default="", metavar="TEXT", help="ENVID (RFC 3461)")
     inject.add_argument("--ret", default="", choices=("full", "hdrs"), help="what DSNs return")
     inject.add_argument("--notify", default="", metavar="WORDS", help="success,failure,delay")
+
+    takeover = _json(
+        _add(commands, "import", "take over a stopped system's queue", "takeover:take_over")
+    )
+    takeover.add_argument(
+        "--from", dest="system", required=True, choices=TAKEOVER_SYSTEMS,
+        help="whose queue it is",
+    )  # fmt: skip
+    takeover.add_argument(
+        "--dry-run", action="store_true", help="count and show a few, write nothing"
+    )
+    takeover.add_argument("--force", action="store_true", help="although the system seems to run")
+    takeover.add_argument("directory", metavar="DIR", help="its queue; nothing there is changed")
 
     mail = commands.add_parser("mail", help="messages", description="Messages in the queues.")
     below = mail.add_subparsers(dest="verb", metavar="VERB", required=True)
