@@ -1,4 +1,4 @@
-"""Files of Exim, sendmail and qmail: what they say, and that no octets raise anything unforeseen."""
+"""Files of Exim, sendmail and qmail: what they say, and no octets raise anything unforeseen."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ DATA = b"ID-D\nbody\n"
 CONTROL = (
     b"V8\nT1700000000\nK0\nN0\nP3\nF8bdn\n$_anna@localhost\n${daemon_flags}\nS<a@x.org>\nZid+2B1\n"
     b"Qrfc822;D+2Bx@y.org\nrRFC822; b@y.org\nRPNFD:<b@y.org>\nRPFD:c@y.org\n"
-    b"H?P?Return-Path: <\x81g>\nH??Subject: two\n words\nH?M?Message-Id: <1@x>\nH??Bcc: z@y.org\n.\n"
+    b"H?P?Return-Path: <\x81g>\nH??Subject: two\n words\n"
+    b"H?M?Message-Id: <1@x>\nH??Bcc: z@y.org\n.\n"
 )
 
 
