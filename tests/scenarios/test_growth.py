@@ -154,6 +154,7 @@ def test_a_full_disk_below_the_base_stops_growth_alone_and_leaves_nothing_half_m
             assert daemon.events("defect") == []
 
 
+@pytest.mark.timeout(120 + 15 * CYCLES)
 @pytest.mark.seed(50)
 def test_an_injection_storm_over_cycles_of_growing_and_shrinking_loses_nothing() -> None:
     with (
