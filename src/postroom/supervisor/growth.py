@@ -82,7 +82,7 @@ class Growth:
                 low = config.scaling.low or mark / 2
                 return QueuesScaled("shrink", slot.name, load, low, 0.0, queues)
             case Retire(queue):
-                slot = await self._changes.retire(queue)
+                slot = await self._changes.retire(queue, by_growth=True)
                 self._seen.pop(queue, None)
                 return QueuesScaled("retire", slot.name)
 

@@ -115,13 +115,15 @@ class QueueChanges:
             wanted = WantedQueue(queue.state, is_configured=True, is_grown=queue.is_grown)
             return self._fleet().add(queue.number, wanted)
 
-    async def retire(self, number: int) -> Slot:
+    async def retire(self, number: int, *, by_growth: bool = False) -> Slot:
         """Close an empty queue and strike it from the manifest.
 
-        Its directory stays, unless growth made it: then it is removed.
+        Its directory stays; where growth lets go what it made, that is removed.
         """
         async with self._changing:
             slot = self._slot(number)
+            if by_growth and not slot.is_grown:
+                raise ControlError(f"{slot.name} is an operator's by now", NOTHING_CHANGED)
             if number in self._asked_for():
                 raise ControlError(
                     f"queue{number} is asked for by the configuration",
@@ -149,7 +151,7 @@ class QueueChanges:
                     raise
                 raise ControlError(f"queue{number}: {error}", NOTHING_CHANGED) from error
             self._fleet().retire(slot)
-            if slot.is_grown:
+            if by_growth:
                 # What cannot be removed is in nobody's way.
                 with contextlib.suppress(OSError):
                     await asyncio.to_thread(discard_queue, directory)
