@@ -48,6 +48,9 @@ class OpenGate:
     def mail(self, size_octets: int) -> Reply | None:
         return self.mail_refusal
 
+    def recipient(self, reverse_path: str, address: str) -> Reply | None:
+        return None
+
     def reserve(self, octets: int) -> bool:
         if self.reserved + octets > self.octets_max:
             return False

@@ -15,7 +15,7 @@ SOURCE = Path(__file__).resolve().parents[2] / "src" / "postroom"
 LAYERS = {
     "core": 0,
     "smtp": 1, "channels": 1, "observe": 1,
-    "spool": 2, "routing": 2, "shaping": 2, "reports": 2, "groups": 2,
+    "spool": 2, "routing": 2, "shaping": 2, "reports": 2, "groups": 2, "hooks": 2,
     "queueing": 3, "delivery": 3,
     "engine": 4,
     "ingress": 5, "peer": 5, "sink": 5,

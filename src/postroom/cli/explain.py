@@ -82,6 +82,8 @@ def _hop(hop: object) -> str:
 
 async def _explain(config: Config, addresses: list[str]) -> list[Explanation]:
     from postroom.core.clock import SystemClock
+    from postroom.hooks.runner import load_hooks
+    from postroom.observe.events import EventList
     from postroom.routing.dns import DnsResolver
     from postroom.routing.router import Router
 
@@ -89,6 +91,9 @@ async def _explain(config: Config, addresses: list[str]) -> list[Explanation]:
     router = Router(
         config.channels, config.routes, resolver, SystemClock(), hostname=config.hostname
     )
+    hooks = load_hooks(config.policy, SystemClock(), EventList())
+    if hooks is not None and hooks.on_route is not None:
+        router.ask_policy = hooks.route
     return [await router.explain(address) for address in addresses]
 
 

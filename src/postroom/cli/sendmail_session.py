@@ -32,6 +32,10 @@ class _Gate:
         """Any announced size: the limit is that of the settings."""
         return None
 
+    def recipient(self, reverse_path: str, address: str) -> Reply | None:
+        """Any: the server asks its policy about the whole message."""
+        return None
+
     def reserve(self, octets: int) -> bool:
         """Memory is bounded by the size limit of the one message."""
         return True

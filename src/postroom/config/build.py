@@ -17,13 +17,14 @@ from postroom.config.given import Gathered, Name
 from postroom.config.group_settings import CLASS, GROUP
 from postroom.config.kinds import Misread, did_you_mean
 from postroom.config.model import Config, LogPolicy
-from postroom.config.server_settings import GENERAL, LISTEN, LOG, SCALING, SPOOL
+from postroom.config.server_settings import GENERAL, LISTEN, LOG, POLICY, SCALING, SPOOL
 from postroom.config.setting import Setting, Table
 from postroom.config.settings import TABLES
 from postroom.engine.policy import EnginePolicy
 from postroom.groups.classes import ClassPolicy
 from postroom.groups.policy import GroupPolicy
 from postroom.groups.scaling import ScalingPolicy
+from postroom.hooks.runner import PolicySettings
 from postroom.ingress.policy import ListenPolicy
 from postroom.routing.policy import ResolverPolicy, RoutePolicy, TlsPolicy
 from postroom.spool.policy import SpoolPolicy
@@ -56,6 +57,7 @@ class Builder:
             channels=tuple(map(self._channel, self._in_order("channel"))),
             groups=tuple(map(self._group, self._in_order("group"))),
             classes=tuple(map(self._class, self._in_order("class"))),
+            policy=PolicySettings(**self._fields(POLICY, "")),
             scaling=ScalingPolicy(**self._fields(SCALING, "")),
             resolver=ResolverPolicy(**self._fields(RESOLVER, "")),
             delivery=EnginePolicy(**self._fields(DELIVERY, "")),

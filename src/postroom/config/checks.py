@@ -19,6 +19,8 @@ from postroom.config.given import Gathered, Name
 from postroom.config.group_settings import check_classes, check_groups
 from postroom.config.kinds import did_you_mean, shown
 from postroom.config.model import Config
+from postroom.hooks.loader import PolicyError
+from postroom.hooks.loader import load as load_policy
 from postroom.ingress.policy import ListenPolicy
 from postroom.routing.policy import MaildirRoute, MxRoute, PipeRoute, RelayRoute
 
@@ -204,6 +206,11 @@ def check_files(config: Config, gathered: Gathered) -> None:
     log = _Findings(gathered, "log")
     if config.log.path != "-" and not Path(config.log.path).parent.is_dir():
         log.mistake("path", f"{Path(config.log.path).parent} is no directory; make it first")
+    if config.policy.file:
+        try:
+            load_policy(Path(config.policy.file))
+        except PolicyError as error:
+            _Findings(gathered, "policy").mistake("file", str(error))
     for listen in config.listen:
         findings = _Findings(gathered, "listen", listen.name)
         if listen.auth_users:

@@ -12,6 +12,7 @@ from postroom.engine.policy import EnginePolicy
 from postroom.groups.classes import ClassPolicy
 from postroom.groups.policy import GroupPolicy
 from postroom.groups.scaling import ScalingPolicy
+from postroom.hooks.runner import PolicySettings
 from postroom.ingress.policy import ListenPolicy
 from postroom.routing.policy import MxRoute, ResolverPolicy, RoutePolicy
 from postroom.spool.policy import SpoolPolicy
@@ -42,6 +43,7 @@ class Config(msgspec.Struct, frozen=True):
     groups: tuple[GroupPolicy, ...] = (GroupPolicy(),)
     classes: tuple[ClassPolicy, ...] = (ClassPolicy(),)
     scaling: ScalingPolicy = ScalingPolicy()
+    policy: PolicySettings = PolicySettings()
     resolver: ResolverPolicy = ResolverPolicy()
     delivery: EnginePolicy = EnginePolicy()
     log: LogPolicy = LogPolicy()

@@ -11,6 +11,7 @@ from postroom.config.measures import Duration, Integer, LoadMark, Share, Size
 from postroom.config.model import Config, LogPolicy
 from postroom.config.setting import Setting, Table
 from postroom.groups.scaling import ScalingPolicy
+from postroom.hooks.runner import PolicySettings
 from postroom.ingress.policy import ListenPolicy
 from postroom.spool.policy import SpoolPolicy
 
@@ -131,6 +132,30 @@ SCALING = Table(
             "backlog_age", Duration(1, 30 * DAY), "backlog_age_s",
             "Where in every queue mail has waited longer than this for its turn, another queue "
             "is made as well.", '"5m"',
+        ),
+    ),
+)  # fmt: skip
+
+POLICY = Table(
+    "policy",
+    "A file of functions in Python that are asked about clients, recipients, messages and "
+    "destinations (`docs/how-to/policy.md`).",
+    PolicySettings,
+    (
+        Setting(
+            "file", FilePath(), "file",
+            "The file. It is code: only the server's user or root may be able to write to it.",
+            '"policy.py"', default="none",
+        ),
+        Setting(
+            "time_limit", Duration(0.001, 10), "time_limit_s",
+            "How long a function may take; everything else waits meanwhile.", '"50ms"',
+        ),
+        Setting(
+            "on_failure", Choice(("defer", "accept")), "on_failure",
+            "What becomes of a question whose function fails: `defer`: the client is told to come "
+            "again; `accept`: as if there were no function. Where `route` fails the mail is "
+            "deferred in either case.", '"accept"',
         ),
     ),
 )  # fmt: skip

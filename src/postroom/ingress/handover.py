@@ -12,6 +12,8 @@ from postroom.core.errors import ReplyError
 from postroom.core.ids import QueueId
 from postroom.core.message import Envelope, Provenance
 from postroom.core.reply import Reply
+from postroom.hooks.runner import Hooks
+from postroom.hooks.values import Client, Message
 from postroom.ingress.settings import ListenSettings
 from postroom.ingress.shared import Shared
 from postroom.observe.events import Defect
@@ -38,8 +40,42 @@ def hand_over(
         recipient=envelope.recipients[0].address if len(envelope.recipients) == 1 else "",
         date=shared.dates.at(shared.clock.now()),
     )
+    hold = ""
+    if shared.hooks is not None:
+        answer = shared.hooks.message(
+            Message(
+                client_of(settings, smtp), envelope.reverse_path,
+                [one.address for one in envelope.recipients], message.content,
+            )
+        )  # fmt: skip
+        if isinstance(answer, Reply):
+            return queue_id, refusal_of(answer)
+        hold = answer.reason if answer is not None else ""
     content = (header, *message.content)
-    return queue_id, shared.acceptor.accept(queue_id, envelope, content, provenance)
+    return queue_id, shared.acceptor.accept(queue_id, envelope, content, provenance, hold=hold)
+
+
+def refusal_of(reply: Reply) -> asyncio.Future[None]:
+    """Return the future of a message that is not kept."""
+    refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    refused.set_exception(ReplyError(reply))
+    return refused
+
+
+def client_of(settings: ListenSettings, smtp: ServerSession) -> Client:
+    """Return a session's client as the policy file is told of it."""
+    return Client(
+        smtp.client.address, settings.policy.name, smtp.user, smtp.helo, str(smtp.tls or "")
+    )
+
+
+def welcome(hooks: Hooks, settings: ListenSettings, smtp: ServerSession) -> Reply | None:
+    """Ask the policy file whether a client is served; the reply stands for the greeting."""
+    refusal = hooks.connect(client_of(settings, smtp))
+    if refusal is None:
+        return None
+    # RFC 5321 §3.1: 554 in place of the greeting, 421 where it is for now.
+    return Reply(554 if refusal.is_permanent else 421, refusal.enhanced, refusal.text)
 
 
 def reply_for(shared: Shared, queue_id: QueueId, future: asyncio.Future[None]) -> Reply | bytes:

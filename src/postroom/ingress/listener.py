@@ -19,6 +19,7 @@ import socket
 from collections.abc import Sequence
 
 from postroom.core.clock import Clock
+from postroom.hooks.runner import Hooks
 from postroom.ingress.acceptor import Acceptor
 from postroom.ingress.door import Door, Turn
 from postroom.ingress.limits import INTAKE_OCTETS_MAX, IntakeMemory, SessionCount
@@ -125,7 +126,7 @@ class Listeners:
 
     async def start(self, listens: Sequence[tuple[ListenPolicy, Sequence[socket.socket]]]) -> None:
         """Accept on sockets that are bound already; they stay the caller's to close."""
-        ready = [(ListenSettings(policy), sockets) for policy, sockets in listens]
+        ready = [(self._settings(policy), sockets) for policy, sockets in listens]
         for settings, sockets in ready:
             self._listeners[settings.policy.name] = Listener(settings, sockets, self._shared)
         await self.resume()
@@ -137,12 +138,21 @@ class Listeners:
         Listeners are found by name; addresses cannot change here, since sockets are bound
         by the caller. Raises ConfigurationError, and then nothing has changed.
         """
-        ready = [ListenSettings(policy) for policy in policies]
+        ready = [self._settings(policy) for policy in policies]
         for settings in ready:
             listener = self._listeners.get(settings.policy.name)
             if listener is not None:
                 listener.settings = settings
         self._arm()
+
+    def use_hooks(self, hooks: Hooks | None) -> None:
+        """Ask another policy file, or none, from the next `start` or `reload` on."""
+        self._shared.hooks = hooks
+
+    def _settings(self, policy: ListenPolicy) -> ListenSettings:
+        hooks = self._shared.hooks
+        asks = hooks is not None and hooks.on_recipient is not None
+        return ListenSettings(policy, asks_recipients=asks)
 
     def limit_connections(self, connections_max: int) -> None:
         """Put a new limit in force; what is connected stays."""

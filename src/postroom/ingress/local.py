@@ -24,6 +24,8 @@ from postroom.core.errors import ReplyError
 from postroom.core.ids import QueueId, parse_queue_id
 from postroom.core.message import Envelope, Provenance
 from postroom.core.reply import Reply
+from postroom.hooks.runner import Hooks
+from postroom.hooks.values import Client, Message
 from postroom.ingress.acceptor import Acceptor
 from postroom.ingress.local_protocol import (
     LENGTH_OCTETS,
@@ -64,6 +66,8 @@ class LocalIntake:
         self.policy = policy
         self.hostname = hostname
         self.clock = clock
+        self.hooks: Hooks | None = None
+        """The policy file's, where there is one."""
         self.sessions: set[_Session] = set()
         self._listener = listener
         self._names: dict[int, str] = {}
@@ -234,12 +238,24 @@ class _Session(asyncio.Protocol):
             self._queue(Answer(reply=refusal))
             return
         intake = self._intake
+        hold = submission.hold
+        if intake.hooks is not None:
+            answer = intake.hooks.message(
+                Message(
+                    Client("", "local", self._user), submission.envelope.reverse_path,
+                    [one.address for one in submission.envelope.recipients], (content,),
+                )
+            )  # fmt: skip
+            if isinstance(answer, Reply):
+                self._queue(Answer(reply=answer))
+                return
+            hold = hold or (answer.reason if answer is not None else "")
         queue_id = QueueId(submission.id) if submission.id else intake.acceptor.new_id()
         provenance = Provenance(protocol="local", user=self._user, listener="local")
         header = local_received(intake.hostname, self._user, queue_id, intake.clock.now())
         kept = intake.acceptor.accept(
             queue_id, submission.envelope, (header, content), provenance,
-            repeated=bool(submission.id), arrived_at=submission.arrived_at, hold=submission.hold,
+            repeated=bool(submission.id), arrived_at=submission.arrived_at, hold=hold,
         )  # fmt: skip
         self._pending.append((queue_id, kept))
         kept.add_done_callback(self._flush)

@@ -20,24 +20,22 @@ from typing import TYPE_CHECKING, cast
 from postroom.core.ids import QueueId
 from postroom.core.reply import Reply
 from postroom.ingress.access import normal_address
-from postroom.ingress.handover import hand_over, reply_for
+from postroom.ingress.gate import SessionGate
+from postroom.ingress.handover import hand_over, reply_for, welcome
 from postroom.ingress.settings import ListenSettings
 from postroom.ingress.tls import TlsChannel
-from postroom.observe.events import Defect, SessionRefused
+from postroom.observe.events import Defect
 from postroom.smtp import server_replies as replies
 from postroom.smtp.proxy import parse_proxy_header
 from postroom.smtp.server import ServerSession
-from postroom.smtp.server_data import NO_MEMORY
 from postroom.smtp.server_events import (
     AuthGiven,
-    ClientRights,
     Closed,
     MessageComplete,
     ServerEvent,
     StartTls,
 )
 from postroom.smtp.server_table import State
-from postroom.smtp.xclient import XclientAttributes
 
 if TYPE_CHECKING:
     from postroom.ingress.listener import Listener
@@ -49,7 +47,7 @@ _CLOSING_DEADLINE_S = 10.0
 _DEFECT = Reply(421, "4.3.0", "Internal error, closing")
 
 
-class SmtpSession(asyncio.Protocol):
+class SmtpSession(SessionGate, asyncio.Protocol):
     """The server's end of one connection."""
 
     __slots__ = (
@@ -178,34 +176,6 @@ class SmtpSession(asyncio.Protocol):
         elif self._transport is not None:
             self._transport.abort()
 
-    # The protocol's side: smtp.server_events.Gate.
-
-    def mail(self, size_octets: int) -> Reply | None:
-        """Ask memory and the engine whether mail is taken."""
-        if not self._shared.memory.has_room(size_octets):
-            return NO_MEMORY
-        return self._shared.acceptor.ready(size_octets)
-
-    def reserve(self, octets: int) -> bool:
-        """Take memory for content."""
-        return self._shared.memory.reserve(octets)
-
-    def release(self, octets: int) -> None:
-        """Give memory back."""
-        self._shared.memory.release(octets)
-
-    def xclient(self, attributes: XclientAttributes) -> ClientRights:
-        """Return the rights of the client that a trusted proxy named."""
-        assert self._smtp is not None
-        return self._settings.rights_named(self._smtp.client, attributes.address)
-
-    def refused(self, reply: Reply, about: str) -> None:
-        """Tell of a refusal."""
-        client = self._smtp.client.address if self._smtp is not None else self._peer
-        self._shared.events.emit(
-            SessionRefused(client, self._settings.policy.name, str(reply), about)
-        )
-
     # Beginning and end.
 
     def _begin(self, address: str) -> None:
@@ -220,6 +190,8 @@ class SmtpSession(asyncio.Protocol):
         self._smtp = ServerSession(self._settings.server, rights, self)
         if refusal is None and self._listener.draining:
             refusal = replies.SHUTTING_DOWN
+        if refusal is None and self._shared.hooks is not None:
+            refusal = welcome(self._shared.hooks, self._settings, self._smtp)
         if implicit:
             assert self._settings.tls_context is not None
             if refusal is not None:
@@ -396,5 +368,5 @@ class SmtpSession(asyncio.Protocol):
 
     @property
     def settings(self) -> ListenSettings:
-        """The settings this session started with."""
+        """What it started with."""
         return self._settings

@@ -28,7 +28,8 @@ class ListenSettings:
         "_relay_from", "_xclient", "policy", "proxy_hosts", "server", "tls_context", "users",
     )  # fmt: skip
 
-    def __init__(self, policy: ListenPolicy) -> None:
+    def __init__(self, policy: ListenPolicy, *, asks_recipients: bool = False) -> None:
+        """`asks_recipients`: a policy file wants to hear of each."""
         self.policy = policy
         self._relay_from = _networks(policy, "relay_from", policy.relay_from)
         self._xclient = _networks(policy, "xclient", policy.xclient)
@@ -51,6 +52,7 @@ class ListenSettings:
             errors_max=policy.errors_max,
             offers_starttls=policy.tls == "starttls",
             offers_auth=self.users is not None,
+            asks_recipients=asks_recipients,
         )
 
     def rights(self, address: str) -> ClientRights:

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from postroom.core.clock import Clock
 from postroom.core.reply import Reply
+from postroom.hooks.runner import Hooks
 from postroom.ingress.acceptor import Acceptor
 from postroom.ingress.door import Turn
 from postroom.ingress.limits import AuthFailures, IntakeMemory
@@ -60,6 +61,8 @@ class Shared:
         turn: Turn | None = None,
     ) -> None:
         self.turn = turn
+        self.hooks: Hooks | None = None
+        """The policy file's, where there is one."""
         self.acceptor = acceptor
         self.events = events
         self.clock = clock

@@ -212,6 +212,18 @@ class LayoutChanged(Event, frozen=True, tag="layout"):
     directory: str
 
 
+class PolicyFailed(Event, frozen=True, tag="policy-failed"):
+    """A hook of the policy file raised, took too long or answered nonsense, at `line` of it.
+
+    Told once in ten seconds for each hook; `unsaid` failures before were not told.
+    """
+
+    hook: str
+    error: str
+    line: int = 0
+    unsaid: int = 0
+
+
 class QueuesScaled(Event, frozen=True, tag="queues-scaled"):
     """The number of queues changes by itself: `step` is grow, return, shrink or retire.
 

@@ -12,7 +12,7 @@ RFCs: 5321 §5.1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -57,8 +57,8 @@ class Explanation(msgspec.Struct, frozen=True):
 class Router:
     """Finds destinations for one configuration at a time."""
 
-    __slots__ = ("_cache", "_channels", "_flights", "_generation", "_hops", "_hostname",
-                 "_resolver", "_routes")  # fmt: skip
+    __slots__ = ("_by_name", "_cache", "_channels", "_flights", "_generation", "_hops",
+                 "_hostname", "_resolver", "_routes", "ask_policy")  # fmt: skip
 
     def __init__(
         self,
@@ -70,6 +70,8 @@ class Router:
         destinations_max: int = DESTINATIONS_MAX,
     ) -> None:
         """`hostname` is our own name, which is never a host to deliver to."""
+        self.ask_policy: Callable[[str], str | None] | None = None
+        """The policy file's word about a domain: the name of a channel, or None."""
         self._resolver = resolver
         self._hostname = hostname.lower().rstrip(".")
         self._cache: AnswerCache[str, Destination] = AnswerCache(clock, destinations_max)
@@ -84,6 +86,7 @@ class Router:
         for channel in channels:
             assert channel.route in routes, f"channel {channel.name}: no route {channel.route}"
         self._channels = ChannelTable(channels)
+        self._by_name = {channel.name: channel for channel in channels}
         self._routes = dict(routes)
         self._hops = {
             name: _relay_hops(route)
@@ -181,6 +184,8 @@ class Router:
             name = self._named(domain)
         except RoutingFailure:
             return None
+        if self.ask_policy is not None:
+            return None  # `resolve` asks, where a failure can be told
         rule = self._channels.decide(name)
         if rule is None or self._needs_mx(rule):
             return None
@@ -211,7 +216,7 @@ class Router:
 
     async def _choose(self, name: str) -> tuple[Rule, tuple[NextHop, ...], RoutingFailure | None]:
         """Return the rule for a domain and, where they were needed, its MX hosts."""
-        rule = self._channels.decide(name)
+        rule = self._said_by_policy(name) or self._channels.decide(name)
         if rule is not None and not self._needs_mx(rule):
             return rule, (), None
         try:
@@ -225,6 +230,18 @@ class Router:
                 rule = self._channels.match(name)
             return rule, (), failure
         return rule or self._channels.match(name, [hop.host for hop in hops]), hops, None
+
+    def _said_by_policy(self, name: str) -> Rule | None:
+        """Return the channel that the policy file chose, as a rule; None where it chose none."""
+        if self.ask_policy is None:
+            return None
+        chosen = self.ask_policy(name)
+        if chosen is None:
+            return None
+        channel = self._by_name.get(chosen)
+        if channel is None:
+            raise ValueError(f"the policy file chose the channel {chosen!r}, which there is not")
+        return Rule(channel, "policy file", -1)
 
     def _needs_mx(self, rule: Rule) -> bool:
         return isinstance(self._routes[rule.channel.route], MxRoute)

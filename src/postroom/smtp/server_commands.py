@@ -176,6 +176,10 @@ class CommandSession:
                 if self._settings.offers_auth
                 else replies.RELAYING_DENIED
             )
+        if self._settings.asks_recipients:
+            refusal = self._gate.recipient(self._transaction.reverse_path, recipient.address)
+            if refusal is not None:
+                raise ReplyError(refusal)
         self._transaction.add(recipient)
         self._output.append(replies.RECIPIENT_OK)
         self._move(rule)

@@ -72,6 +72,10 @@ class Gate(Protocol):
         """Say whether mail of this announced size (0: unknown) is taken; None is yes."""
         ...
 
+    def recipient(self, reverse_path: str, address: str) -> Reply | None:
+        """Say whether a recipient is taken, where `asks_recipients` is set; None is yes."""
+        ...
+
     def reserve(self, octets: int) -> bool:
         """Take memory for content; False where too much is in use."""
         ...
@@ -99,3 +103,4 @@ class ServerSettings(msgspec.Struct, frozen=True):
     errors_max: int
     offers_starttls: bool = False
     offers_auth: bool = False
+    asks_recipients: bool = False

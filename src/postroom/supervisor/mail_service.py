@@ -17,7 +17,7 @@ import os
 import random
 import socket
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -34,6 +34,7 @@ from postroom.engine.engine import Engine
 from postroom.engine.parts import Parts
 from postroom.engine.steering import Steering
 from postroom.engine.transit import Place
+from postroom.hooks.runner import Hooks, load_hooks
 from postroom.ingress.listener import Listeners
 from postroom.ingress.local import LocalIntake
 from postroom.ingress.policy import ListenPolicy
@@ -121,6 +122,9 @@ class MailService:
             Path(config.spool.base), own, parts, self._engine, board, self._largest_octets
         )
         self._exchange.distributor.reconfigure(config.groups)
+        self._hooks = load_hooks(config.policy, clock, events)
+        self._router.ask_policy = _asked_about_routes(self._hooks)
+        self._prepared: tuple[Config, Hooks | None] | None = None
         self._steering = Steering(
             store, self._engine, events, clock, transcripts, self._exchange.holds
         )
@@ -147,6 +151,7 @@ class MailService:
     async def open(self) -> None:
         """Begin to take mail."""
         begin, config = self._begin, self._config
+        self._listeners.use_hooks(self._hooks)
         await self._listeners.start(self._listens(begin.sockets))
         self.set_state(begin.state)
         listener = bind_unix(RunPaths(config.spool.base).intake(begin.queue))
@@ -155,6 +160,7 @@ class MailService:
             self._clock,
             self._fits.local,
         )  # fmt: skip
+        self._local.hooks = self._hooks
         await self._local.start()
         await self._exchange.start()
         pickup = self._pickup.run(config.hostname, config.delivery.rescan_s, self._queues)
@@ -218,9 +224,17 @@ class MailService:
         """Check that a configuration could be used; change nothing."""
         for policy in listen_policies(config):
             ListenSettings(policy)
+        # The file may have changed since: what was found good here is what is taken.
+        self._prepared = (config, load_hooks(config.policy, self._clock, self._events))
 
     def apply(self, config: Config) -> None:
         """Use a configuration that `prepare` found good."""
+        if self._prepared is not None and self._prepared[0] == config:
+            self._hooks = self._prepared[1]
+        self._listeners.use_hooks(self._hooks)
+        if self._local is not None:
+            self._local.hooks = self._hooks
+        self._router.ask_policy = _asked_about_routes(self._hooks)
         config, fits = fit(config, self._events)
         self._listeners.reload(listen_policies(config))
         self._listeners.limit_connections(fits.sessions)
@@ -296,6 +310,10 @@ class MailService:
             for policy in listen_policies(self._config)
             if policy.name in by_name
         ]
+
+
+def _asked_about_routes(hooks: Hooks | None) -> Callable[[str], str | None] | None:
+    return hooks.route if hooks is not None and hooks.on_route is not None else None
 
 
 def listen_policies(config: Config) -> tuple[ListenPolicy, ...]:
