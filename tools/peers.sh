@@ -5,11 +5,11 @@
 set -eu
 
 missing=""
-for program in postfix swaks curl; do
+for program in postfix swaks curl strace; do
     PATH="$PATH:/usr/sbin" command -v "$program" >/dev/null 2>&1 || missing="$missing $program"
 done
 if [ -z "$missing" ]; then
-    echo "Postfix, swaks and curl are here."
+    echo "Postfix, swaks, curl and strace are here."
     exit 0
 fi
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import smtplib
+import subprocess
+import time
 
 import pytest
 
@@ -86,6 +89,57 @@ def test_where_a_group_has_no_queue_its_mail_is_refused_for_now_and_nothing_is_k
         assert daemon.events("accepted") == [] and sink.messages == []
         daemon.send("a@example.org", ["b@example.com"])
         assert where(daemon, 1) == [("queue1", 1)]
+
+
+@pytest.mark.seed(8)
+def test_the_queues_of_a_group_may_go_without_syncs_and_it_is_said_loudly() -> None:
+    fast = GROUPS.replace("senders", 'sync = "none"\nsenders')
+    with SinkThread() as sink, Daemon(relay=sink.port, queues=3, config=fast) as daemon:
+        assert (
+            "group.news.sync: none: mail of these queues is acknowledged before"
+            in (postroom(daemon, "check")[1])
+        )
+        pids = {number: daemon.queue(number).pid for number in (1, 3)}
+        syncs = dict.fromkeys(pids, 0)
+        for number, sender in ((1, "a@example.org"), (3, "news@example.org")):
+            with Syncs(pids[number]) as counted:
+                for place in range(20):
+                    daemon.send(sender, [f"r{place}@example.com"])
+                syncs[number] = counted.stop()
+        sink.wait_for(40)
+        assert syncs[1] >= 20 and syncs[3] == 0, syncs
+
+
+class Syncs:
+    """Counts the calls by which a process asks for a sync, with strace."""
+
+    CALLS = "trace=fsync,fdatasync,io_submit,pwritev2,sync_file_range"
+
+    def __init__(self, pid: int) -> None:
+        if shutil.which("strace") is None:
+            pytest.skip("strace is not installed: it counts the syncs (apt install strace)")
+        self._process = subprocess.Popen(
+            ["strace", "-f", "-q", "-e", self.CALLS, "-p", str(pid)],
+            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert self._process.stderr is not None
+        time.sleep(0.5)  # until it is attached: it does not say so
+
+    def __enter__(self) -> Syncs:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def stop(self) -> int:
+        self._process.terminate()
+        _, text = self._process.communicate(timeout=20)
+        return sum(
+            line.count(b"fsync(") + line.count(b"fdatasync(") + line.count(b"io_submit(")
+            + (line.count(b"pwritev2(") if b"DSYNC" in line else 0)
+            for line in text.splitlines()
+        )  # fmt: skip
 
 
 def test_mistakes_in_groups_are_told_with_file_and_line() -> None:

@@ -82,6 +82,11 @@ GROUP = Table(
             default='none, and only for `placement = "weighted"`',
         ),
         Setting(
+            "sync", Choice(("full", "none")), "sync",
+            "As `spool.sync`, for the queues of this group: `none` for mail that may be lost when "
+            "the machine stops.", '"none"', default="`spool.sync`", restart=True,
+        ),
+        Setting(
             "match", ListOf(DomainRule(), most=10_000), "match",
             "Mail to these domains belongs to the group: a domain, `.suffix` (the domain and all "
             "below), or a pattern with `*`.", '["gmail.com", ".example.org"]', default="none",
@@ -190,6 +195,10 @@ def check_groups(config: Config, gathered: Gathered) -> None:
             if name not in listeners:
                 known = ", ".join(sorted(listeners))
                 mistake("listeners", f"there is no listener {shown(name)}; expected {known}")
+        if group.sync == "none":
+            setting = Name("group", group.name, "sync")
+            text = "none: mail of these queues is acknowledged before it is on the disk"
+            gathered.warnings.append(f"{gathered.where(setting)}: {setting}: {text}")
         pins = (group.match, group.senders, group.listeners, group.users)
         if group.name == "default" and any(pins):
             text = "the default group takes all mail that no other does; expected no rules"

@@ -34,7 +34,7 @@ from postroom.core.reply import Reply
 from postroom.engine.intake import Intake
 from postroom.engine.peers import PeerLost, PeerUnreachable
 from postroom.groups.placement import Candidate, Placement
-from postroom.groups.policy import GroupPolicy
+from postroom.groups.policy import GroupPolicy, group_of
 from postroom.groups.table import GroupTable
 from postroom.observe.events import EventSink, MessageSplit
 
@@ -107,10 +107,7 @@ class Distributor:
 
     def group_of_own(self) -> GroupPolicy:
         """Return the group that our queue is of."""
-        for group in self._table.groups[:-1]:
-            if self._own in group.queues:
-                return group
-        return self._table.groups[-1]
+        return group_of(self._table.groups, self._own)
 
     def owns(self, group: GroupPolicy, queue: int) -> bool:
         """Say whether a group has a queue."""

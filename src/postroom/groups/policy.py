@@ -6,6 +6,8 @@ Raises: nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 PLACEMENTS = ("least-loaded", "round-robin", "random", "weighted", "hash")
@@ -18,7 +20,8 @@ class GroupPolicy(msgspec.Struct, frozen=True):
     belongs to the first group of which one of these names it: a recipient's domain
     (`match`, rules as of a channel but without "mx:"), the reverse-path (`senders`:
     "a@example.org", or a rule for its domain), the listener it came by, the authenticated
-    user. `weights` stand side by side with `queues`. `origin` is "file:line" of the table,
+    user. `weights` stand side by side with `queues`. `sync` is that of its queues, "" as
+    `spool.sync` says. `origin` is "file:line" of the table,
     for explanations.
     """
 
@@ -26,8 +29,14 @@ class GroupPolicy(msgspec.Struct, frozen=True):
     queues: tuple[int, ...] = ()
     placement: str = "least-loaded"
     weights: tuple[int, ...] = ()
+    sync: str = ""
     match: tuple[str, ...] = ()
     senders: tuple[str, ...] = ()
     listeners: tuple[str, ...] = ()
     users: tuple[str, ...] = ()
     origin: str = ""
+
+
+def group_of(groups: Sequence[GroupPolicy], queue: int) -> GroupPolicy:
+    """Return the group that owns a queue: the default one, the last, where none names it."""
+    return next((group for group in groups[:-1] if queue in group.queues), groups[-1])

@@ -34,6 +34,7 @@ from postroom.engine.engine import Engine
 from postroom.engine.parts import Parts
 from postroom.engine.steering import Steering
 from postroom.engine.transit import Place
+from postroom.groups.policy import group_of
 from postroom.hooks.runner import Hooks, load_hooks
 from postroom.ingress.listener import Listeners
 from postroom.ingress.local import LocalIntake
@@ -71,8 +72,11 @@ async def open_mail_service(begin: Begin, clock: Clock, events: EventSink) -> Ma
     queue = next((one for one in queues if one.number == begin.queue), None)
     if queue is None:
         raise QueueUnusable(f"queue{begin.queue} is not in the manifest of {config.spool.base}")
+    spool = config.spool
+    if sync := group_of(config.groups, queue.number).sync:
+        spool = msgspec.structs.replace(spool, sync=sync)
     store = open_store(
-        queue.path, config.spool, events=events, clock=clock, identity=uuid.UUID(queue.identity)
+        queue.path, spool, events=events, clock=clock, identity=uuid.UUID(queue.identity)
     )
     try:
         transcripts = TranscriptFiles(*transcripts_of(queue.path))

@@ -26,6 +26,12 @@ def effective(running: Config, wanted: Config) -> tuple[Config, tuple[str, ...]]
         for field in spool.__struct_fields__
         if getattr(spool, field) != getattr(wanted.spool, field)
     ]
+    known = {group.name: group.sync for group in running.groups}
+    pending += [
+        f"group.{group.name}.sync"
+        for group in wanted.groups
+        if known.get(group.name, group.sync) != group.sync
+    ]
     wanted_by_name = {listen.name: listen for listen in wanted.listen}
     listeners: list[ListenPolicy] = []
     for old in running.listen:
