@@ -15,7 +15,7 @@ SEEDS ?= 2000
 CYCLES ?= 100
 PYTEST := $(PY) -m pytest -rs
 STRUCTURE := tests/unit/test_layers.py tests/unit/test_style.py tests/unit/test_rfc_index.py \
-	tests/unit/test_docs.py
+	tests/unit/test_docs.py tests/unit/test_seeds_page.py
 
 .DEFAULT_GOAL := help
 .PHONY: help run setup setup-dev test check format scenarios growth seeds demo bench bench-queue bench-queues crash \

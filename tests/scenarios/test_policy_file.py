@@ -100,3 +100,24 @@ def test_a_changed_file_is_taken_by_a_reload_and_a_broken_one_changes_nothing() 
             daemon.send("a@example.org", ["b@example.com"])
         assert refused.value.smtp_code == 554 and b"closed today" in refused.value.smtp_error
         sink.wait_for(1)
+
+
+def test_mail_that_was_left_while_the_server_was_down_is_shown_to_the_policy_as_well() -> None:
+    refuses = FILE.replace(
+        "def on_message(message):",
+        "def on_message(message):\n    if message.header('X-No'):\n        return Refuse('never')",
+    )
+    with SinkThread() as sink, server(sink, refuses) as daemon:
+        assert daemon.stop() == 0
+        for header in ("X-Test: local", "X-No: 1", "Subject: crash", "Subject: fine"):
+            words = ("sendmail", "-i", "-f", "a@example.org", "g@example.com")
+            assert postroom(daemon, *words, stdin=f"{header}\n\nx\n")[0] == 0
+        daemon.start()
+        sink.wait_for(1)
+        daemon.wait_until(lambda: len(listed(daemon, "state=held")) == 2, what="two are held")
+        reasons = {one["hold"] for one in listed(daemon, "state=held")}
+        assert reasons == {"a test: local", "refused by the policy file: 550 5.7.1 never"}
+        # The one whose hook failed waits where it is, to be asked about again.
+        claimed = daemon.base / "spool" / "maildrop" / "claimed"
+        [waits] = claimed.glob("queue*/*")
+        assert b"Subject: crash" in waits.read_bytes() and len(sink.messages) == 1

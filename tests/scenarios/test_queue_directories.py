@@ -28,7 +28,10 @@ def disks(tmp_path: Path) -> Iterator[Path]:
 
 
 def server(sink: SinkThread, disks: Path, more: str = "") -> Daemon:
-    return Daemon(relay=sink.port, queues=3, spool=f'directories = "{disks}/q.*"\n{more}')
+    return Daemon(
+        relay=sink.port, queues=3, spool=f'directories = "{disks}/q.*"\n{more}',
+        config='[group.default]\nplacement = "round-robin"\n',
+    )  # fmt: skip
 
 
 def rows(daemon: Daemon) -> tuple[int, dict[int, dict[str, Any]]]:

@@ -32,7 +32,8 @@ def homes(daemon: Daemon, first: int, count: int) -> set[str]:
 def test_a_queue_is_added_takes_mail_and_is_there_after_a_restart(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     (tmp_path / "disk").mkdir(mode=0o700)
-    with SinkThread() as sink, Daemon(relay=sink.port, queues=1) as daemon:
+    config = '[group.default]\nplacement = "round-robin"\n'
+    with SinkThread() as sink, Daemon(relay=sink.port, queues=1, config=config) as daemon:
         assert postroom(daemon, "queue", "add") == (0, "queue2 is made and being served\n")
         code, text = postroom(
             daemon, "queue", "add", "--directory", str(tmp_path / "disk"), "--json"

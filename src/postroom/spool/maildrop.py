@@ -168,14 +168,15 @@ class MaildropPickup:
         """
         if not self._maildrop.directory.is_dir() or self._taker.ready(0) is not None:
             return 0  # what another queue has room for is left to it
-        names = await asyncio.to_thread(self._claim, frozenset(queues))
         taken = 0
-        for start in range(0, len(names), TOGETHER_MAX):
-            group = names[start : start + TOGETHER_MAX]
-            results = await asyncio.gather(*(self._bring(name, hostname) for name in group))
-            taken += sum(results)
-            if not all(results):
-                break  # not taken now: the next sweep tries again
+        # Until nothing is left: one claim is bounded, and finds less where others claim as well.
+        while names := await asyncio.to_thread(self._claim, frozenset(queues)):
+            for start in range(0, len(names), TOGETHER_MAX):
+                group = names[start : start + TOGETHER_MAX]
+                results = await asyncio.gather(*(self._bring(name, hostname) for name in group))
+                taken += sum(results)
+                if not all(results):
+                    return taken  # not taken now: the next sweep tries again
         return taken
 
     def _claim(self, queues: frozenset[str]) -> list[str]:

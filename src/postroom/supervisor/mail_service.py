@@ -36,6 +36,7 @@ from postroom.engine.steering import Steering
 from postroom.engine.transit import Place
 from postroom.groups.policy import group_of
 from postroom.hooks.runner import Hooks, load_hooks
+from postroom.ingress.asked import AskedAcceptor
 from postroom.ingress.listener import Listeners
 from postroom.ingress.local import LocalIntake
 from postroom.ingress.policy import ListenPolicy
@@ -140,12 +141,10 @@ class MailService:
             connections_max=fits.sessions,
         )
         self._local: LocalIntake | None = None
+        self._left = AskedAcceptor(self._exchange.distributor)
+        self._left.hooks = self._hooks
         self._pickup = MaildropPickup(
-            Maildrop(config.spool.base),
-            f"queue{begin.queue}",
-            self._exchange.distributor,
-            events,
-            clock,
+            Maildrop(config.spool.base), f"queue{begin.queue}", self._left, events, clock
         )
         self._picking: asyncio.Task[None] | None = None
         self._sockets: list[socket.socket] = []
@@ -236,6 +235,7 @@ class MailService:
         if self._prepared is not None and self._prepared[0] == config:
             self._hooks = self._prepared[1]
         self._listeners.use_hooks(self._hooks)
+        self._left.hooks = self._hooks
         if self._local is not None:
             self._local.hooks = self._hooks
         self._router.ask_policy = _asked_about_routes(self._hooks)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from postroom.core.clock import SystemClock
 from postroom.core.ids import encode
 from postroom.core.message import Envelope, Recipient
@@ -32,6 +34,16 @@ def test_what_was_left_is_accepted_under_its_id_and_taken_away(tmp_path: Path) -
     assert envelope == ENVELOPE and provenance.user == "anna"
     assert content.startswith(b"Received: by h.example") and content.endswith(b"\r\n\r\n")
     assert asyncio.run(pickup(maildrop, keeper).sweep("h.example")) == 0
+
+
+def test_a_sweep_goes_on_until_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("postroom.spool.maildrop.SWEEP_MESSAGES_MAX", 7)
+    maildrop, keeper = Maildrop(tmp_path), Keeper()
+    for queue_id in IDS:
+        maildrop.leave(queue_id, ENVELOPE, b"x\r\n", "anna")
+    assert asyncio.run(pickup(maildrop, keeper).sweep("h.example")) == len(IDS)
 
 
 def test_files_are_private_and_half_written_ones_are_not_seen(tmp_path: Path) -> None:
