@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+from postroom.core.limits import Limit, LimitKey, Rate
+
 
 class RetrySchedule(msgspec.Struct, frozen=True):
     """When a deferred recipient is tried again; see `channels.retry`.
@@ -33,7 +35,8 @@ class ChannelPolicy(msgspec.Struct, frozen=True):
 
     `match` holds rules as written: "gmail.com", ".example.org" (the domain and all below
     it), "*.mail.*" (a pattern), "mx:*.google.com" (by MX host). Limits count simultaneous
-    attempts; 0 holds all mail of the channel. `recipients_max` is per transaction,
+    attempts; 0 holds all mail of the channel; rates count transactions. Both hold over all
+    queues. `recipients_max` is per transaction,
     `transactions_max` per connection. `delay_warning_s` of 0 sends no delay warning.
     `origin` is "file:line" of the rule, for explanations.
     """
@@ -43,8 +46,29 @@ class ChannelPolicy(msgspec.Struct, frozen=True):
     route: str = "default"
     concurrency: int = 100
     site_concurrency: int = 20
+    rate: Rate | None = None
+    site_rate: Rate | None = None
     retry: RetrySchedule = RetrySchedule()
     recipients_max: int = 100
     transactions_max: int = 100
     delay_warning_s: float = 14400.0
     origin: str = ""
+
+    @property
+    def key(self) -> LimitKey:
+        """What the limits of the channel as a whole are of."""
+        return LimitKey("channel", self.name)
+
+    @property
+    def limit(self) -> Limit:
+        """The limit of the channel as a whole."""
+        return Limit(self.concurrency, self.rate)
+
+    @property
+    def site_limit(self) -> Limit:
+        """The limit of each of its sites."""
+        return Limit(self.site_concurrency, self.site_rate)
+
+    def site_key(self, site: str) -> LimitKey:
+        """Return what the limit of a site is of."""
+        return LimitKey("site", self.name, site)

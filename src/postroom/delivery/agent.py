@@ -11,12 +11,12 @@ Called by: engine.pump.  Raises: CancelledError.
 from __future__ import annotations
 
 import random
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from postroom.core.clock import Clock
 from postroom.core.message import Outcome, OutcomeKind
 from postroom.core.reply import EnhancedStatusCode, Reply
-from postroom.delivery.attempt import Agent, Attempt, AttemptReport, FailureScope
+from postroom.delivery.attempt import Attempt, AttemptReport, FailureScope
 from postroom.delivery.connector import Connector, LoopConnector
 from postroom.delivery.deadlines import ClientDeadlines
 from postroom.delivery.discard import DiscardAgent
@@ -35,6 +35,13 @@ from postroom.routing.policy import (
     RoutePolicy,
 )
 from postroom.routing.resolver import Resolver
+from postroom.shaping.gate import Gate
+
+
+class _Tries(Protocol):
+    """An agent of one kind of route."""
+
+    async def deliver(self, attempt: Attempt) -> AttemptReport: ...
 
 
 class RoutedAgent:
@@ -89,11 +96,15 @@ class RoutedAgent:
                 transcript=words,
             )
 
+    def trim(self, gate: Gate) -> None:
+        """Close kept connections of which slots were called back."""
+        self._smtp.trim(gate)
+
     async def close(self) -> None:
         """Leave all idle connections."""
         await self._smtp.close()
 
-    def _agent(self, route: RoutePolicy) -> Agent:
+    def _agent(self, route: RoutePolicy) -> _Tries:
         match route:
             case MxRoute() | RelayRoute() | LmtpRoute():
                 return self._smtp

@@ -16,6 +16,7 @@ import msgspec
 from postroom.core.ids import QueueId
 from postroom.core.message import Content, Envelope, Outcome
 from postroom.routing.destination import Destination
+from postroom.shaping.gate import Gate
 
 
 class FailureScope(enum.IntEnum):
@@ -36,7 +37,8 @@ class FailureScope(enum.IntEnum):
 class Attempt(msgspec.Struct, frozen=True):
     """One try: some recipients of one message, all at one destination.
 
-    `envelope` holds only the recipients of this attempt.
+    `envelope` holds only the recipients of this attempt. `gates` are those at which it is
+    counted: a connection of its own needs a slot of each.
     """
 
     id: QueueId
@@ -44,6 +46,7 @@ class Attempt(msgspec.Struct, frozen=True):
     content: Content
     destination: Destination
     number: int = 1
+    gates: tuple[Gate, ...] = ()
 
 
 class AttemptReport(msgspec.Struct, frozen=True):
@@ -66,6 +69,10 @@ class Agent(Protocol):
 
     async def deliver(self, attempt: Attempt) -> AttemptReport:
         """Try once, trying the site's other hosts within the attempt where allowed."""
+        ...
+
+    def trim(self, gate: Gate) -> None:
+        """Close connections that no attempt uses, as far as slots of the gate are called back."""
         ...
 
     async def close(self) -> None:

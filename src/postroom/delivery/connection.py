@@ -25,6 +25,7 @@ from postroom.core.errors import ContentCorrupt
 from postroom.core.message import Content
 from postroom.delivery.connector import Connector
 from postroom.delivery.deadlines import ClientDeadlines
+from postroom.shaping.gate import Gate
 from postroom.smtp.client import ClientSession
 from postroom.smtp.client_states import Cause, Stage, State
 from postroom.smtp.client_transaction import DotStuffer, Transaction
@@ -34,14 +35,17 @@ _TIMER_MAX_S = 30.0
 
 _NEVER = float("inf")
 
+LINGER_S = 2.0
+"""How long a server may take to close its side after QUIT."""
+
 
 class Connection(asyncio.Protocol):
     """One connection, idle or used by one attempt at a time."""
 
     __slots__ = (
-        "_attempt_deadline", "_deadline", "_drained", "_limits", "_loop", "_paused", "_timer",
-        "_timer_at", "_transport", "_waiter", "content_s", "expects_tls", "host", "idle_since",
-        "key", "on_closed", "session", "tls",
+        "_attempt_deadline", "_deadline", "_drained", "_limits", "_loop", "_on_lost", "_paused",
+        "_timer", "_timer_at", "_transport", "_waiter", "content_s", "expects_tls", "gates",
+        "host", "idle_since", "key", "on_closed", "session", "tls",
     )  # fmt: skip
 
     def __init__(self, session: ClientSession, deadlines: ClientDeadlines, host: str) -> None:
@@ -63,6 +67,9 @@ class Connection(asyncio.Protocol):
         self.idle_since = 0.0
         self.key: Hashable = None
         self.on_closed: Callable[[Connection], None] | None = None
+        self.gates: tuple[Gate, ...] = ()
+        """Where it is counted while no attempt uses it."""
+        self._on_lost: Callable[[], None] | None = None
 
     # -- what the event loop tells us ------------------------------------------------
 
@@ -91,6 +98,9 @@ class Connection(asyncio.Protocol):
         self.session.lost(Cause.LOST)
         self._transport = None
         self._settle()
+        if self._on_lost is not None:
+            self._on_lost()
+            self._on_lost = None
 
     def eof_received(self) -> bool:
         """Close: a server that has closed its side says nothing more."""
@@ -281,6 +291,22 @@ class Connection(asyncio.Protocol):
             # The reply to QUIT is not awaited: nothing depends on it.
             self._transport.close()
         self.abort_unless_closing()
+
+    def linger(self, on_lost: Callable[[], None]) -> None:
+        """Say QUIT and wait until the server has closed its side, too, or LINGER_S are over.
+
+        For it counts a connection until then.
+        """
+        if not self.is_usable:
+            self.quit()
+            on_lost()
+            return
+        assert self._transport is not None
+        self._on_lost = on_lost
+        self._transport.write(self.session.quit())
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(LINGER_S, self.abort_unless_closing)
 
     def abort_unless_closing(self) -> None:
         """Drop the connection where it is not being closed already."""

@@ -1,11 +1,13 @@
 """Idle connections, kept open for the next message to the same host.
 
 Owns connections from the end of one attempt to the start of another. A key names what
-makes a connection fit: site, route and hop. The most recently used is taken first, so that
-those no longer needed grow old.
+makes a connection fit: channel, site, route and hop. Until it is closed a connection has a slot
+of each limit it is under: where slots are short it is closed to make room. The most recently
+used is taken first, so that those no longer needed grow old.
 
 Guarantees: 1. at most `idle_max` are kept; the oldest leave first.  2. none is kept longer
-than about `idle_s`.  3. a connection is given to one attempt at a time.
+than about `idle_s`.  3. a connection is given to one attempt at a time.  4. no more
+connections are open than their limits grant, those that are being closed included.
 Called by: delivery.smtp_agent.  Raises: nothing. RFC 5321 §3.8.
 """
 
@@ -15,6 +17,7 @@ import asyncio
 from collections.abc import Hashable
 
 from postroom.delivery.connection import Connection
+from postroom.shaping.gate import Gate
 
 IDLE_MAX = 200
 """Idle connections of one worker; each holds a descriptor here and a process over there."""
@@ -23,7 +26,7 @@ IDLE_MAX = 200
 class ConnectionPool:
     """Idle connections by key."""
 
-    __slots__ = ("_busy", "_count", "_idle", "_idle_max", "_idle_s", "_timer")
+    __slots__ = ("_busy", "_count", "_freed", "_idle", "_idle_max", "_idle_s", "_timer")
 
     def __init__(self, idle_s: float, idle_max: int = IDLE_MAX) -> None:
         self._idle: dict[Hashable, list[Connection]] = {}
@@ -32,6 +35,8 @@ class ConnectionPool:
         self._idle_s = idle_s
         self._idle_max = idle_max
         self._timer: asyncio.TimerHandle | None = None
+        self._freed: asyncio.Future[None] | None = None
+        """Done when a connection that was being closed is."""
 
     def __len__(self) -> int:
         return self._count
@@ -61,17 +66,19 @@ class ConnectionPool:
             connection = connections.pop()
             self._count -= 1
             connection.on_closed = None
+            _let_go(connection)
             if connection.is_usable:
                 return connection
             connection.quit()
         del self._idle[key]
         return None
 
-    def give(self, key: Hashable, connection: Connection) -> None:
-        """Keep a connection that the caller needs no more."""
+    def give(self, key: Hashable, connection: Connection, gates: tuple[Gate, ...] = ()) -> None:
+        """Keep a connection that the caller needs no more, counted at these gates."""
         if self._idle_max <= 0 or not connection.is_usable:
-            connection.quit()
+            self.dismiss(connection, gates)
             return
+        _keep(connection, gates)
         if self._count >= self._idle_max:
             self._drop_oldest()
         loop = asyncio.get_running_loop()
@@ -87,6 +94,26 @@ class ConnectionPool:
         if self._timer is None:
             self._timer = loop.call_later(self._idle_s, self._sweep)
 
+    def dismiss(self, connection: Connection, gates: tuple[Gate, ...] = ()) -> None:
+        """Close a connection that the caller needs no more."""
+        _keep(connection, gates)
+        self._end(connection)
+
+    async def room(self, gates: tuple[Gate, ...]) -> None:
+        """Wait until a connection may be opened by an attempt that was counted at these gates."""
+        while (over := next((gate for gate in gates if gate.is_over), None)) is not None:
+            self._close_one(over)
+            if over.is_over:
+                if self._freed is None:
+                    self._freed = asyncio.get_running_loop().create_future()
+                await asyncio.shield(self._freed)
+
+    def trim(self, gate: Gate) -> None:
+        """Close idle connections of which slots were called back."""
+        number = gate.busy + gate.kept - gate.cap
+        while number > 0 and self._close_one(gate):
+            number -= 1
+
     def close(self) -> None:
         """Leave all idle connections."""
         if self._timer is not None:
@@ -96,12 +123,37 @@ class ConnectionPool:
         for connections in everything.values():
             for connection in connections:
                 connection.on_closed = None
+                _let_go(connection)
                 connection.quit()
+
+    def _close_one(self, gate: Gate) -> bool:
+        """Leave the idle connection of a gate that was used longest ago; False without one."""
+        keys = [key for key, idle in self._idle.items() if gate in idle[0].gates]
+        if not keys:
+            return False
+        self._leave(min(keys, key=lambda one: self._idle[one][0].idle_since), 1)
+        return True
+
+    def _end(self, connection: Connection) -> None:
+        """Close a connection; where others wait for its slot, see it closed on the other side."""
+        if any(gate.is_tight for gate in connection.gates):
+            connection.linger(lambda: self._ended(connection))
+        else:
+            connection.quit()
+            _let_go(connection)
+
+    def _ended(self, connection: Connection) -> None:
+        _let_go(connection)
+        if self._freed is not None:
+            freed, self._freed = self._freed, None
+            if not freed.done():
+                freed.set_result(None)
 
     def _forget(self, connection: Connection) -> None:
         connections = self._idle.get(connection.key, [])
         if connection in connections:
             connections.remove(connection)
+            _let_go(connection)
             self._count -= 1
             if not connections:
                 del self._idle[connection.key]
@@ -121,7 +173,7 @@ class ConnectionPool:
         self._count -= len(leaving)
         for connection in leaving:
             connection.on_closed = None
-            connection.quit()
+            self._end(connection)
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
@@ -134,3 +186,15 @@ class ConnectionPool:
                 self._leave(key, old)
         if self._count:
             self._timer = loop.call_later(self._idle_s / 2, self._sweep)
+
+
+def _keep(connection: Connection, gates: tuple[Gate, ...]) -> None:
+    connection.gates = gates
+    for gate in gates:
+        gate.keep()
+
+
+def _let_go(connection: Connection) -> None:
+    gates, connection.gates = connection.gates, ()
+    for gate in gates:
+        gate.let_go()

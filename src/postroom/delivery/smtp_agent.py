@@ -35,6 +35,7 @@ from postroom.delivery.trouble import is_stale_reuse
 from postroom.routing.destination import Destination, NextHop
 from postroom.routing.policy import LmtpRoute
 from postroom.routing.resolver import Resolver
+from postroom.shaping.gate import Gate
 from postroom.smtp.client_states import Failure
 from postroom.smtp.client_transaction import Transaction
 
@@ -44,7 +45,7 @@ ADDRESSES_MAX = 10
 SESSIONS_MAX = 3
 """Hosts of one attempt that get as far as MAIL: whom three defer, the next try serves."""
 
-_Key = tuple[str, str, NextHop]
+_Key = tuple[str, str, str, NextHop]
 
 
 class SmtpAgent:
@@ -81,9 +82,13 @@ class SmtpAgent:
             failure = transaction.failure
             if failure is None or not is_stale_reuse(failure, run.replies):
                 run.note(transaction, connection)
-                hops = tuple(hop for hop in hops if hop != key[2])
+                hops = tuple(hop for hop in hops if hop != key[3])
         await self._try_hops(run, hops)
         return run.report()
+
+    def trim(self, gate: Gate) -> None:
+        """Close kept connections of which slots were called back."""
+        self._pool.trim(gate)
 
     async def close(self) -> None:
         """Leave all idle connections."""
@@ -100,7 +105,7 @@ class SmtpAgent:
             hops,
             route,
             self._entropy,
-            lambda hop: pool.busy((destination.site, route.name, hop)),
+            lambda hop: pool.busy(_key(destination, hop)),
         )
 
     def _take(
@@ -109,7 +114,7 @@ class SmtpAgent:
         """Return a kept-open connection to the first hop, if there is one."""
         if not hops:
             return None
-        key = (destination.site, destination.route.name, hops[0])
+        key = _key(destination, hops[0])
         connection = self._pool.take(key)
         return None if connection is None else (key, connection)
 
@@ -127,12 +132,13 @@ class SmtpAgent:
                 if not run.may_go_on():
                     return
                 run.addresses += 1
+                await self._pool.room(run.attempt.gates)
                 connection = await self._opener.open(hop, address, destination.route, run.deadline)
                 if isinstance(connection, Failure):
                     run.note_failure(connection, label_of(hop, address))
                     continue
                 run.sessions += 1
-                key = (destination.site, destination.route.name, hop)
+                key = _key(destination, hop)
                 envelope = tally.pending_envelope()
                 transaction = await self._transact(run, key, connection, envelope)
                 run.note(transaction, connection)
@@ -156,9 +162,9 @@ class SmtpAgent:
             pool.end(key)
         run.replies = session.replies - before
         if session.transactions < run.attempt.destination.channel.transactions_max:
-            pool.give(key, connection)
+            pool.give(key, connection, run.attempt.gates)
         else:
-            connection.quit()
+            pool.dismiss(connection, run.attempt.gates)
         return transaction
 
 
@@ -244,6 +250,10 @@ class _Run:
             duration_s=asyncio.get_running_loop().time() - self._started,
             transcript="" if delivered else self.transcript.text(),
         )
+
+
+def _key(destination: Destination, hop: NextHop) -> _Key:
+    return (destination.channel.name, destination.site, destination.route.name, hop)
 
 
 def _is_all_delivered(transaction: Transaction) -> bool:

@@ -17,11 +17,13 @@ import msgspec
 
 from postroom.channels.policy import ChannelPolicy
 from postroom.core.ids import QueueId
+from postroom.core.limits import Limit, LimitKey
 from postroom.core.message import NewMessage, RecipientStatus
 from postroom.engine.active import ActiveMessage, ActiveTable
 from postroom.engine.admission import Admission
 from postroom.engine.backlog import Backlog
 from postroom.engine.intake import Intake
+from postroom.engine.lessee import IDLE_S, Lender, Lessee
 from postroom.engine.parts import Parts
 from postroom.engine.policy import EnginePolicy
 from postroom.engine.probation import Probation
@@ -35,6 +37,7 @@ from postroom.engine.walk import Walk
 from postroom.groups.classes import ClassPolicy, ClassTable
 from postroom.queueing.load import ChannelLoad, busiest, with_whole
 from postroom.queueing.scheduler import Scheduler
+from postroom.shaping.gate import Gate
 
 SETTLE_POLL_S = 0.02
 OLDEST_LOOK_S = 5.0
@@ -65,7 +68,13 @@ class Engine:
         policy: EnginePolicy,
         hostname: str,
         classes: Sequence[ClassPolicy] = (ClassPolicy(),),
+        lender: Lender | None = None,
+        outer: Sequence[tuple[LimitKey, Limit]] = (),
     ) -> None:
+        """`lender`: who shares the limits with other queues; None: they are this queue's alone.
+
+        `outer` are the limits of server and group, which all attempts are under.
+        """
         self._parts = parts
         self._table = ActiveTable(
             policy.active_max, policy.lane_active_max, policy.content_memory_octets
@@ -73,7 +82,9 @@ class Engine:
         self._backlog = Backlog()
         self._tasks = Tasks(parts.events)
         table = ClassTable(classes)
-        scheduler = Scheduler(policy.concurrency, table.shares)
+        self.lessee = Lessee(lender) if lender is not None else None
+        """The gates that a lender's orders are for."""
+        scheduler = Scheduler(policy.concurrency, table.shares, self.lessee, outer)
         self.intake = Intake(parts.store, parts.clock, parts.entropy, parts.events, self._admit_new)
         self._reporter = Reporter(
             hostname, policy.postmaster, self.intake.new_id, parts.clock, parts.entropy
@@ -86,8 +97,12 @@ class Engine:
         )
         self._admission.classes = table
         self._pump = Pump(
-            parts, self._admission, self._settler, scheduler, self._tasks, suspects, policy
-        )
+            parts, self._admission, self._settler, scheduler, self._tasks, suspects, policy,
+            self.lessee,
+        )  # fmt: skip
+        if self.lessee is not None:
+            self.lessee.on_open = self._opened
+            self.lessee.on_called_back = parts.agent.trim
         self._probation = Probation(parts, suspects, self._table, self._admission, self._pump)
         self._has_suspects = bool(suspects)
         self._walk = Walk(parts, self._admission, self._table, self._backlog, policy)
@@ -98,6 +113,7 @@ class Engine:
         self._trying: asyncio.Task[None] | None = None
         self._sweeping: asyncio.Task[None] | None = None
         self._counting: asyncio.Task[None] | None = None
+        self._lending: asyncio.Task[None] | None = None
 
     @property
     def scheduler(self) -> Scheduler:
@@ -115,6 +131,9 @@ class Engine:
             self._trying = loop.create_task(self._probation.run())
         self._walking = loop.create_task(self._deliver())
         self._counting = loop.create_task(self._stored_ready.run())
+        if self.lessee is not None:
+            self.lessee.on_claim = self._flush_soon
+            self._lending = loop.create_task(self._sweep_gates(self.lessee))
         if self._parts.transcripts is not None:
             self._sweeping = loop.create_task(self._settler.transcripts.run(self._parts.store))
 
@@ -140,7 +159,9 @@ class Engine:
         until = loop.time() + deadline_s
         self.intake.stop()
         self._admission.open = False
-        for task in (self._walking, self._trying, self._sweeping, self._counting):
+        for task in (
+            self._walking, self._trying, self._sweeping, self._counting, self._lending
+        ):  # fmt: skip
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
@@ -166,6 +187,7 @@ class Engine:
         channels: Iterable[ChannelPolicy],
         hostname: str,
         classes: Sequence[ClassPolicy] = (ClassPolicy(),),
+        outer: Sequence[tuple[LimitKey, Limit]] = (),
     ) -> None:
         """Put new limits, retry schedules, classes and names in force for what comes next."""
         table = ClassTable(classes)
@@ -173,7 +195,7 @@ class Engine:
         self.scheduler.set_shares(table.shares)
         self._table.resize(policy.active_max, policy.lane_active_max, policy.content_memory_octets)
         self._walk.policy = policy
-        self._pump.reconfigure(policy, channels)
+        self._pump.reconfigure(policy, channels, outer)
         self._reporter.reconfigure(hostname, policy.postmaster)
 
     def forget(self, ids: tuple[QueueId, ...]) -> None:
@@ -221,6 +243,19 @@ class Engine:
             self._looked_at = now
             self._oldest_due = self.scheduler.oldest_due()
         return max(0.0, now - self._oldest_due) if self._oldest_due is not None else 0.0
+
+    def _opened(self, gate: Gate) -> None:
+        self.scheduler.opened(gate)
+        self._pump.kick()
+
+    def _flush_soon(self) -> None:
+        assert self.lessee is not None
+        asyncio.get_running_loop().call_soon(self.lessee.flush)
+
+    async def _sweep_gates(self, lessee: Lessee) -> None:
+        while True:
+            await asyncio.sleep(IDLE_S)
+            lessee.sweep(self._parts.clock.now())
 
     def _admit_new(self, message: NewMessage) -> None:
         self._admission.admit_new(message)

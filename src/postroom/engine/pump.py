@@ -10,17 +10,19 @@ Called by: engine.engine.  Raises: nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from postroom.channels.policy import ChannelPolicy
 from postroom.core.errors import ContentCorrupt, StoreUnavailable
 from postroom.core.ids import QueueId
+from postroom.core.limits import Limit, LimitKey
 from postroom.core.message import Envelope, Outcome, OutcomeKind
 from postroom.core.reply import Reply
 from postroom.delivery.attempt import Attempt, AttemptReport, FailureScope
 from postroom.engine.active import ActiveMessage
 from postroom.engine.admission import Admission
 from postroom.engine.judge import Case
+from postroom.engine.lessee import Lessee
 from postroom.engine.parts import INTERNAL, Parts
 from postroom.engine.policy import EnginePolicy
 from postroom.engine.settle import Settler
@@ -37,6 +39,7 @@ from postroom.observe.flights import Mark
 from postroom.queueing.lane import Entry, LaneKey
 from postroom.queueing.scheduler import Scheduler
 from postroom.routing.destination import Destination
+from postroom.shaping.gate import Gate
 
 
 class Pump:
@@ -51,7 +54,10 @@ class Pump:
         tasks: Tasks,
         suspects: Suspects,
         policy: EnginePolicy,
+        lessee: Lessee | None = None,
     ) -> None:
+        """`lessee`: whose gates the scheduler has, where they are shared."""
+        self._lessee = lessee
         self._store = parts.store
         self._agent = parts.agent
         self._clock = parts.clock
@@ -79,8 +85,13 @@ class Pump:
         self._tick_due = False
         if not self._admission.open or self.suspended:
             return
-        for entry in self.scheduler.tick(self._clock.now()):
+        now = self._clock.now()
+        for entry in self.scheduler.tick(now):
             self._tasks.spawn(self._attempt(entry))
+        if self._lessee is not None:
+            for gate, slots, tokens in self.scheduler.shortages():
+                self._lessee.want(gate, slots, tokens, now)
+            self._lessee.flush()
 
     async def _attempt(self, entry: Entry) -> None:
         active = self._table.get(entry.id)
@@ -91,7 +102,8 @@ class Pump:
             if active is None or any(index not in active.statuses for index in indexes):
                 return
             active.entries.remove(entry)
-            report = await self._fly(active, destination, indexes)
+            gates = self.scheduler.gates_of(entry.lane)
+            report = await self._fly(active, destination, indexes, gates)
             if report is None:
                 return
             reached = report.scope not in (FailureScope.SITE, FailureScope.LOCAL)
@@ -110,7 +122,11 @@ class Pump:
         await self._settler.settle(active, case, outcomes)
 
     async def _fly(
-        self, active: ActiveMessage, destination: Destination, indexes: tuple[int, ...]
+        self,
+        active: ActiveMessage,
+        destination: Destination,
+        indexes: tuple[int, ...],
+        gates: tuple[Gate, ...],
     ) -> AttemptReport | None:
         """Make one attempt, so that it is known who was in flight if it kills us."""
         suspects = self._suspects
@@ -119,7 +135,7 @@ class Pump:
         if mark is Mark.SUSPECT:
             suspects.flies(active.id, place)
         try:
-            report = await self._try(active, destination, indexes)
+            report = await self._try(active, destination, indexes, gates)
         finally:
             self._flights.end(place)
         if mark is Mark.SUSPECT:
@@ -127,7 +143,11 @@ class Pump:
         return report
 
     async def _try(
-        self, active: ActiveMessage, destination: Destination, indexes: tuple[int, ...]
+        self,
+        active: ActiveMessage,
+        destination: Destination,
+        indexes: tuple[int, ...],
+        gates: tuple[Gate, ...],
     ) -> AttemptReport | None:
         """Make one attempt; None where the message is gone or was quarantined."""
         try:
@@ -146,6 +166,7 @@ class Pump:
                 content,
                 destination,
                 active.statuses[indexes[0]].attempts + 1,
+                gates,
             )
             report = await self._agent.deliver(attempt)
             assert len(report.outcomes) == len(indexes), "an outcome for each recipient"
@@ -204,9 +225,14 @@ class Pump:
                     active.entries.remove(entry)
                     self._table.remove(active, entry.indexes)
 
-    def reconfigure(self, policy: EnginePolicy, channels: Iterable[ChannelPolicy]) -> None:
-        """Put new limits in force."""
+    def reconfigure(
+        self,
+        policy: EnginePolicy,
+        channels: Iterable[ChannelPolicy],
+        outer: Sequence[tuple[LimitKey, Limit]] = (),
+    ) -> None:
+        """Put new limits in force; `outer` are those that all attempts are under."""
         self._policy = policy
         self.scheduler.concurrency = policy.concurrency
-        self.scheduler.reconfigure(channels)
+        self.scheduler.reconfigure(channels, outer)
         self.kick()

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from postroom.channels.policy import ChannelPolicy
 from postroom.core.ids import QueueId
+from postroom.shaping.gate import Gate
 
 WINDOW_INITIAL = 5
 """Attempts at once to a site nothing is known of: enough to be quick, few enough to be polite."""
@@ -35,7 +36,10 @@ class LaneKey(NamedTuple):
 class Entry:
     """Some due recipients of one message, all of one lane; what one attempt will try."""
 
-    __slots__ = ("arrived_at", "cancelled", "due_at", "id", "indexes", "lane", "rank", "started")
+    __slots__ = (
+        "arrived_at", "cancelled", "due_at", "id", "indexes", "lane", "rank", "started",
+        "started_at",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -55,6 +59,7 @@ class Entry:
         self.arrived_at = arrived_at
         self.cancelled = False
         self.started = False
+        self.started_at = 0.0
 
     def __repr__(self) -> str:
         return f"Entry({self.id}, {self.indexes}, {self.lane})"
@@ -77,6 +82,7 @@ class Lane:
         "_serial",
         "busy",
         "channel",
+        "gate",
         "key",
         "listed",
         "recipients",
@@ -84,9 +90,11 @@ class Lane:
         "window",
     )
 
-    def __init__(self, key: LaneKey, channel: ChannelPolicy) -> None:
+    def __init__(self, key: LaneKey, channel: ChannelPolicy, gate: Gate) -> None:
+        """`gate` is that of the site's limit."""
         self.key = key
         self.channel = channel
+        self.gate = gate
         self.busy = 0
         self.window = WINDOW_INITIAL
         self.recipients = 0
@@ -143,9 +151,7 @@ class Lane:
 
     def can_start(self, now: float, rank: int = 0) -> bool:
         """True where an entry of a rank waits and the window and a rest allow an attempt."""
-        if not self._heaps.get(rank) or self.busy >= min(
-            self.window, self.channel.site_concurrency
-        ):
+        if not self._heaps.get(rank) or self.busy >= self.window:
             return False
         return self.rest is None or now >= self.rest.until
 

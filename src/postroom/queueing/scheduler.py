@@ -1,38 +1,44 @@
 """Which mail is tried next.
 
-Owns the lanes of one queue and the counts of attempts in flight: of the queue, of each
-channel, of each site. Lanes that may start something stand in a ring and get one attempt
-each in turn, so that a site with a million messages takes no more turns than one with a
-single message. A lane whose channel is full waits at the channel and is the next there.
+Owns the lanes of one queue and the count of its attempts in flight. What is in flight of the
+server, the group, each channel and each site is counted at their gates (shaping.gate), which
+may be shared with other queues. Lanes that may start something stand in a ring and get one
+attempt each in turn, so that a site with a million messages takes no more turns than one with
+a single message. A lane whose channel is full waits at the channel and is the next there.
 Mail of a lower rank has turns of its own (queueing.rings).
 
-Pure: the caller passes `now`; `tick` returns the entries to start.
+Pure: the caller passes `now`; `tick` returns the entries to start, `shortages` which gates
+kept others from starting.
 
-Guarantees: 1. in flight never exceeds the limit of the queue, of a channel or of a site at
-the moment of a start (V5). 2. every lane that may start is served within one round.
-3. an entry that was added is started, or returned by `rest` or `forget`, exactly once.
+Guarantees: 1. in flight never exceeds the limit of the queue, nor what is granted of that of
+the server, the group, a channel or a site, at the moment of a start (V5). 2. every lane that
+may start is served within one round. 3. an entry that was added is started, or returned by
+`rest` or `forget`, exactly once.
 Called by: engine.pump.  Raises: nothing; misuse is an AssertionError.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from postroom.channels.policy import ChannelPolicy
+from postroom.core.limits import Limit, LimitKey
 from postroom.queueing.lane import Entry, Lane, LaneKey, Rest
 from postroom.queueing.load import ChannelLoad
 from postroom.queueing.rings import Rings, limit_of
+from postroom.queueing.shortage import Shortage, of_channel, of_lane
+from postroom.shaping.gate import Gate, Gates, OwnGates
 
 
 class ChannelState:
-    """Attempts in flight of one channel, those that are ready, the lanes that wait for it."""
+    """The gate of one channel, the attempts that are ready, the lanes that wait for it."""
 
-    __slots__ = ("busy", "policy", "ready", "waiting")
+    __slots__ = ("gate", "policy", "ready", "waiting")
 
-    def __init__(self, policy: ChannelPolicy) -> None:
+    def __init__(self, policy: ChannelPolicy, gate: Gate) -> None:
         self.policy = policy
-        self.busy = 0
+        self.gate = gate
         self.ready = 0
         self.waiting: dict[int, deque[Lane]] = {}
         """By rank."""
@@ -41,13 +47,28 @@ class ChannelState:
 class Scheduler:
     """Lanes, limits and turns of one queue."""
 
-    def __init__(self, concurrency: int, shares: tuple[float, ...] = (1.0,)) -> None:
-        """`shares`: what each rank is sure of, of all attempts; one rank where there is one."""
+    def __init__(
+        self,
+        concurrency: int,
+        shares: tuple[float, ...] = (1.0,),
+        gates: Gates | None = None,
+        outer: Sequence[tuple[LimitKey, Limit]] = (),
+    ) -> None:
+        """`shares`: what each rank is sure of, of all attempts; one rank where there is one.
+
+        `gates` is where gates come from; none given: nothing is shared with other queues.
+        `outer` are the limits that all attempts are under, beside that of the queue.
+        """
         self._concurrency = concurrency
         self._busy = 0
+        self._ready = 0
+        self._gates: Gates = gates if gates is not None else OwnGates()
+        self._outer: tuple[Gate, ...] = ()
+        self._short: dict[Gate, Lane | ChannelState | None] = {}
         self._lanes: dict[LaneKey, Lane] = {}
         self._channels: dict[str, ChannelState] = {}
         self._rings = Rings(shares)
+        self._set_outer(outer)
 
     @property
     def busy(self) -> int:
@@ -75,16 +96,24 @@ class Scheduler:
     def channel_busy(self, name: str) -> int:
         """Return the attempts in flight of a channel."""
         state = self._channels.get(name)
-        return state.busy if state else 0
+        return state.gate.busy if state else 0
+
+    def gates_of(self, lane: LaneKey) -> tuple[Gate, ...]:
+        """Return the gates that an attempt of a lane is counted at."""
+        found = self._lanes[lane]
+        return (found.gate, self._channels[lane.channel].gate, *self._outer)
 
     def loads(self) -> list[ChannelLoad]:
         """Return what each channel is doing that has something to do, and is not held."""
         return [
             ChannelLoad(
-                name, state.busy, state.ready, min(state.policy.concurrency, self._concurrency)
+                name,
+                state.gate.busy,
+                state.ready,
+                min(state.policy.concurrency, self._concurrency),
             )
             for name, state in self._channels.items()
-            if (state.busy or state.ready) and state.policy.concurrency and self._concurrency
+            if (state.gate.busy or state.ready) and state.policy.concurrency and self._concurrency
         ]
 
     def oldest_due(self) -> float | None:
@@ -110,19 +139,22 @@ class Scheduler:
         """Queue an entry in its lane."""
         lane = self._lanes.get(entry.lane)
         if lane is None:
-            lane = self._lanes[entry.lane] = Lane(entry.lane, channel)
+            gate = self._gates.gate(channel.site_key(entry.lane.site), channel.site_limit)
+            lane = self._lanes[entry.lane] = Lane(entry.lane, channel, gate)
             if channel.name not in self._channels:
-                self._channels[channel.name] = ChannelState(channel)
+                gate = self._gates.gate(channel.key, channel.limit)
+                self._channels[channel.name] = ChannelState(channel, gate)
         entry.rank = min(entry.rank, self._rings.lowest)
         lane.push(entry)
         self._channels[entry.lane.channel].ready += 1
+        self._ready += 1
         self._list(lane, entry.rank)
         return lane
 
     def tick(self, now: float) -> list[Entry]:
         """Return the entries to start now, each counted as in flight until `finish`."""
         started: list[Entry] = []
-        rings = self._rings
+        rings, outer = self._rings, self._outer
         while (turn := rings.next(self._busy, self._concurrency)) is not None:
             lane, rank = turn
             if not lane.can_start(now, rank):
@@ -130,22 +162,64 @@ class Scheduler:
                 self._unlist(lane, rank)
                 continue
             state = self._channels[lane.key.channel]
-            if state.busy >= limit_of(state.policy.concurrency, rank):
+            if not lane.gate.is_open(now):
+                # Listed again by finish, or when the gate opens.
+                self._short[lane.gate] = lane
+                if not state.gate.is_open(now):
+                    self._short[state.gate] = state
+                self._unlist(lane, rank)
+                continue
+            gate = state.gate
+            if gate.busy >= limit_of(gate.usable, rank) or not gate.is_open(now):
+                self._short[gate] = state
                 state.waiting.setdefault(rank, deque()).append(lane)
                 continue
+            if outer and not self._outer_is_open(now):
+                rings.appendleft(lane, rank)
+                break
             entry = lane.pop(rank)
             if entry is None:
                 self._unlist(lane, rank)
                 continue
             rings.started(rank)
             entry.started = True
+            entry.started_at = now
             lane.busy += 1
-            state.busy += 1
+            lane.gate.start()
+            gate.start()
+            for each in outer:
+                each.start()
             state.ready -= 1
+            self._ready -= 1
             self._busy += 1
             started.append(entry)
             rings.append(lane, rank)
         return started
+
+    def shortages(self) -> list[Shortage]:
+        """Return what gates kept from starting since this was asked last."""
+        short, self._short = self._short, {}
+        found = []
+        for gate, of in short.items():
+            if isinstance(of, Lane):
+                found.append(of_lane(of))
+            elif of is not None:
+                found.append(of_channel(gate, of.ready))
+            else:
+                found.append(of_channel(gate, self._ready))
+        return found
+
+    def opened(self, gate: Gate) -> None:
+        """Let the lanes that wait for a gate have their turns."""
+        key = gate.key
+        if key.kind == "site":
+            lane = self._lanes.get(LaneKey(key.name, key.site))
+            if lane is not None:
+                self._list_all(lane)
+        elif key.kind == "channel":
+            state = self._channels.get(key.name)
+            if state is not None:
+                self._admit_all(state)
 
     def finish(self, entry: Entry, *, reached: bool) -> bool:
         """End an attempt; `reached` tells that the site could be used.
@@ -154,11 +228,13 @@ class Scheduler:
         """
         lane = self._lanes[entry.lane]
         state = self._channels[entry.lane.channel]
-        assert entry.started and lane.busy > 0 and state.busy > 0
+        assert entry.started and lane.busy > 0
         entry.started = False
         lane.busy -= 1
         lane.recipients -= len(entry.indexes)
-        state.busy -= 1
+        # What never reached the site used up nothing of a rate.
+        for gate in (lane.gate, state.gate, *self._outer):
+            gate.finish(refund=not reached, started_at=entry.started_at)
         self._busy -= 1
         ended = lane.reached() if reached else False
         self._admit_waiting(state)
@@ -171,6 +247,7 @@ class Scheduler:
         rest = lane.unreachable(now, base_s, reply)
         drained = lane.drain()
         self._channels[key.channel].ready -= len(drained)
+        self._ready -= len(drained)
         return rest, drained
 
     def resting(self, key: LaneKey, now: float) -> Rest | None:
@@ -186,19 +263,23 @@ class Scheduler:
             entry.cancelled = True
             self._lanes[entry.lane].recipients -= len(entry.indexes)
             self._channels[entry.lane.channel].ready -= 1
+            self._ready -= 1
         return True
 
-    def reconfigure(self, channels: Iterable[ChannelPolicy]) -> None:
+    def reconfigure(
+        self, channels: Iterable[ChannelPolicy], outer: Sequence[tuple[LimitKey, Limit]] = ()
+    ) -> None:
         """Put new limits in force at once; lanes of channels that are gone keep theirs."""
+        self._set_outer(outer)
         for policy in channels:
             state = self._channels.get(policy.name)
             if state is not None:
                 state.policy = policy
-                for rank, waiting in state.waiting.items():
-                    while waiting:
-                        self._rings.append(waiting.popleft(), rank)
+                self._gates.change(state.gate, policy.limit)
+                self._admit_all(state)
         for lane in self._lanes.values():
             lane.channel = self._channels[lane.key.channel].policy
+            self._gates.change(lane.gate, lane.channel.site_limit)
             self._list_all(lane)
 
     def set_shares(self, shares: tuple[float, ...]) -> None:
@@ -216,6 +297,7 @@ class Scheduler:
         idle = [lane for lane in self._lanes.values() if not lane.listed and lane.is_idle(now)]
         for lane in idle:
             del self._lanes[lane.key]
+            self._gates.forget(lane.gate)
 
     def _unlist(self, lane: Lane, rank: int) -> None:
         lane.listed.discard(rank)
@@ -225,7 +307,7 @@ class Scheduler:
     def _admit_waiting(self, state: ChannelState) -> None:
         for rank in sorted(state.waiting):
             waiting = state.waiting[rank]
-            if waiting and state.busy < limit_of(state.policy.concurrency, rank):
+            if waiting and state.gate.busy < limit_of(state.gate.usable, rank):
                 # The lane that waited longest goes first: the channel's lanes take turns.
                 self._rings.appendleft(waiting.popleft(), rank)
                 return
@@ -238,3 +320,33 @@ class Scheduler:
     def _list_all(self, lane: Lane) -> None:
         for rank in lane.ranks():
             self._list(lane, rank)
+
+    def _admit_all(self, state: ChannelState) -> None:
+        for rank, waiting in state.waiting.items():
+            while waiting:
+                self._rings.append(waiting.popleft(), rank)
+
+    # The limits that all attempts are under.
+
+    def _set_outer(self, limits: Sequence[tuple[LimitKey, Limit]]) -> None:
+        """Put outer limits in force; what is in flight is counted under those that are new."""
+        before = {gate.key: gate for gate in self._outer}
+        gates = []
+        for key, limit in limits:
+            gate = before.pop(key, None)
+            if gate is None:
+                gate = self._gates.gate(key, limit)
+                gate.busy += self._busy
+            self._gates.change(gate, limit)
+            gates.append(gate)
+        for gate in before.values():
+            gate.busy = 0
+            self._gates.forget(gate)
+        self._outer = tuple(gates)
+
+    def _outer_is_open(self, now: float) -> bool:
+        for gate in self._outer:
+            if not gate.is_open(now):
+                self._short[gate] = None
+                return False
+        return True

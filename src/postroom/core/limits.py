@@ -1,0 +1,90 @@
+"""What a limit says, and of what.
+
+A limit bounds how much is under way at once (`slots`: connections, or attempts where a route
+needs none), how often mail may be sent (`rate`), or both, of one thing: the whole server, a
+group of queues, a channel, a site of a channel. It holds over all queues together.
+
+    at most `count` in any interval of that length, and of them at most `burst` at once
+
+Values only.  Called by: config, queueing, shaping, supervisor.  Raises: ValueError for text
+that is no rate.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import msgspec
+
+from postroom.core.units import format_duration, parse_duration
+
+COUNT_MAX = 1_000_000_000
+INTERVAL_MAX_S = 31 * 86400.0
+BURST_SHARE = 100
+"""Without a word about bursts a hundredth of the count may go at once, and one at least."""
+
+_RATE = re.compile(r"(\d{1,10})\s*/\s*(\S.*?)(?:\s+burst\s+(\d{1,10}))?\Z")
+
+
+class LimitKey(NamedTuple):
+    """What a limit is of.
+
+    `kind` is "server", "group", "channel" or "site"; `name` is that of the group or channel,
+    `site` that of the site.
+    """
+
+    kind: str
+    name: str = ""
+    site: str = ""
+
+    def __str__(self) -> str:
+        return " ".join(word for word in (self.kind, self.site or self.name) if word)
+
+
+SERVER = LimitKey("server")
+
+
+class Rate(msgspec.Struct, frozen=True):
+    """At most `count` in any `interval_s` seconds; at most `burst` at once (0: a hundredth)."""
+
+    count: int
+    interval_s: float
+    burst: int = 0
+
+    @property
+    def at_once(self) -> int:
+        """How many may go at once."""
+        return self.burst or max(1, self.count // BURST_SHARE)
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """`slots` at once, None without bound, 0 holds; `rate` None without bound."""
+
+    slots: int | None = None
+    rate: Rate | None = None
+
+
+UNLIMITED = Limit()
+
+
+def parse_rate(text: str) -> Rate:
+    """Return the rate that "1000/1m" or "1000/1m burst 50" means."""
+    found = _RATE.match(text.strip())
+    if found is None:
+        raise ValueError(f'"{text}" is no rate: expected "50/1h" or "1000/1m burst 50"')
+    count, interval_s = int(found[1]), parse_duration(found[2])
+    burst = int(found[3] or 0)
+    if not 1 <= count <= COUNT_MAX:
+        raise ValueError(f'"{text}": expected a count from 1 to {COUNT_MAX}')
+    if not 0.1 <= interval_s <= INTERVAL_MAX_S:
+        raise ValueError(f'"{text}": expected an interval from 0.1s to 31d')
+    if burst > count:
+        raise ValueError(f'"{text}": the burst is above the count; expected at most {count}')
+    return Rate(count, interval_s, burst)
+
+
+def format_rate(rate: Rate) -> str:
+    """Return a rate as it is written."""
+    burst = f" burst {rate.burst}" if rate.burst else ""
+    return f"{rate.count}/{format_duration(rate.interval_s)}{burst}"

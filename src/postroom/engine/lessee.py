@@ -1,0 +1,155 @@
+"""The lessee: the gates of one worker, and what it asks its lender for.
+
+Owns the worker's gates. What the scheduler could have started but for a gate becomes a claim;
+what the lender grants opens gates. Slots that are not used go back after a while, those that
+are called back as soon as they fall free.
+
+    used slots + what was given back = what was granted, at every moment
+
+Guarantees: 1. a claim gives back only what is free.  2. all claims of a turn go as one.
+Called by: engine.engine, engine.pump.  Raises: nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from postroom.core.limits import Limit, LimitKey
+from postroom.shaping.gate import LENT_MAX_S, Gate
+from postroom.shaping.governor import Claim, Order
+
+IDLE_S = 1.0
+"""Slots that were not needed for so long go back, as do tokens that were not."""
+
+
+class Lender(Protocol):
+    """Who lends slots and tokens: the governor of the server."""
+
+    def claim(self, claims: Sequence[Claim]) -> None:
+        """Pass claims on; what comes of them is given to `Lessee.follow` some time later."""
+        ...
+
+
+class Lessee:
+    """Gates whose slots and tokens are lent; satisfies shaping.gate.Gates."""
+
+    def __init__(self, lender: Lender) -> None:
+        self._lender = lender
+        self._gates: dict[LimitKey, Gate] = {}
+        self._claims: dict[LimitKey, Claim] = {}
+        self._forgotten: set[LimitKey] = set()
+        self.on_open: Callable[[Gate], None] = lambda gate: None
+        """Told of a gate that lets more through."""
+        self.on_called_back: Callable[[Gate], None] = lambda gate: None
+        """Told of a gate some of whose kept connections are to be closed."""
+        self.on_claim: Callable[[], None] = lambda: None
+        """Told when there is something to flush."""
+
+    def gate(self, key: LimitKey, limit: Limit) -> Gate:
+        """Return the gate of a limit."""
+        gate = self._gates.get(key)
+        if gate is None:
+            gate = self._gates[key] = Gate(key)
+            gate.on_excess = self._give_back
+            self.change(gate, limit)
+        self._forgotten.discard(key)
+        return gate
+
+    def change(self, gate: Gate, limit: Limit) -> None:
+        """Note that another limit is in force; the lender knows it by itself."""
+        gate.is_bounded = limit.slots is not None
+        gate.has_rate = limit.rate is not None
+
+    def forget(self, gate: Gate) -> None:
+        """Give everything back, now or as it falls free; the gate may be asked for again."""
+        self._forgotten.add(gate.key)
+
+    def want(self, gate: Gate, slots: int, tokens: int, now: float) -> None:
+        """Ask for slots, in all, and for tokens, beyond those that are there."""
+        gate.quiet_since = now
+        if slots > gate.asked or (tokens > 0 and not gate.asked_tokens):
+            self._claim(gate, 0, max(slots, gate.busy), tokens)
+
+    def follow(self, orders: Iterable[Order], now: float) -> None:
+        """Do what the lender says."""
+        for order in orders:
+            gate = self._gates.get(order.key)
+            if gate is None:
+                # It was forgotten while this was under way: the next sweep gives it back.
+                gate = self.gate(order.key, Limit())
+                self._forgotten.add(order.key)
+            before = gate.usable
+            gate.grant(order.slots)
+            gate.quiet_since = now
+            if order.cap != gate.cap:
+                gate.limit_to(order.cap)
+            if order.tokens:
+                if gate.tokens:
+                    # Older ones do not live on by the younger.
+                    self._claim(gate, 0, gate.asked, 0, gives_tokens=True)
+                gate.tokens, gate.tokens_until = order.tokens, order.until
+                gate.tokens_since = order.until - LENT_MAX_S
+                gate.asked_tokens = 0
+            if gate.granted > gate.cap:
+                self._give_back(gate)
+                if gate.kept and gate.busy + gate.kept > gate.cap:
+                    self.on_called_back(gate)
+            if gate.usable > before or order.tokens:
+                self.on_open(gate)
+
+    def flush(self) -> None:
+        """Send the claims of this turn."""
+        if self._claims:
+            claims, self._claims = self._claims, {}
+            self._lender.claim(list(claims.values()))
+
+    def sweep(self, now: float) -> None:
+        """Give back what was not needed for a while; to be called every second or so."""
+        for key, gate in list(self._gates.items()):
+            stale = gate.refunded > 0 or (gate.tokens > 0 and now >= gate.tokens_until)
+            used = gate.busy + gate.kept
+            if key in self._forgotten:
+                wanted = gate.busy
+                idle = gate.granted - used
+            elif used >= gate.granted and gate.asked <= gate.granted:
+                gate.quiet_since = now
+                wanted, idle = gate.asked, 0
+            else:
+                quiet = now - gate.quiet_since >= IDLE_S and gate.busy < gate.granted
+                wanted = gate.busy if quiet else gate.asked
+                idle = gate.granted - used if quiet else 0
+            if stale or idle > 0 or wanted != gate.asked:
+                tokens_wanted = 0 if key in self._forgotten else gate.asked_tokens
+                self._claim(gate, max(0, idle), wanted, tokens_wanted, gives_tokens=stale)
+            if key in self._forgotten and not (gate.granted or used or gate.asked):
+                del self._gates[key]
+                self._forgotten.discard(key)
+        self.flush()
+
+    def gates(self) -> Iterable[Gate]:
+        """Return all gates."""
+        return self._gates.values()
+
+    # Inside.
+
+    def _give_back(self, gate: Gate) -> None:
+        if gate.excess:
+            self._claim(gate, gate.excess, gate.asked, gate.asked_tokens)
+
+    def _claim(
+        self, gate: Gate, slots: int, want: int, want_tokens: int, *, gives_tokens: bool = False
+    ) -> None:
+        gate.grant(-slots)
+        gate.asked = want
+        gate.asked_tokens = want_tokens
+        tokens, since = gate.take_tokens() if gives_tokens else (0, 0.0)
+        before = self._claims.get(gate.key)
+        if before is not None:
+            slots += before.slots
+            if before.tokens:
+                since = min(since, before.since) if tokens else before.since
+                tokens += before.tokens
+        elif not self._claims:
+            self.on_claim()
+        self._claims[gate.key] = Claim(gate.key, slots, want, tokens, want_tokens, since)

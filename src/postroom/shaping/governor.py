@@ -1,0 +1,296 @@
+"""The governor: who may use how much of each limit.
+
+Owns, for every limit that anybody uses, the slots that each holder has, what each would like to
+have, and the meter of its rate. Holders are the workers of a server; they ask for slots and
+tokens in blocks, so that no message pays a round trip, and give back what they do not need.
+
+    targets   max-min fair shares of the limit among what the holders want
+    free      the limit less what all hold; nobody gets more than is free
+    caps      holders above their target give back what they are not using, as it falls free
+
+Where more holders want a slot than there are, those without one get a turn after SLICE_S.
+
+Pure; time is passed in.  Guarantees: 1. the sum of what all hold never exceeds a limit, but
+where the limit was lowered, and then nothing is granted until it does not.  2. a slot is with one
+holder at a time; it comes back when its holder gives it back or has ended.  3. whoever wants
+something gets its fair share, as others let go of it.
+Called by: supervisor.lending, engine.lessee, tests.  Raises: nothing; misuse is an
+AssertionError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from postroom.core.limits import Limit, LimitKey
+from postroom.shaping.gate import UNBOUNDED
+from postroom.shaping.rates import Meter, lent_s
+from postroom.shaping.shares import fair_shares
+
+SLICE_S = 1.0
+"""How long a holder keeps a slot that others wait for, where there are fewer than holders."""
+BLOCK_SHARE = 4
+"""Where there is plenty, a holder gets a quarter of its part of it beyond what it asked for."""
+
+
+class Claim(msgspec.Struct, frozen=True, array_like=True):
+    """A holder: I give back `slots` and `tokens`; I want so many slots in all, tokens more.
+
+    The tokens were lent at `since` at the earliest.
+    """
+
+    key: LimitKey
+    slots: int = 0
+    want: int = 0
+    tokens: int = 0
+    want_tokens: int = 0
+    since: float = 0.0
+
+
+class Order(msgspec.Struct, frozen=True, array_like=True):
+    """The lender: you have so many slots and tokens more; give back what is above the cap.
+
+    The tokens are good until `until`, wall-clock time.
+    """
+
+    key: LimitKey
+    slots: int = 0
+    cap: int = UNBOUNDED
+    tokens: int = 0
+    until: float = 0.0
+
+
+class _Share:
+    """What one holder has of one limit."""
+
+    __slots__ = ("cap", "held", "since", "tokens_since", "want", "want_tokens")
+
+    def __init__(self) -> None:
+        self.held = 0
+        self.want = 0
+        self.cap = UNBOUNDED
+        self.since = 0.0
+        """Since when it has its slots, or has waited for one."""
+        self.want_tokens = 0
+        self.tokens_since = 0.0
+
+    @property
+    def is_idle(self) -> bool:
+        return not (self.held or self.want or self.want_tokens) and self.cap == UNBOUNDED
+
+
+class _Ledger:
+    """One limit."""
+
+    __slots__ = ("limit", "meter", "shares")
+
+    def __init__(self, limit: Limit, arrival_at: float) -> None:
+        self.limit = limit
+        self.shares: dict[int, _Share] = {}
+        self.meter = Meter(limit.rate, arrival_at) if limit.rate is not None else None
+
+
+class Governor:
+    """All limits of one server."""
+
+    def __init__(self, limit_of: Callable[[LimitKey], Limit]) -> None:
+        self._limit_of = limit_of
+        self._ledgers: dict[LimitKey, _Ledger] = {}
+        self._kept: dict[LimitKey, float] = {}
+        self._orders: dict[int, list[Order]] = {}
+        self._waiting: set[LimitKey] = set()
+        """Limits that are to be looked at again by time alone."""
+        self.is_open = True
+        """False while somebody of an earlier server may still use slots: nothing is granted."""
+
+    def claim(self, holder: int, claims: Iterable[Claim], now: float) -> None:
+        """Take what a holder says; what comes of it is in `orders`."""
+        for claim in claims:
+            ledger = self._ledger(claim.key)
+            share = ledger.shares.get(holder)
+            if share is None:
+                share = ledger.shares[holder] = _Share()
+                share.since = now
+            assert 0 <= claim.slots <= share.held, "a holder gives back what it has"
+            share.held -= claim.slots
+            if not share.held and (claim.slots or not share.want):
+                share.since = now
+            share.want = claim.want
+            if not share.want_tokens:
+                share.tokens_since = now
+            share.want_tokens = claim.want_tokens
+            if claim.tokens and ledger.meter is not None:
+                ledger.meter.take_back(claim.tokens, claim.since)
+            self._settle(claim.key, ledger, now)
+
+    def leave(self, holder: int, now: float) -> None:
+        """Note that a holder has ended: its slots are free; its tokens count as used."""
+        self._orders.pop(holder, None)
+        for key, ledger in list(self._ledgers.items()):
+            if ledger.shares.pop(holder, None) is not None:
+                self._settle(key, ledger, now)
+
+    def reconfigure(self, now: float) -> None:
+        """Look at every limit again."""
+        for key, ledger in list(self._ledgers.items()):
+            limit = self._limit_of(key)
+            if limit == ledger.limit:
+                continue
+            if limit.rate is None:
+                ledger.meter = None
+            elif ledger.meter is None:
+                ledger.meter = Meter(limit.rate, self._kept.pop(key, 0.0))
+            else:
+                ledger.meter.change(limit.rate)
+            ledger.limit = limit
+            self._settle(key, ledger, now)
+
+    def open(self, now: float) -> None:
+        """Grant from now on."""
+        self.is_open = True
+        for key, ledger in list(self._ledgers.items()):
+            self._settle(key, ledger, now)
+
+    def tick(self, now: float) -> float | None:
+        """Look at what waits for time to pass; return when to look again, None: never."""
+        soonest = None
+        for key in list(self._waiting):
+            ledger = self._ledgers.get(key)
+            if ledger is None:
+                self._waiting.discard(key)
+                continue
+            again = self._settle(key, ledger, now)
+            if again is not None:
+                soonest = again if soonest is None else min(soonest, again)
+        return soonest
+
+    def orders(self) -> dict[int, list[Order]]:
+        """Return what is to be told to each holder, once."""
+        orders, self._orders = self._orders, {}
+        return orders
+
+    def held(self, key: LimitKey) -> dict[int, int]:
+        """Return the slots that each holder has of a limit."""
+        ledger = self._ledgers.get(key)
+        return {holder: one.held for holder, one in ledger.shares.items()} if ledger else {}
+
+    # Rates that outlive the server.
+
+    def arrivals(self, now: float) -> dict[LimitKey, float]:
+        """Return the meters that are used up for some time yet, to be kept."""
+        used = {
+            key: ledger.meter.arrival_at
+            for key, ledger in self._ledgers.items()
+            if ledger.meter is not None and not ledger.meter.is_fresh(now)
+        }
+        self._kept = {key: at for key, at in self._kept.items() if at > now}
+        return {**self._kept, **used}
+
+    def remember(self, arrivals: dict[LimitKey, float]) -> None:
+        """Take meters as they were kept."""
+        self._kept.update(arrivals)
+
+    # Inside.
+
+    def _ledger(self, key: LimitKey) -> _Ledger:
+        ledger = self._ledgers.get(key)
+        if ledger is None:
+            ledger = _Ledger(self._limit_of(key), self._kept.pop(key, 0.0))
+            self._ledgers[key] = ledger
+        return ledger
+
+    def _settle(self, key: LimitKey, ledger: _Ledger, now: float) -> float | None:
+        """Grant what can be granted of one limit; return when to look again by itself."""
+        again = None
+        if self.is_open:
+            orders: dict[int, list[int]] = {}
+            slots_again = self._settle_slots(ledger, now, orders)
+            tokens_again = self._settle_tokens(ledger, now, orders)
+            again = min((at for at in (slots_again, tokens_again) if at is not None), default=None)
+            until = now + lent_s(ledger.meter.rate) if ledger.meter is not None else 0.0
+            for holder, (slots, tokens) in orders.items():
+                order = Order(key, slots, ledger.shares[holder].cap, tokens, until)
+                self._orders.setdefault(holder, []).append(order)
+        if again is not None:
+            self._waiting.add(key)
+        else:
+            self._waiting.discard(key)
+        for holder in [holder for holder, share in ledger.shares.items() if share.is_idle]:
+            del ledger.shares[holder]
+        if not ledger.shares:
+            del self._ledgers[key]
+            if ledger.meter is not None and not ledger.meter.is_fresh(now):
+                self._kept[key] = ledger.meter.arrival_at
+        return again
+
+    def _settle_slots(
+        self, ledger: _Ledger, now: float, orders: dict[int, list[int]]
+    ) -> float | None:
+        shares = ledger.shares
+        bound = ledger.limit.slots
+        limit = UNBOUNDED if bound is None else bound
+        held = sum(share.held for share in shares.values())
+        wants = {holder: share.want for holder, share in shares.items() if share.want}
+        turn = sorted(wants, key=lambda one: _turn(shares[one], now))
+        targets = fair_shares(limit, [wants[holder] for holder in turn])
+        target = dict(zip(turn, targets, strict=True))
+        spare = max(0, limit - sum(targets))
+        free = limit - held
+        missing = sum(max(0, target[one] - shares[one].held) for one in turn)
+        for holder, share in shares.items():
+            cap = target.get(holder, 0)
+            if missing <= free or share.held <= cap:
+                cap = UNBOUNDED
+            if cap != share.cap:
+                share.cap = cap
+                orders.setdefault(holder, [0, 0])
+        block = spare // (BLOCK_SHARE * len(shares)) if missing <= free and shares else 0
+        for holder in turn:
+            share = shares[holder]
+            slots = min(target[holder] - share.held, free)
+            if slots <= 0:
+                continue
+            slots = min(slots + block, free)
+            free -= slots
+            if not share.held:
+                share.since = now
+            share.held += slots
+            orders.setdefault(holder, [0, 0])[0] += slots
+        waits = any(not shares[holder].held for holder in turn)
+        return now + SLICE_S if waits and limit > 0 else None
+
+    def _settle_tokens(
+        self, ledger: _Ledger, now: float, orders: dict[int, list[int]]
+    ) -> float | None:
+        meter = ledger.meter
+        if meter is None:
+            return None
+        shares = ledger.shares
+        turn = sorted(
+            (holder for holder, share in shares.items() if share.want_tokens),
+            key=lambda one: shares[one].tokens_since,
+        )
+        left = len(turn)
+        for holder in turn:
+            share = shares[holder]
+            available = meter.available(now)
+            tokens = min(share.want_tokens, -(-available // left))
+            left -= 1
+            if not tokens:
+                break
+            meter.lend(tokens, now)
+            # Whoever needs more asks again: it may need less by now.
+            share.want_tokens = 0
+            orders.setdefault(holder, [0, 0])[1] += tokens
+        if any(shares[holder].want_tokens for holder in turn):
+            return meter.next_at(now)
+        return None
+
+
+def _turn(share: _Share, now: float) -> tuple[int, float]:
+    """Order holders: a slot is kept for a slice; then whoever has waited longest goes first."""
+    if not share.held:
+        return 1, share.since
+    return (0 if now - share.since < SLICE_S else 2), share.since

@@ -1,0 +1,307 @@
+"""The governor and its holders: limits hold over all of them, whoever dies, and all are served."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from postroom.channels.policy import ChannelPolicy
+from postroom.core.ids import encode
+from postroom.core.limits import SERVER, Limit, LimitKey, Rate
+from postroom.engine.lessee import Lessee
+from postroom.queueing.lane import Entry, LaneKey
+from postroom.queueing.scheduler import Scheduler
+from postroom.shaping.governor import SLICE_S, Claim, Governor, Order
+from postroom.shaping.shares import fair_shares
+
+KEY = LimitKey("channel", "c")
+
+
+def governor(slots: int | None = 5, rate: Rate | None = None) -> Governor:
+    return Governor(lambda key: Limit(slots, rate))
+
+
+def told(lender: Governor) -> dict[int, tuple[int, int]]:
+    """Return what each holder got: slots and tokens."""
+    return {
+        holder: (sum(one.slots for one in orders), sum(one.tokens for one in orders))
+        for holder, orders in lender.orders().items()
+    }
+
+
+def test_shares_are_fair_and_what_does_not_divide_goes_to_the_first() -> None:
+    assert fair_shares(10, [2, 20, 20]) == [2, 4, 4]
+    assert fair_shares(5, [9, 9, 9, 9]) == [2, 1, 1, 1]
+    assert fair_shares(2, [1, 1, 1]) == [1, 1, 0]
+    assert fair_shares(0, [4]) == [0] and fair_shares(9, []) == []
+
+
+def test_a_holder_gets_what_it_asks_for_and_others_what_is_left() -> None:
+    lender = governor(5)
+    lender.claim(1, [Claim(KEY, want=4)], 0.0)
+    lender.claim(2, [Claim(KEY, want=4)], 0.0)
+    assert told(lender) == {1: (4, 0), 2: (1, 0)}
+    # The first is told to come down to its fair share, and the second gets what it gives.
+    assert lender.held(KEY) == {1: 4, 2: 1}
+    lender.claim(1, [Claim(KEY, slots=1, want=3)], 0.1)
+    assert told(lender) == {1: (0, 0), 2: (1, 0)}
+
+
+def test_who_holds_more_than_its_share_is_told_how_far_to_come_down() -> None:
+    lender = governor(6)
+    lender.claim(1, [Claim(KEY, want=9)], 0.0)
+    lender.orders()
+    lender.claim(2, [Claim(KEY, want=9)], 0.0)
+    assert lender.orders() == {1: [Order(KEY, cap=3)]}
+    # Nobody wants anything any more: the cap is lifted.
+    lender.claim(2, [Claim(KEY)], 0.1)
+    assert [order.cap > 1000 for order in lender.orders()[1]] == [True]
+
+
+def test_what_a_dead_holder_had_is_free_at_once() -> None:
+    lender = governor(2)
+    lender.claim(1, [Claim(KEY, want=2)], 0.0)
+    lender.claim(2, [Claim(KEY, want=2)], 0.0)
+    assert told(lender)[1] == (2, 0)
+    lender.leave(1, 0.1)
+    assert told(lender) == {2: (2, 0)}
+
+
+def test_with_fewer_slots_than_holders_each_has_its_turn() -> None:
+    lender, now, served = governor(1), 0.0, {1: 0.0, 2: 0.0, 3: 0.0}
+    for holder in served:
+        lender.claim(holder, [Claim(KEY, want=1)], now)
+    while now < 30:
+        for holder, orders in lender.orders().items():
+            for order in orders:
+                if order.cap == 0 and lender.held(KEY).get(holder):
+                    lender.claim(holder, [Claim(KEY, slots=1, want=1)], now)
+        for holder, held in lender.held(KEY).items():
+            served[holder] += held * 0.1
+        now += 0.1
+        lender.tick(now)
+    assert max(served.values()) - min(served.values()) <= 3 * SLICE_S, served
+
+
+def test_a_limit_that_was_lowered_grants_nothing_until_enough_came_back() -> None:
+    bound = 6
+    lender = Governor(lambda key: Limit(bound))
+    lender.claim(1, [Claim(KEY, want=3)], 0.0)
+    lender.claim(2, [Claim(KEY, want=3)], 0.0)
+    lender.orders()
+    bound = 2
+    lender.reconfigure(0.1)
+    assert {holder: orders[-1].cap for holder, orders in lender.orders().items()} == {1: 1, 2: 1}
+    lender.claim(1, [Claim(KEY, slots=2, want=3)], 0.2)
+    assert not any(slots for slots, _ in told(lender).values())
+    lender.claim(2, [Claim(KEY, slots=3, want=3)], 0.2)
+    assert told(lender)[2] == (1, 0) and lender.held(KEY) == {1: 1, 2: 1}
+
+
+def test_nothing_is_granted_while_an_earlier_server_may_still_use_its_own() -> None:
+    lender = governor(3)
+    lender.is_open = False
+    lender.claim(1, [Claim(KEY, want=3)], 0.0)
+    assert told(lender) == {}
+    lender.open(1.0)
+    assert told(lender) == {1: (3, 0)}
+
+
+def test_tokens_go_round_and_are_kept_over_a_restart() -> None:
+    rate = Rate(4, 100)
+    lender = governor(None, rate)
+    for holder in (1, 2):
+        lender.claim(holder, [Claim(KEY, want_tokens=9)], 1000.0)
+    assert told(lender) == {1: (0, 1)} or told(lender)[1][1] == 1
+    again = lender.tick(1000.0)
+    assert again is not None and again == pytest.approx(1000 + 101 / 4)
+    after = governor(None, rate)
+    after.remember(lender.arrivals(1001.0))
+    after.claim(1, [Claim(KEY, want_tokens=1)], 1002.0)
+    assert told(after) == {}, "what was used before counts"
+    lender.tick(again)
+    assert told(lender)[2][1] == 1, "whoever has waited longer is next"
+
+
+# Workers with real schedulers, all by chance.
+
+SITES = 4
+CHANNEL = ChannelPolicy("c", concurrency=7, site_concurrency=3, rate=Rate(200, 10, 5))
+
+
+class Worker:
+    """A queue with its scheduler; its attempts and kept connections are seen by the world."""
+
+    def __init__(self, world: World, holder: int) -> None:
+        self.world, self.holder = world, holder
+        self.lessee = Lessee(self)
+        self.scheduler = Scheduler(50, (1.0,), self.lessee, [(SERVER, Limit(9))])
+        self.lessee.on_open = self.scheduler.opened
+        self.lessee.on_called_back = lambda gate: None
+        self.in_flight: list[Entry] = []
+        self.kept: list[LaneKey] = []
+        self.out: list[list[Claim]] = []
+        self.orders: list[list[Order]] = []
+
+    def claim(self, claims: list[Claim]) -> None:  # type: ignore[override]
+        self.out.append(list(claims))
+
+    def add(self, site: int) -> None:
+        key = LaneKey("c", f"s{site}")
+        queue_id = encode(self.world.serial(), 1, 1)
+        self.scheduler.add(Entry(queue_id, (0,), key, 0.0, 0.0), CHANNEL)
+
+    def tick(self, now: float) -> None:
+        for entry in self.scheduler.tick(now):
+            self.world.started[entry.id] = now
+            if entry.lane in self.kept:
+                self.kept.remove(entry.lane)
+                for gate in self.scheduler.gates_of(entry.lane):
+                    gate.let_go()
+            self.in_flight.append(entry)
+            self.make_room(entry)
+        for gate, slots, tokens in self.scheduler.shortages():
+            self.lessee.want(gate, slots, tokens, now)
+        self.lessee.flush()
+
+    def make_room(self, entry: Entry) -> None:
+        """As the pool does before it opens a connection."""
+        for gate in self.scheduler.gates_of(entry.lane):
+            while gate.is_over:
+                victim = next(lane for lane in self.kept if gate in self.scheduler.gates_of(lane))
+                self.close(victim)
+
+    def close(self, lane: LaneKey) -> None:
+        self.kept.remove(lane)
+        for gate in self.scheduler.gates_of(lane):
+            gate.let_go()
+
+    def end(self, chance: random.Random) -> None:
+        entry = self.in_flight.pop(chance.randrange(len(self.in_flight)))
+        gates = self.scheduler.gates_of(entry.lane)
+        if chance.random() < 0.5:
+            self.kept.append(entry.lane)
+            for gate in gates:
+                gate.keep()
+        reached = chance.random() < 0.9
+        if not reached:
+            # It costs nothing of the rate.
+            del self.world.started[entry.id]
+        self.scheduler.finish(entry, reached=reached)
+
+
+class World:
+    """Some workers and a governor; messages between them take their time, in order."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self.governor = Governor(self.limit_of)
+        self.workers = {number: Worker(self, number) for number in range(4)}
+        self.started: dict[str, float] = {}
+        self._serial = 0
+        self._holders = 100
+
+    def serial(self) -> int:
+        self._serial += 1
+        return self._serial
+
+    def limit_of(self, key: LimitKey) -> Limit:
+        if key.kind == "server":
+            return Limit(9)
+        return CHANNEL.limit if key.kind == "channel" else CHANNEL.site_limit
+
+    def step(self, now: float) -> None:
+        chance = self.chance
+        worker = chance.choice(list(self.workers.values()))
+        match chance.randrange(9):
+            case 0 | 1:
+                for _ in range(chance.randrange(6)):
+                    worker.add(chance.randrange(SITES))
+            case 2 | 3:
+                worker.tick(now)
+            case 4 | 5:
+                if worker.in_flight:
+                    worker.end(chance)
+            case 6:
+                if worker.out:
+                    self.governor.claim(worker.holder, worker.out.pop(0), now)
+                self.governor.tick(now)
+                for holder, orders in self.governor.orders().items():
+                    one = next((w for w in self.workers.values() if w.holder == holder), None)
+                    if one is not None:
+                        one.orders.append(orders)
+            case 7:
+                if worker.orders:
+                    worker.lessee.follow(worker.orders.pop(0), now)
+                    for lane in list(worker.kept):
+                        if any(g.busy + g.kept > g.cap for g in worker.scheduler.gates_of(lane)):
+                            worker.close(lane)
+                if chance.random() < 0.2:
+                    worker.lessee.sweep(now)
+            case 8:
+                if chance.random() < 0.05:
+                    self.kill(worker, now)
+        self.check()
+
+    def kill(self, worker: Worker, now: float) -> None:
+        number = next(n for n, one in self.workers.items() if one is worker)
+        self.governor.leave(worker.holder, now)
+        self._holders += 1
+        self.workers[number] = Worker(self, self._holders)
+
+    def check(self) -> None:
+        open_ = [
+            lane
+            for worker in self.workers.values()
+            for lane in [*(entry.lane for entry in worker.in_flight), *worker.kept]
+        ]
+        assert len(open_) <= CHANNEL.concurrency
+        for site in range(SITES):
+            assert open_.count(LaneKey("c", f"s{site}")) <= CHANNEL.site_concurrency
+
+    def settle(self, now: float) -> float:
+        """Let everything run until nothing is left to do; return when that was."""
+        until = now + 400
+        while now < until:
+            now += 0.05
+            for worker in self.workers.values():
+                while worker.in_flight:
+                    worker.end(self.chance)
+                worker.tick(now)
+                worker.lessee.sweep(now)
+                while worker.out:
+                    self.governor.claim(worker.holder, worker.out.pop(0), now)
+            self.governor.tick(now)
+            for holder, orders in self.governor.orders().items():
+                for worker in self.workers.values():
+                    if worker.holder == holder:
+                        worker.orders.append(orders)
+            for worker in self.workers.values():
+                while worker.orders:
+                    worker.lessee.follow(worker.orders.pop(0), now)
+                for lane in list(worker.kept):
+                    worker.close(lane)
+            self.check()
+            if not any(
+                lane.has_waiting() or lane.busy
+                for worker in self.workers.values()
+                for lane in worker.scheduler.lanes()
+            ):
+                return now
+        raise AssertionError("something waits for ever")
+
+
+@pytest.mark.parametrize("seed", range(120))
+def test_whatever_happens_no_limit_is_exceeded_and_nothing_waits_for_ever(seed: int) -> None:
+    world, now = World(seed), 1000.0
+    for _ in range(2000):
+        now += world.chance.random() * 0.02
+        world.step(now)
+    world.settle(now)
+    rate = CHANNEL.rate
+    assert rate is not None
+    started = sorted(world.started.values())
+    for place, first in enumerate(started):
+        inside = sum(at < first + rate.interval_s for at in started[place:])
+        assert inside <= rate.count
