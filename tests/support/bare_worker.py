@@ -10,14 +10,16 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from postroom.config.model import Config
 from postroom.control.server import Handler
 from postroom.core.clock import Clock, SystemClock
 from postroom.core.errors import ConfigurationError
+from postroom.engine.lessee import Lender
 from postroom.observe.figures import Figures
 from postroom.observe.log import EventLog
+from postroom.shaping.governor import Grant
 from postroom.spool.errors import QueueBusy
 from postroom.spool.queue_state import QueueState
 from postroom.supervisor import runtime
@@ -58,6 +60,9 @@ class BareService:
     def set_state(self, state: QueueState) -> None:
         self.state = state
 
+    def granted(self, grants: Sequence[Grant]) -> None:
+        assert not grants, "nothing was claimed"
+
     def suspend(self) -> None:
         self._suspends += 1
 
@@ -79,7 +84,7 @@ class BareService:
 tries = 0
 
 
-async def open_bare(begin: Begin, clock: Clock, log: EventLog) -> BareService:
+async def open_bare(begin: Begin, clock: Clock, log: EventLog, lender: Lender) -> BareService:
     global tries
     tries += 1
     if begin.queue == IS_BUSY and tries < 3:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from postroom.channels.policy import ChannelPolicy
-from postroom.config.delivery_settings import CHANNEL, DELIVERY, RESOLVER, ROUTE, ROUTES
+from postroom.config.delivery_settings import CHANNEL, DELIVERY, LIMITS, RESOLVER, ROUTE, ROUTES
 from postroom.config.given import Gathered, Name
 from postroom.config.group_settings import CLASS, GROUP
 from postroom.config.kinds import Misread, did_you_mean
@@ -20,6 +20,7 @@ from postroom.config.model import Config, LogPolicy
 from postroom.config.server_settings import GENERAL, LISTEN, LOG, POLICY, SCALING, SPOOL
 from postroom.config.setting import Setting, Table
 from postroom.config.settings import TABLES
+from postroom.core.limits import LimitsPolicy
 from postroom.engine.policy import EnginePolicy
 from postroom.groups.classes import ClassPolicy
 from postroom.groups.policy import GroupPolicy
@@ -59,6 +60,7 @@ class Builder:
             classes=tuple(map(self._class, self._in_order("class"))),
             policy=PolicySettings(**self._fields(POLICY, "")),
             scaling=ScalingPolicy(**self._fields(SCALING, "")),
+            limits=LimitsPolicy(**self._fields(LIMITS, "")),
             resolver=ResolverPolicy(**self._fields(RESOLVER, "")),
             delivery=EnginePolicy(**self._fields(DELIVERY, "")),
             log=LogPolicy(**self._fields(LOG, "")),

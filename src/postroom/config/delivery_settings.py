@@ -10,9 +10,10 @@ from typing import Any
 from postroom.channels.policy import ChannelPolicy
 from postroom.config.addresses import Address, OneRelay, PoolMember
 from postroom.config.kinds import Choice, FilePath, ListOf, Text
-from postroom.config.measures import Duration, Integer, Size
-from postroom.config.schedules import MatchRule, Retry
+from postroom.config.measures import Bound, Duration, Integer, Size
+from postroom.config.schedules import MatchRule, Rated, Retry
 from postroom.config.setting import Setting, Table
+from postroom.core.limits import LimitsPolicy
 from postroom.engine.policy import EnginePolicy
 from postroom.routing.policy import (
     DiscardRoute,
@@ -129,11 +130,23 @@ CHANNEL = Table(
         Setting("route", Text(64, "the name of a route"), "route", "The route.", '"out"'),
         Setting(
             "concurrency", Integer(0, 100_000), "concurrency",
-            f"How many {_ATTEMPTS} the channel may have; 0 holds its mail.", "20",
+            f"How many {_ATTEMPTS}, and connections, the channel may have, over all queues; "
+            "0 holds its mail.", "20",
         ),
         Setting(
             "per_site.concurrency", Integer(0, 100_000), "site_concurrency",
-            f"How many {_ATTEMPTS} each site of the channel may have; 0 holds its mail.", "10",
+            f"How many {_ATTEMPTS}, and connections, each site of the channel may have, over all "
+            "queues; 0 holds its mail.", "10",
+        ),
+        Setting(
+            "rate", Rated(), "rate",
+            "How many messages the channel may send in any interval of that length, over all "
+            "queues and restarts. A hundredth of them may go at once, unless a burst is given.",
+            '"1000/1m burst 50"',
+        ),
+        Setting(
+            "per_site.rate", Rated(), "site_rate",
+            "The same for each site of the channel.", '"50/1h"',
         ),
         Setting(
             "retry", Retry(), "retry",
@@ -155,10 +168,25 @@ CHANNEL = Table(
     ),
     named=True,
     later={
-        "rate": "use concurrency",
-        "per_site.rate": "use per_site.concurrency",
         "group": "use the rules of a group",
     },
+)  # fmt: skip
+
+LIMITS = Table(
+    "limits",
+    "What the whole server may do, all queues together.",
+    LimitsPolicy,
+    (
+        Setting(
+            "concurrency", Bound(0, 1_000_000), "concurrency",
+            f"How many {_ATTEMPTS}, and connections, there may be in all; 0 holds all mail.",
+            "2000",
+        ),
+        Setting(
+            "rate", Rated(), "rate",
+            "How many messages may be sent in any interval of that length.", '"100000/1h"',
+        ),
+    ),
 )  # fmt: skip
 
 DELIVERY = Table(

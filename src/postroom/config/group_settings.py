@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from postroom.channels.match import normalise_rule
 from postroom.config.given import Gathered, Name
 from postroom.config.kinds import Boolean, Choice, ListOf, Misread, Mistake, Place, Text, shown
-from postroom.config.measures import Integer, Share
+from postroom.config.measures import Bound, Integer, Share
 from postroom.config.model import Config
-from postroom.config.schedules import RULE_MAX
+from postroom.config.schedules import RULE_MAX, Rated
 from postroom.config.setting import Setting, Table
 from postroom.groups.classes import ClassPolicy
 from postroom.groups.policy import PLACEMENTS, GroupPolicy
@@ -104,6 +104,16 @@ GROUP = Table(
         Setting(
             "users", ListOf(Text(255, "a user name", ".+"), most=10_000), "users",
             "Mail of these authenticated users belongs to it.", '["newsletter"]', default="none",
+        ),
+        Setting(
+            "concurrency", Bound(0, 1_000_000), "concurrency",
+            "How many simultaneous attempts, and connections, its queues may have together; 0 "
+            "holds their mail.", "500",
+        ),
+        Setting(
+            "rate", Rated(), "rate",
+            "How many messages its queues may send together in any interval of that length.",
+            '"10000/1h"',
         ),
     ),
     named=True,

@@ -54,6 +54,37 @@ class Integer(_Numeric):
         return value
 
 
+NO_BOUND = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Bound(_Numeric):
+    """A whole number from `least` to `most`, or "none"."""
+
+    least: int
+    most: int
+
+    @property
+    def expected(self) -> str:
+        """The range."""
+        return f'a whole number from {self.least} to {self.most}, or "{NO_BOUND}"'
+
+    def read(self, given: object, place: Place) -> int | None:
+        """Return the value; None where there is no bound."""
+        if given == NO_BOUND:
+            return None
+        if isinstance(given, bool) or not isinstance(given, int):
+            raise misunderstood(given, self.expected)
+        if not self.least <= given <= self.most:
+            size = "small" if given < self.least else "large"
+            raise Misread(Mistake(f"{shown(given)} is too {size}", self.expected))
+        return given
+
+    def plain(self, value: int | None) -> int | str:
+        """Return the value."""
+        return NO_BOUND if value is None else value
+
+
 @dataclass(frozen=True, slots=True)
 class Share(_Numeric):
     """A fraction from `least` to `most`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from postroom.channels.policy import ChannelPolicy
+from postroom.core.limits import LimitsPolicy
 from postroom.engine.policy import EnginePolicy
 from postroom.groups.classes import ClassPolicy
 from postroom.groups.policy import GroupPolicy
@@ -42,6 +43,7 @@ class Config(msgspec.Struct, frozen=True):
     channels: tuple[ChannelPolicy, ...] = (ChannelPolicy(name="default"),)
     groups: tuple[GroupPolicy, ...] = (GroupPolicy(),)
     classes: tuple[ClassPolicy, ...] = (ClassPolicy(),)
+    limits: LimitsPolicy = LimitsPolicy()
     scaling: ScalingPolicy = ScalingPolicy()
     policy: PolicySettings = PolicySettings()
     resolver: ResolverPolicy = ResolverPolicy()

@@ -1,4 +1,4 @@
-"""The kinds of value that channels understand: match rules and retry schedules.
+"""The kinds of value that channels understand: match rules, rates and retry schedules.
 
 What a rule or a schedule means is said in `channels`; here it only becomes a setting.
 Called by: config.settings.  Raises: Misread.
@@ -12,6 +12,8 @@ from postroom.channels.match import normalise_rule
 from postroom.channels.policy import RetrySchedule
 from postroom.channels.retry import format_schedule, parse_schedule
 from postroom.config.kinds import Misread, Mistake, Place, shown
+from postroom.config.measures import NO_BOUND
+from postroom.core.limits import Rate, format_rate, parse_rate
 
 RULE_MAX = 260
 """Characters of a rule: "mx:" and the longest domain (RFC 1035 §2.3.4)."""
@@ -43,6 +45,34 @@ class MatchRule:
     def plain(self, value: str) -> str:
         """Return the rule."""
         return value
+
+
+@dataclass(frozen=True, slots=True)
+class Rated:
+    """A rate in its text form."""
+
+    expected: str = 'a rate: "50/1h" or "1000/1m burst 50", or "none"'
+
+    def read(self, given: object, place: Place) -> Rate | None:
+        """Return the rate; None where there is no bound."""
+        if given == NO_BOUND:
+            return None
+        if not isinstance(given, str) or len(given) > SCHEDULE_MAX:
+            raise Misread(Mistake(f"{shown(given)} is not understood", self.expected))
+        try:
+            return parse_rate(given)
+        except (ValueError, OverflowError) as error:
+            text = str(error)
+            expected = "" if "expected" in text else self.expected
+            raise Misread(Mistake(text, expected)) from None
+
+    def from_text(self, text: str) -> object:
+        """Text stands for itself."""
+        return text
+
+    def plain(self, value: Rate | None) -> str:
+        """Return the text form."""
+        return NO_BOUND if value is None else format_rate(value)
 
 
 @dataclass(frozen=True, slots=True)

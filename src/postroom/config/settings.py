@@ -6,13 +6,14 @@ Called by: config (all of it), tools/make_settings.py.  Raises: nothing.
 
 from __future__ import annotations
 
-from postroom.config.delivery_settings import CHANNEL, DELIVERY, RESOLVER, ROUTE
+from postroom.config.delivery_settings import CHANNEL, DELIVERY, LIMITS, RESOLVER, ROUTE
 from postroom.config.group_settings import CLASS, GROUP
 from postroom.config.server_settings import GENERAL, LISTEN, LOG, POLICY, SCALING, SPOOL
 from postroom.config.setting import Table
 
 TABLES: tuple[Table, ...] = (
-    GENERAL, SPOOL, SCALING, GROUP, CLASS, POLICY, LISTEN, ROUTE, CHANNEL, DELIVERY, RESOLVER, LOG,
+    GENERAL, SPOOL, SCALING, GROUP, CLASS, LIMITS, POLICY, LISTEN, ROUTE, CHANNEL, DELIVERY,
+    RESOLVER, LOG,
 )  # fmt: skip
 
 LATER_TABLES: dict[str, str] = {

@@ -68,6 +68,13 @@ class Limit(msgspec.Struct, frozen=True):
 UNLIMITED = Limit()
 
 
+class LimitsPolicy(msgspec.Struct, frozen=True):
+    """The `[limits]` table: what the whole server may do at once, and how often."""
+
+    concurrency: int | None = None
+    rate: Rate | None = None
+
+
 def parse_rate(text: str) -> Rate:
     """Return the rate that "1000/1m" or "1000/1m burst 50" means."""
     found = _RATE.match(text.strip())

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from postroom.core.limits import Limit, LimitKey
 from postroom.shaping.gate import LENT_MAX_S, Gate
-from postroom.shaping.governor import Claim, Order
+from postroom.shaping.governor import Claim, Grant
 
 IDLE_S = 1.0
 """Slots that were not needed for so long go back, as do tokens that were not."""
@@ -71,31 +71,31 @@ class Lessee:
         if slots > gate.asked or (tokens > 0 and not gate.asked_tokens):
             self._claim(gate, 0, max(slots, gate.busy), tokens)
 
-    def follow(self, orders: Iterable[Order], now: float) -> None:
-        """Do what the lender says."""
-        for order in orders:
-            gate = self._gates.get(order.key)
+    def follow(self, grants: Iterable[Grant], now: float) -> None:
+        """Take what the lender says."""
+        for grant in grants:
+            gate = self._gates.get(grant.key)
             if gate is None:
                 # It was forgotten while this was under way: the next sweep gives it back.
-                gate = self.gate(order.key, Limit())
-                self._forgotten.add(order.key)
+                gate = self.gate(grant.key, Limit())
+                self._forgotten.add(grant.key)
             before = gate.usable
-            gate.grant(order.slots)
+            gate.grant(grant.slots)
             gate.quiet_since = now
-            if order.cap != gate.cap:
-                gate.limit_to(order.cap)
-            if order.tokens:
+            if grant.cap != gate.cap:
+                gate.limit_to(grant.cap)
+            if grant.tokens:
                 if gate.tokens:
                     # Older ones do not live on by the younger.
                     self._claim(gate, 0, gate.asked, 0, gives_tokens=True)
-                gate.tokens, gate.tokens_until = order.tokens, order.until
-                gate.tokens_since = order.until - LENT_MAX_S
+                gate.tokens, gate.tokens_until = grant.tokens, grant.until
+                gate.tokens_since = grant.until - LENT_MAX_S
                 gate.asked_tokens = 0
             if gate.granted > gate.cap:
                 self._give_back(gate)
                 if gate.kept and gate.busy + gate.kept > gate.cap:
                     self.on_called_back(gate)
-            if gate.usable > before or order.tokens:
+            if gate.usable > before or grant.tokens:
                 self.on_open(gate)
 
     def flush(self) -> None:

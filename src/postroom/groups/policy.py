@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from postroom.core.limits import Rate
+
 PLACEMENTS = ("least-loaded", "round-robin", "random", "weighted", "hash")
 
 
@@ -21,8 +23,8 @@ class GroupPolicy(msgspec.Struct, frozen=True):
     (`match`, rules as of a channel but without "mx:"), the reverse-path (`senders`:
     "a@example.org", or a rule for its domain), the listener it came by, the authenticated
     user. `weights` stand side by side with `queues`. `sync` is that of its queues, "" as
-    `spool.sync` says. `origin` is "file:line" of the table,
-    for explanations.
+    `spool.sync` says. `concurrency` and `rate` are limits of all its queues together. `origin`
+    is "file:line" of the table, for explanations.
     """
 
     name: str = "default"
@@ -34,6 +36,8 @@ class GroupPolicy(msgspec.Struct, frozen=True):
     senders: tuple[str, ...] = ()
     listeners: tuple[str, ...] = ()
     users: tuple[str, ...] = ()
+    concurrency: int | None = None
+    rate: Rate | None = None
     origin: str = ""
 
 

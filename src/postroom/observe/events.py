@@ -296,6 +296,12 @@ class LeaseAwaited(Event, frozen=True, tag="lease-awaited"):
     holder: str
 
 
+class RatesNotKept(Event, frozen=True, tag="rates-not-kept"):
+    """How far rates are used up cannot be kept, or read: a restart may begin them anew."""
+
+    reason: str
+
+
 class DeliverySuspended(Event, frozen=True, tag="delivery-suspended"):
     """An operator suspended delivery: mail is accepted and kept, nothing is attempted."""
 

@@ -49,7 +49,7 @@ class Claim(msgspec.Struct, frozen=True, array_like=True):
     since: float = 0.0
 
 
-class Order(msgspec.Struct, frozen=True, array_like=True):
+class Grant(msgspec.Struct, frozen=True, array_like=True):
     """The lender: you have so many slots and tokens more; give back what is above the cap.
 
     The tokens are good until `until`, wall-clock time.
@@ -99,14 +99,15 @@ class Governor:
         self._limit_of = limit_of
         self._ledgers: dict[LimitKey, _Ledger] = {}
         self._kept: dict[LimitKey, float] = {}
-        self._orders: dict[int, list[Order]] = {}
-        self._waiting: set[LimitKey] = set()
-        """Limits that are to be looked at again by time alone."""
+        self._grants: dict[int, list[Grant]] = {}
+        self._again: dict[LimitKey, float] = {}
+        """Limits that are to be looked at again by time alone, and when."""
+        self._bursts_gone_at = 0.0
         self.is_open = True
         """False while somebody of an earlier server may still use slots: nothing is granted."""
 
     def claim(self, holder: int, claims: Iterable[Claim], now: float) -> None:
-        """Take what a holder says; what comes of it is in `orders`."""
+        """Take what a holder says; what comes of it is in `grants`."""
         for claim in claims:
             ledger = self._ledger(claim.key)
             share = ledger.shares.get(holder)
@@ -127,7 +128,7 @@ class Governor:
 
     def leave(self, holder: int, now: float) -> None:
         """Note that a holder has ended: its slots are free; its tokens count as used."""
-        self._orders.pop(holder, None)
+        self._grants.pop(holder, None)
         for key, ledger in list(self._ledgers.items()):
             if ledger.shares.pop(holder, None) is not None:
                 self._settle(key, ledger, now)
@@ -141,7 +142,7 @@ class Governor:
             if limit.rate is None:
                 ledger.meter = None
             elif ledger.meter is None:
-                ledger.meter = Meter(limit.rate, self._kept.pop(key, 0.0))
+                ledger.meter = Meter(limit.rate, self._arrival(key))
             else:
                 ledger.meter.change(limit.rate)
             ledger.limit = limit
@@ -153,23 +154,24 @@ class Governor:
         for key, ledger in list(self._ledgers.items()):
             self._settle(key, ledger, now)
 
-    def tick(self, now: float) -> float | None:
-        """Look at what waits for time to pass; return when to look again, None: never."""
-        soonest = None
-        for key in list(self._waiting):
+    @property
+    def next_at(self) -> float | None:
+        """When `tick` has something to do; None: as long as nobody says anything, never."""
+        return min(self._again.values(), default=None)
+
+    def tick(self, now: float) -> None:
+        """Look at what has waited for time to pass."""
+        for key in [key for key, at in self._again.items() if at <= now]:
             ledger = self._ledgers.get(key)
             if ledger is None:
-                self._waiting.discard(key)
-                continue
-            again = self._settle(key, ledger, now)
-            if again is not None:
-                soonest = again if soonest is None else min(soonest, again)
-        return soonest
+                del self._again[key]
+            else:
+                self._settle(key, ledger, now)
 
-    def orders(self) -> dict[int, list[Order]]:
+    def grants(self) -> dict[int, list[Grant]]:
         """Return what is to be told to each holder, once."""
-        orders, self._orders = self._orders, {}
-        return orders
+        grants, self._grants = self._grants, {}
+        return grants
 
     def held(self, key: LimitKey) -> dict[int, int]:
         """Return the slots that each holder has of a limit."""
@@ -188,45 +190,56 @@ class Governor:
         self._kept = {key: at for key, at in self._kept.items() if at > now}
         return {**self._kept, **used}
 
+    def forget_bursts(self, now: float) -> None:
+        """Take every rate as if all that may go at once had just gone: it may have."""
+        self._bursts_gone_at = now
+
     def remember(self, arrivals: dict[LimitKey, float]) -> None:
         """Take meters as they were kept."""
         self._kept.update(arrivals)
 
     # Inside.
 
+    def _arrival(self, key: LimitKey) -> float:
+        """Return the theoretical arrival time that a meter begins with."""
+        kept = self._kept.pop(key, 0.0)
+        rate = self._limit_of(key).rate
+        if rate is None or not self._bursts_gone_at:
+            return kept
+        return max(kept, self._bursts_gone_at + rate.at_once * Meter(rate).every_s)
+
     def _ledger(self, key: LimitKey) -> _Ledger:
         ledger = self._ledgers.get(key)
         if ledger is None:
-            ledger = _Ledger(self._limit_of(key), self._kept.pop(key, 0.0))
+            ledger = _Ledger(self._limit_of(key), self._arrival(key))
             self._ledgers[key] = ledger
         return ledger
 
-    def _settle(self, key: LimitKey, ledger: _Ledger, now: float) -> float | None:
-        """Grant what can be granted of one limit; return when to look again by itself."""
+    def _settle(self, key: LimitKey, ledger: _Ledger, now: float) -> None:
+        """Grant what can be granted of one limit."""
         again = None
         if self.is_open:
-            orders: dict[int, list[int]] = {}
-            slots_again = self._settle_slots(ledger, now, orders)
-            tokens_again = self._settle_tokens(ledger, now, orders)
+            given: dict[int, list[int]] = {}
+            slots_again = self._settle_slots(ledger, now, given)
+            tokens_again = self._settle_tokens(ledger, now, given)
             again = min((at for at in (slots_again, tokens_again) if at is not None), default=None)
             until = now + lent_s(ledger.meter.rate) if ledger.meter is not None else 0.0
-            for holder, (slots, tokens) in orders.items():
-                order = Order(key, slots, ledger.shares[holder].cap, tokens, until)
-                self._orders.setdefault(holder, []).append(order)
+            for holder, (slots, tokens) in given.items():
+                grant = Grant(key, slots, ledger.shares[holder].cap, tokens, until)
+                self._grants.setdefault(holder, []).append(grant)
         if again is not None:
-            self._waiting.add(key)
+            self._again[key] = again
         else:
-            self._waiting.discard(key)
+            self._again.pop(key, None)
         for holder in [holder for holder, share in ledger.shares.items() if share.is_idle]:
             del ledger.shares[holder]
         if not ledger.shares:
             del self._ledgers[key]
             if ledger.meter is not None and not ledger.meter.is_fresh(now):
                 self._kept[key] = ledger.meter.arrival_at
-        return again
 
     def _settle_slots(
-        self, ledger: _Ledger, now: float, orders: dict[int, list[int]]
+        self, ledger: _Ledger, now: float, given: dict[int, list[int]]
     ) -> float | None:
         shares = ledger.shares
         bound = ledger.limit.slots
@@ -245,7 +258,7 @@ class Governor:
                 cap = UNBOUNDED
             if cap != share.cap:
                 share.cap = cap
-                orders.setdefault(holder, [0, 0])
+                given.setdefault(holder, [0, 0])
         block = spare // (BLOCK_SHARE * len(shares)) if missing <= free and shares else 0
         for holder in turn:
             share = shares[holder]
@@ -257,12 +270,12 @@ class Governor:
             if not share.held:
                 share.since = now
             share.held += slots
-            orders.setdefault(holder, [0, 0])[0] += slots
+            given.setdefault(holder, [0, 0])[0] += slots
         waits = any(not shares[holder].held for holder in turn)
         return now + SLICE_S if waits and limit > 0 else None
 
     def _settle_tokens(
-        self, ledger: _Ledger, now: float, orders: dict[int, list[int]]
+        self, ledger: _Ledger, now: float, given: dict[int, list[int]]
     ) -> float | None:
         meter = ledger.meter
         if meter is None:
@@ -283,14 +296,14 @@ class Governor:
             meter.lend(tokens, now)
             # Whoever needs more asks again: it may need less by now.
             share.want_tokens = 0
-            orders.setdefault(holder, [0, 0])[1] += tokens
+            given.setdefault(holder, [0, 0])[1] += tokens
         if any(shares[holder].want_tokens for holder in turn):
             return meter.next_at(now)
         return None
 
 
 def _turn(share: _Share, now: float) -> tuple[int, float]:
-    """Order holders: a slot is kept for a slice; then whoever has waited longest goes first."""
+    """Grant holders: a slot is kept for a slice; then whoever has waited longest goes first."""
     if not share.held:
         return 1, share.since
     return (0 if now - share.since < SLICE_S else 2), share.since

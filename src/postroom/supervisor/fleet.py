@@ -24,12 +24,15 @@ from postroom.observe.board import Board, BoardRow, WorkerState
 from postroom.observe.events import EventSink, WorkerExited
 from postroom.observe.flights import KILLED, make_sheet
 from postroom.spool.queue_state import QueueState
+from postroom.supervisor.lending import Lending
 from postroom.supervisor.link import (
     Begin,
     BoundSocket,
+    Claimed,
     Commit,
     Failing,
     FromMaster,
+    Granted,
     LinkError,
     Order,
     Prepare,
@@ -63,7 +66,10 @@ class Fleet:
         clock: Clock,
         events: EventSink,
         command: Sequence[str] = WORKER_COMMAND,
+        lending: Lending | None = None,
     ) -> None:
+        """`lending`: who lends slots and tokens to the workers."""
+        self._lending = lending
         self._command = command
         self._config = config
         self._sockets = sockets
@@ -260,6 +266,7 @@ class Fleet:
         begin = Begin(
             self._config, slot.queue, slot.number, self._board_path, self._sockets,
             self.is_suspended, self._effective(slot), slot.flights, slot.crash,
+            self._lending.descriptor if self._lending is not None else -1,
         )  # fmt: skip
         kills_before = memory_kills()
         try:
@@ -267,6 +274,7 @@ class Fleet:
         except OSError as error:
             return 0, f"cannot start: {error}"
         slot.worker = worker
+        holder = self._join(worker)
         # What changed while the process was made has not reached it.
         if self._config is not begin.config:
             worker.link.send(Commit(self._config))
@@ -283,9 +291,12 @@ class Fleet:
             worker.link.send(self._stop_asked)
         ending: asyncio.TimerHandle | None = None
         try:
-            await self._listen(slot, worker)
+            await self._listen(slot, worker, holder)
             ending = asyncio.get_running_loop().call_later(END_DEADLINE_S, worker.kill)
             status = await worker.wait()
+            if self._lending is not None:
+                # Its connections ended with it.
+                self._lending.leave(holder)
             slot.ended_well = status == "exit 0"
             if status != "exit 0" and not slot.reason and not worker.was_killed:
                 if status == KILLED and memory_kills() > kills_before:
@@ -306,7 +317,12 @@ class Fleet:
             worker.kill()
             await worker.link.close()
 
-    async def _listen(self, slot: Slot, worker: WorkerProcess) -> None:
+    def _join(self, worker: WorkerProcess) -> int:
+        if self._lending is None:
+            return 0
+        return self._lending.join(lambda grants: worker.link.send(Granted(grants)))
+
+    async def _listen(self, slot: Slot, worker: WorkerProcess, holder: int) -> None:
         """Hear what a worker says until its end of the link is closed."""
         while True:
             try:
@@ -326,6 +342,9 @@ class Fleet:
                     slot.reason = reason
                 case Failing(reason):
                     slot.reason = reason
+                case Claimed(claims):
+                    if self._lending is not None:
+                        self._lending.claim(holder, claims)
                 case Prepared(_generation, objection):
                     if slot.prepared is not None and not slot.prepared.done():
                         slot.prepared.set_result(objection)

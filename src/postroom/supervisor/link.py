@@ -21,6 +21,7 @@ import msgspec
 
 from postroom.config.model import Config
 from postroom.core.errors import PostroomError
+from postroom.shaping.governor import Claim, Grant
 from postroom.spool.queue_state import QueueState
 
 FRAME_OCTETS_MAX = 64 << 20
@@ -46,7 +47,8 @@ class Begin(msgspec.Struct, frozen=True, tag="begin"):
     `suspended` is delivery as a whole, `state` is that of the queue. One that is not in the
     configuration any more is draining. `flights` is the inherited descriptor of the sheet of
     attempts in flight, -1 where there is none; `crash` is how the worker before died, where
-    it did.
+    it did. `lending` is a descriptor that the worker only keeps open: its lock tells a later
+    master that somebody may still use what was lent.
     """
 
     config: Config
@@ -58,6 +60,7 @@ class Begin(msgspec.Struct, frozen=True, tag="begin"):
     state: QueueState = QueueState.ENABLED
     flights: int = -1
     crash: str = ""
+    lending: int = -1
 
 
 class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
@@ -90,6 +93,12 @@ class Pretend(msgspec.Struct, frozen=True, tag="pretend"):
     load_ppm: int
 
 
+class Granted(msgspec.Struct, frozen=True, tag="granted"):
+    """Master: this has become of what you claimed, and of what others did."""
+
+    grants: tuple[Grant, ...]
+
+
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
     """Master: stop; `now`: without waiting for attempts in flight."""
 
@@ -113,14 +122,20 @@ class Prepared(msgspec.Struct, frozen=True, tag="prepared"):
     error: str = ""
 
 
+class Claimed(msgspec.Struct, frozen=True, tag="claimed"):
+    """Worker: slots and tokens of limits that I want, or give back."""
+
+    claims: tuple[Claim, ...]
+
+
 class Failing(msgspec.Struct, frozen=True, tag="failing"):
     """Worker: I end, for this reason."""
 
     reason: str
 
 
-FromMaster = Begin | Prepare | Commit | Order | SetState | Pretend | Stop
-FromWorker = Waiting | Ready | Prepared | Failing
+FromMaster = Begin | Prepare | Commit | Order | SetState | Pretend | Granted | Stop
+FromWorker = Waiting | Ready | Prepared | Claimed | Failing
 
 _encoder = msgspec.msgpack.Encoder()
 _from_master = msgspec.msgpack.Decoder(FromMaster)

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import msgspec
 
+from postroom.config.limits import LimitTable
 from postroom.config.model import Config
 from postroom.control.answers import Changed, QueueLoad
 from postroom.control.commands import MailMoveArgs, NoArgs, RouteArgs
@@ -31,6 +32,7 @@ from postroom.control.server import Handler
 from postroom.core.clock import Clock
 from postroom.delivery.agent import RoutedAgent
 from postroom.engine.engine import Engine
+from postroom.engine.lessee import Lender
 from postroom.engine.parts import Parts
 from postroom.engine.steering import Steering
 from postroom.engine.transit import Place
@@ -48,6 +50,7 @@ from postroom.observe.flights import Flights, open_sheet
 from postroom.queueing.load import in_ppm
 from postroom.routing.dns import DnsResolver
 from postroom.routing.router import Explanation, Router
+from postroom.shaping.governor import Grant
 from postroom.spool.embedded import EmbeddedStore, open_store, read_manifest, transcripts_of
 from postroom.spool.errors import QueueUnusable
 from postroom.spool.maildrop import Maildrop, MaildropPickup
@@ -65,7 +68,9 @@ CHANNELS_SHOWN_MAX = 1000
 """The busiest channels make the load; the rest only makes a long answer."""
 
 
-async def open_mail_service(begin: Begin, clock: Clock, events: EventSink) -> MailService:
+async def open_mail_service(
+    begin: Begin, clock: Clock, events: EventSink, lender: Lender
+) -> MailService:
     """Open the queue that `begin` names; raises QueueBusy while another process has it."""
     config = begin.config
     manifest = read_manifest(Path(config.spool.base))
@@ -81,7 +86,7 @@ async def open_mail_service(begin: Begin, clock: Clock, events: EventSink) -> Ma
     )
     try:
         transcripts = TranscriptFiles(*transcripts_of(queue.path))
-        service = MailService(begin, store, transcripts, clock, events)
+        service = MailService(begin, store, transcripts, clock, events, lender)
         await service.open()
     except BaseException:
         await store.close()
@@ -99,6 +104,7 @@ class MailService:
         transcripts: TranscriptFiles,
         clock: Clock,
         events: EventSink,
+        lender: Lender,
     ) -> None:
         config, fits = fit(begin.config, events)
         entropy = random.Random(random.SystemRandom().getrandbits(128))
@@ -118,7 +124,10 @@ class MailService:
             store, self._router, self._agent, clock, entropy, events, transcripts, flights,
             begin.crash,
         )  # fmt: skip
-        self._engine = Engine(parts, config.delivery, config.hostname, config.classes)
+        self._engine = Engine(
+            parts, config.delivery, config.hostname, config.classes, lender,
+            LimitTable(config).outer(begin.queue),
+        )  # fmt: skip
         board = Board(Path(begin.board), writable=True)
         self._turn = BoardTurn(board, begin.slot, clock, self._room_octets)
         self._turn.largest_octets = local_policy(config).size_limit_octets
@@ -246,7 +255,10 @@ class MailService:
             self._local.policy = local_policy(config)
         self._turn.largest_octets = local_policy(config).size_limit_octets
         self._router.reconfigure(config.channels, config.routes)
-        self._engine.reconfigure(config.delivery, config.channels, config.hostname, config.classes)
+        self._engine.reconfigure(
+            config.delivery, config.channels, config.hostname, config.classes,
+            LimitTable(config).outer(self._begin.queue),
+        )  # fmt: skip
         self._exchange.distributor.reconfigure(config.groups)
         self._config, self._fits = config, fits
 
@@ -258,6 +270,11 @@ class MailService:
             self._listeners.welcome()
         else:
             self._listeners.turn_away()
+
+    def granted(self, grants: Sequence[Grant]) -> None:
+        """Take slots and tokens that were claimed, or leave some that others need."""
+        assert self._engine.lessee is not None
+        self._engine.lessee.follow(grants, self._clock.now())
 
     def suspend(self) -> None:
         """Make no new attempts."""

@@ -38,6 +38,7 @@ from postroom.observe.events import (
 from postroom.observe.log import EventLog
 from postroom.supervisor.fleet import Fleet
 from postroom.supervisor.growth import Growth
+from postroom.supervisor.lending import Lending
 from postroom.supervisor.listeners import BoundListeners
 from postroom.supervisor.master_commands import handlers_of, status_of
 from postroom.supervisor.notify import Notifier
@@ -79,15 +80,17 @@ class Master:
         self._sockets: BoundListeners | None = None
         self.board: Board | None = None
         self.fleet: Fleet | None = None
+        self._lending: Lending | None = None
 
     async def run(self, board_path: str) -> int:
         """Serve until asked to stop; return the exit status. The base is locked."""
         self._sockets = BoundListeners(self.config.listen)
         self.listen = self._sockets.addresses
         self.board = Board(RunPaths(self.config.spool.base).board, writable=True)
+        lending = self._lending = Lending(self.config, self.clock, self._log)
         self.fleet = Fleet(
             self.config, self._queues, self._sockets.bound, (self.board, board_path),
-            self.clock, self._log,
+            self.clock, self._log, lending=lending,
         )  # fmt: skip
         if self._suspension.is_on:
             # As before the restart: only an operator's word resumes delivery.
@@ -104,6 +107,7 @@ class Master:
                 watchers = [
                     group.create_task(self._announce()),
                     group.create_task(growth.run()),
+                    group.create_task(lending.run()),
                 ]
                 if self._notifier.watchdog_s:
                     watchers.append(group.create_task(self._keep_watchdog_quiet()))
@@ -114,6 +118,7 @@ class Master:
             await control.close()
             self._sockets.close()
             self.board.close()
+            lending.close()
         return 0
 
     async def reload(self) -> tuple[str, ...]:
@@ -137,6 +142,8 @@ class Master:
                 self._notifier.ready(self._summary())
             # Commit point: from here on every worker, present or future, has it.
             self.fleet.commit(config)
+            if self._lending is not None:
+                self._lending.reconfigure(config)
             self.config, self.pending = config, pending
             self._log.emit(ConfigurationLoaded(config.generation, config.source))
             for setting in pending:

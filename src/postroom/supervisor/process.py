@@ -40,6 +40,8 @@ class WorkerProcess:
             descriptors = [theirs.fileno(), *(bound.descriptor for bound in begin.sockets)]
             if begin.flights >= 0:
                 descriptors.append(begin.flights)
+            if begin.lending >= 0:
+                descriptors.append(begin.lending)
             process = await asyncio.create_subprocess_exec(
                 *command,
                 "--link",

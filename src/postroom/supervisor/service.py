@@ -5,12 +5,13 @@ Called by: supervisor.worker.  Raises: see each verb.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from postroom.config.model import Config
 from postroom.control.server import Handler
 from postroom.observe.figures import Figures
+from postroom.shaping.governor import Grant
 from postroom.spool.queue_state import QueueState
 
 
@@ -35,6 +36,10 @@ class Service(Protocol):
 
     def apply(self, config: Config) -> None:
         """Use a configuration that `prepare` found good."""
+        ...
+
+    def granted(self, grants: Sequence[Grant]) -> None:
+        """Take slots and tokens that were claimed, or leave some that others need."""
         ...
 
     def suspend(self) -> None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -33,15 +33,19 @@ from postroom.control.paths import RunPaths
 from postroom.control.server import ControlServer
 from postroom.core.clock import Clock
 from postroom.core.errors import PostroomError
+from postroom.engine.lessee import Lender
 from postroom.observe.board import Board, BoardRow, WorkerState
 from postroom.observe.events import Defect, LeaseAwaited
 from postroom.observe.figures import Figures, figures_in
 from postroom.observe.log import EventLog
+from postroom.shaping.governor import Claim, Grant
 from postroom.spool.errors import QueueBusy
 from postroom.supervisor.link import (
     Begin,
+    Claimed,
     Commit,
     Failing,
+    Granted,
     Link,
     Order,
     Prepare,
@@ -59,7 +63,7 @@ LEASE_RETRY_S = 0.2
 STOP_NOW_DEADLINE_S = 0.5
 """What "now" still allows: the commit that is being written, and closing the store."""
 
-OpenService = Callable[[Begin, Clock, EventLog], Awaitable[Service]]
+OpenService = Callable[[Begin, Clock, EventLog, Lender], Awaitable[Service]]
 """Opens a queue; raises QueueBusy while another process holds it."""
 
 
@@ -123,7 +127,7 @@ class Worker:
         awaited = False
         while not self._stop_asked.is_set():
             try:
-                return await self._open_service(self._begin, self._clock, self._log)
+                return await self._open_service(self._begin, self._clock, self._log, self)
             except QueueBusy as error:
                 if not awaited:
                     awaited = True
@@ -213,8 +217,14 @@ class Worker:
                 case Pretend(load_ppm):
                     self._pretended_ppm = load_ppm
                     self._publish()
+                case Granted(grants):
+                    self._granted(grants)
                 case Order(verb):
                     self._follow(verb)
+
+    def claim(self, claims: Sequence[Claim]) -> None:
+        """Pass on what the service wants, or gives back; satisfies engine.lessee.Lender."""
+        self._link.send(Claimed(tuple(claims)))
 
     def _objection(self, config: Config) -> str:
         """Return why a configuration cannot be used, or ""."""
@@ -225,6 +235,11 @@ class Worker:
         except (PostroomError, OSError) as error:
             return str(error)
         return ""
+
+    def _granted(self, grants: tuple[Grant, ...]) -> None:
+        # They are for claims, which only a service makes.
+        if self._service is not None:
+            self._service.granted(grants)
 
     def _follow(self, verb: str) -> None:
         if verb in ("suspend", "resume"):

@@ -30,7 +30,7 @@ ALL = [
 NOT_SETTINGS = {
     "name", "origin", "generation", "source",
     *("spool", "listen", "routes", "channels", "groups", "classes", "scaling", "policy"),
-    *("resolver", "delivery", "log"),
+    *("resolver", "delivery", "log", "limits"),
 }  # fmt: skip
 
 
@@ -92,7 +92,7 @@ def test_there_are_examples() -> None:
 
 def test_names_of_later_versions_are_refused_as_such() -> None:
     gathered = Gathered()
-    text = "[spool]\ngroups = 2\n[console]\na = 1\n[channel.x]\nper_site = { rate = '1/m' }"
+    text = "[spool]\ngroups = 2\n[console]\na = 1\n[channel.x]\ngroup = 'a'"
     gather_text(text, "f", PLACE, gathered)
     lines = str(gathered.mistakes).splitlines()
     assert len(lines) == 3

@@ -12,7 +12,7 @@ from postroom.core.limits import SERVER, Limit, LimitKey, Rate
 from postroom.engine.lessee import Lessee
 from postroom.queueing.lane import Entry, LaneKey
 from postroom.queueing.scheduler import Scheduler
-from postroom.shaping.governor import SLICE_S, Claim, Governor, Order
+from postroom.shaping.governor import SLICE_S, Claim, Governor, Grant
 from postroom.shaping.shares import fair_shares
 
 KEY = LimitKey("channel", "c")
@@ -26,7 +26,7 @@ def told(lender: Governor) -> dict[int, tuple[int, int]]:
     """Return what each holder got: slots and tokens."""
     return {
         holder: (sum(one.slots for one in orders), sum(one.tokens for one in orders))
-        for holder, orders in lender.orders().items()
+        for holder, orders in lender.grants().items()
     }
 
 
@@ -51,12 +51,12 @@ def test_a_holder_gets_what_it_asks_for_and_others_what_is_left() -> None:
 def test_who_holds_more_than_its_share_is_told_how_far_to_come_down() -> None:
     lender = governor(6)
     lender.claim(1, [Claim(KEY, want=9)], 0.0)
-    lender.orders()
+    lender.grants()
     lender.claim(2, [Claim(KEY, want=9)], 0.0)
-    assert lender.orders() == {1: [Order(KEY, cap=3)]}
+    assert lender.grants() == {1: [Grant(KEY, cap=3)]}
     # Nobody wants anything any more: the cap is lifted.
     lender.claim(2, [Claim(KEY)], 0.1)
-    assert [order.cap > 1000 for order in lender.orders()[1]] == [True]
+    assert [order.cap > 1000 for order in lender.grants()[1]] == [True]
 
 
 def test_what_a_dead_holder_had_is_free_at_once() -> None:
@@ -73,7 +73,7 @@ def test_with_fewer_slots_than_holders_each_has_its_turn() -> None:
     for holder in served:
         lender.claim(holder, [Claim(KEY, want=1)], now)
     while now < 30:
-        for holder, orders in lender.orders().items():
+        for holder, orders in lender.grants().items():
             for order in orders:
                 if order.cap == 0 and lender.held(KEY).get(holder):
                     lender.claim(holder, [Claim(KEY, slots=1, want=1)], now)
@@ -89,10 +89,10 @@ def test_a_limit_that_was_lowered_grants_nothing_until_enough_came_back() -> Non
     lender = Governor(lambda key: Limit(bound))
     lender.claim(1, [Claim(KEY, want=3)], 0.0)
     lender.claim(2, [Claim(KEY, want=3)], 0.0)
-    lender.orders()
+    lender.grants()
     bound = 2
     lender.reconfigure(0.1)
-    assert {holder: orders[-1].cap for holder, orders in lender.orders().items()} == {1: 1, 2: 1}
+    assert {holder: orders[-1].cap for holder, orders in lender.grants().items()} == {1: 1, 2: 1}
     lender.claim(1, [Claim(KEY, slots=2, want=3)], 0.2)
     assert not any(slots for slots, _ in told(lender).values())
     lender.claim(2, [Claim(KEY, slots=3, want=3)], 0.2)
@@ -114,7 +114,7 @@ def test_tokens_go_round_and_are_kept_over_a_restart() -> None:
     for holder in (1, 2):
         lender.claim(holder, [Claim(KEY, want_tokens=9)], 1000.0)
     assert told(lender) == {1: (0, 1)} or told(lender)[1][1] == 1
-    again = lender.tick(1000.0)
+    again = lender.next_at
     assert again is not None and again == pytest.approx(1000 + 101 / 4)
     after = governor(None, rate)
     after.remember(lender.arrivals(1001.0))
@@ -142,7 +142,7 @@ class Worker:
         self.in_flight: list[Entry] = []
         self.kept: list[LaneKey] = []
         self.out: list[list[Claim]] = []
-        self.orders: list[list[Order]] = []
+        self.orders: list[list[Grant]] = []
 
     def claim(self, claims: list[Claim]) -> None:  # type: ignore[override]
         self.out.append(list(claims))
@@ -227,7 +227,7 @@ class World:
                 if worker.out:
                     self.governor.claim(worker.holder, worker.out.pop(0), now)
                 self.governor.tick(now)
-                for holder, orders in self.governor.orders().items():
+                for holder, orders in self.governor.grants().items():
                     one = next((w for w in self.workers.values() if w.holder == holder), None)
                     if one is not None:
                         one.orders.append(orders)
@@ -273,7 +273,7 @@ class World:
                 while worker.out:
                     self.governor.claim(worker.holder, worker.out.pop(0), now)
             self.governor.tick(now)
-            for holder, orders in self.governor.orders().items():
+            for holder, orders in self.governor.grants().items():
                 for worker in self.workers.values():
                     if worker.holder == holder:
                         worker.orders.append(orders)

@@ -1,0 +1,44 @@
+"""The limits of a configuration, by what they are of.
+
+Called by: supervisor.  Raises: nothing.
+"""
+
+from __future__ import annotations
+
+from postroom.config.model import Config
+from postroom.core.limits import SERVER, UNLIMITED, Limit, LimitKey
+from postroom.groups.policy import group_of
+
+
+class LimitTable:
+    """All limits of one configuration."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._channels = {one.name: one for one in config.channels}
+        self._groups = {one.name: Limit(one.concurrency, one.rate) for one in config.groups}
+
+    def of(self, key: LimitKey) -> Limit:
+        """Return the limit of anything; what the configuration does not know has none."""
+        if key.kind == "server":
+            return Limit(self._config.limits.concurrency, self._config.limits.rate)
+        if key.kind == "group":
+            return self._groups.get(key.name, UNLIMITED)
+        channel = self._channels.get(key.name)
+        if channel is None:
+            return UNLIMITED
+        return channel.limit if key.kind == "channel" else channel.site_limit
+
+    def outer(self, queue: int) -> tuple[tuple[LimitKey, Limit], ...]:
+        """Return what all attempts of a queue are under: limits of the server, of its group."""
+        group = group_of(self._config.groups, queue)
+        keys = (SERVER, LimitKey("group", group.name))
+        return tuple((key, self.of(key)) for key in keys if self.of(key) != UNLIMITED)
+
+    @property
+    def has_rates(self) -> bool:
+        """True where anything has a rate."""
+        limits = [self.of(SERVER), *self._groups.values()]
+        return any(one.rate for one in limits) or any(
+            one.rate or one.site_rate for one in self._channels.values()
+        )

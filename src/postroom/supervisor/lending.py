@@ -1,0 +1,172 @@
+"""Lending: the governor of the server, between the workers that hold slots and tokens.
+
+Owns the governor, who its holders are, and BASE/rates: how far rates are used up, so that what
+was sent counts after a restart. BASE/run/lending is locked through a descriptor that every
+worker inherits: while a worker of an earlier master lives, the lock is held, and nothing is
+granted, for that worker may still use what was lent to it.
+
+Guarantees: 1. a holder's slots are free only once its process has ended.  2. rates are kept
+at least every SAVE_S, as long as the disk takes it, and what nobody wrote down counts as used.
+Called by: supervisor.master, supervisor.fleet.  Raises: OSError from `Lending`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from postroom.config.limits import LimitTable
+from postroom.config.model import Config
+from postroom.control.paths import RunPaths, make_private_directory
+from postroom.core.clock import Clock
+from postroom.core.limits import Limit, LimitKey
+from postroom.observe.events import EventSink, RatesNotKept
+from postroom.shaping.governor import Claim, Governor, Grant
+from postroom.spool.embedded.disk import RealDisk, write_atomically
+
+SAVE_S = 1.0
+LOCK_RETRY_S = 0.1
+
+
+class KeptRates(msgspec.Struct, frozen=True):
+    """BASE/rates: the theoretical arrival time of each limit that is used up for a while yet.
+
+    `is_complete` where the server ended in good order as this was written. After any other end
+    a rate is taken as if all that may go at once had just gone.
+    """
+
+    is_complete: bool
+    arrivals: tuple[tuple[str, str, str, float], ...]
+
+
+class Lending:
+    """What is lent to the workers of one server."""
+
+    def __init__(self, config: Config, clock: Clock, events: EventSink) -> None:
+        self._limits = LimitTable(config)
+        self._clock = clock
+        self._events = events
+        self._path = Path(config.spool.base) / "rates"
+        self._tellers: dict[int, Callable[[tuple[Grant, ...]], None]] = {}
+        self._last = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._saved: dict[LimitKey, float] = {}
+        self._tells_failure = True
+        self.governor = Governor(self._limit_of)
+        run = RunPaths(config.spool.base).directory
+        make_private_directory(run)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        self.descriptor = os.open(run / "lending", flags, 0o600)
+        self.governor.is_open = self._locked()
+        self._remember()
+
+    def close(self) -> None:
+        """Keep the rates as they are at the end; the lock lasts as long as workers do."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._save(self.governor.arrivals(self._clock.now()), is_complete=True)
+        os.close(self.descriptor)
+
+    async def run(self) -> None:
+        """Wait for those of an earlier server; keep the rates, until cancelled."""
+        while not self.governor.is_open:
+            await asyncio.sleep(LOCK_RETRY_S)
+            if self._locked():
+                self.governor.open(self._clock.now())
+                self._tell()
+        while True:
+            await asyncio.sleep(SAVE_S)
+            now = self._clock.now()
+            arrivals = self.governor.arrivals(now)
+            if arrivals != self._saved:
+                await asyncio.to_thread(self._save, arrivals, is_complete=False)
+
+    def join(self, tell: Callable[[tuple[Grant, ...]], None]) -> int:
+        """Return the number of a new holder, which is told what it gets by `tell`."""
+        self._last += 1
+        self._tellers[self._last] = tell
+        return self._last
+
+    def leave(self, holder: int) -> None:
+        """Note that the process of a holder has ended."""
+        if self._tellers.pop(holder, None) is not None:
+            self.governor.leave(holder, self._clock.now())
+            self._tell()
+
+    def claim(self, holder: int, claims: Sequence[Claim]) -> None:
+        """Take what a holder says."""
+        self.governor.claim(holder, claims, self._clock.now())
+        self._tell()
+
+    def reconfigure(self, config: Config) -> None:
+        """Put other limits in force."""
+        self._limits = LimitTable(config)
+        self.governor.reconfigure(self._clock.now())
+        self._tell()
+
+    # Inside.
+
+    def _limit_of(self, key: LimitKey) -> Limit:
+        return self._limits.of(key)
+
+    def _tell(self) -> None:
+        for holder, grants in self.governor.grants().items():
+            tell = self._tellers.get(holder)
+            if tell is not None:
+                tell(tuple(grants))
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        next_at = self.governor.next_at
+        if next_at is not None:
+            delay_s = max(0.0, next_at - self._clock.now())
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self.governor.tick(self._clock.now())
+        self._tell()
+
+    def _locked(self) -> bool:
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _remember(self) -> None:
+        """Take up the rates where an earlier server left them."""
+        try:
+            kept = msgspec.json.decode(self._path.read_bytes(), type=KeptRates)
+        except FileNotFoundError:
+            kept = KeptRates(True, ())
+        except (OSError, msgspec.DecodeError) as error:
+            self._events.emit(RatesNotKept(f"cannot be read: {error}"))
+            kept = KeptRates(False, ())
+        arrivals = {LimitKey(kind, name, site): at for kind, name, site, at in kept.arrivals}
+        self.governor.remember(arrivals)
+        if not kept.is_complete:
+            self.governor.forget_bursts(self._clock.now())
+        if kept.is_complete and (kept.arrivals or self._limits.has_rates):
+            # From now on the file does not know everything any more.
+            self._save(arrivals, is_complete=False)
+
+    def _save(self, arrivals: dict[LimitKey, float], *, is_complete: bool) -> None:
+        if not arrivals and not self._limits.has_rates and not self._path.exists():
+            return
+        rows = tuple((*key, at) for key, at in sorted(arrivals.items()))
+        try:
+            octets = msgspec.json.encode(KeptRates(is_complete, rows))
+            write_atomically(RealDisk(), self._path, octets)
+        except OSError as error:
+            if self._tells_failure:
+                self._events.emit(RatesNotKept(f"cannot be written: {error}"))
+            self._tells_failure = False
+            return
+        self._tells_failure = True
+        self._saved = arrivals
