@@ -191,7 +191,7 @@ class ConnectionPool:
 def _keep(connection: Connection, gates: tuple[Gate, ...]) -> None:
     connection.gates = gates
     for gate in gates:
-        gate.keep()
+        gate.kept += 1
 
 
 def _let_go(connection: Connection) -> None:

@@ -83,6 +83,7 @@ class Lane:
         "busy",
         "channel",
         "gate",
+        "gates",
         "key",
         "listed",
         "recipients",
@@ -95,6 +96,8 @@ class Lane:
         self.key = key
         self.channel = channel
         self.gate = gate
+        self.gates: tuple[Gate, ...] = (gate,)
+        """All that its attempts are counted at; kept by the scheduler."""
         self.busy = 0
         self.window = WINDOW_INITIAL
         self.recipients = 0

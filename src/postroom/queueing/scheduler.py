@@ -100,8 +100,7 @@ class Scheduler:
 
     def gates_of(self, lane: LaneKey) -> tuple[Gate, ...]:
         """Return the gates that an attempt of a lane is counted at."""
-        found = self._lanes[lane]
-        return (found.gate, self._channels[lane.channel].gate, *self._outer)
+        return self._lanes[lane].gates
 
     def loads(self) -> list[ChannelLoad]:
         """Return what each channel is doing that has something to do, and is not held."""
@@ -144,6 +143,7 @@ class Scheduler:
             if channel.name not in self._channels:
                 gate = self._gates.gate(channel.key, channel.limit)
                 self._channels[channel.name] = ChannelState(channel, gate)
+            lane.gates = (lane.gate, self._channels[channel.name].gate, *self._outer)
         entry.rank = min(entry.rank, self._rings.lowest)
         lane.push(entry)
         self._channels[entry.lane.channel].ready += 1
@@ -162,15 +162,18 @@ class Scheduler:
                 self._unlist(lane, rank)
                 continue
             state = self._channels[lane.key.channel]
-            if not lane.gate.is_open(now):
+            gate = lane.gate
+            if gate.busy >= gate.usable or (gate.has_rate and not gate.has_token(now)):
                 # Listed again by finish, or when the gate opens.
-                self._short[lane.gate] = lane
+                self._short[gate] = lane
                 if not state.gate.is_open(now):
                     self._short[state.gate] = state
                 self._unlist(lane, rank)
                 continue
             gate = state.gate
-            if gate.busy >= limit_of(gate.usable, rank) or not gate.is_open(now):
+            if gate.busy >= limit_of(gate.usable, rank) or (
+                gate.has_rate and not gate.has_token(now)
+            ):
                 self._short[gate] = state
                 state.waiting.setdefault(rank, deque()).append(lane)
                 continue
@@ -185,10 +188,8 @@ class Scheduler:
             entry.started = True
             entry.started_at = now
             lane.busy += 1
-            lane.gate.start()
-            gate.start()
-            for each in outer:
-                each.start()
+            for gate in lane.gates:
+                gate.start()
             state.ready -= 1
             self._ready -= 1
             self._busy += 1
@@ -233,8 +234,10 @@ class Scheduler:
         lane.busy -= 1
         lane.recipients -= len(entry.indexes)
         # What never reached the site used up nothing of a rate.
-        for gate in (lane.gate, state.gate, *self._outer):
-            gate.finish(refund=not reached, started_at=entry.started_at)
+        for gate in lane.gates:
+            gate.finish()
+            if gate.has_rate and not reached:
+                gate.refund(entry.started_at)
         self._busy -= 1
         ended = lane.reached() if reached else False
         self._admit_waiting(state)
@@ -343,6 +346,8 @@ class Scheduler:
             gate.busy = 0
             self._gates.forget(gate)
         self._outer = tuple(gates)
+        for lane in self._lanes.values():
+            lane.gates = (lane.gate, self._channels[lane.key.channel].gate, *gates)
 
     def _outer_is_open(self, now: float) -> bool:
         for gate in self._outer:

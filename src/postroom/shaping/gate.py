@@ -82,16 +82,18 @@ class Gate:
         if self.has_rate:
             self.tokens -= 1
 
-    def finish(self, *, refund: bool, started_at: float) -> None:
-        """Count the end of an attempt; `refund`: it came to nothing and costs no token."""
-        assert self.busy > 0
+    def finish(self) -> None:
+        """Count the end of an attempt."""
         self.busy -= 1
-        if refund and self.has_rate:
-            # It was lent before it was used, and not longer before than it was good.
-            since = started_at - LENT_MAX_S
-            self.refunded_since = min(self.refunded_since, since) if self.refunded else since
-            self.refunded += 1
-        self.released()
+        if self.granted > self.cap:
+            self.released()
+
+    def refund(self, started_at: float) -> None:
+        """Note that an attempt came to nothing and costs no token."""
+        # It was lent before it was used, and not longer before than it was good.
+        since = started_at - LENT_MAX_S
+        self.refunded_since = min(self.refunded_since, since) if self.refunded else since
+        self.refunded += 1
 
     def take_tokens(self) -> tuple[int, float]:
         """Take out all tokens that were not used; return them, and since when at the earliest."""
@@ -102,19 +104,15 @@ class Gate:
         self.tokens = self.refunded = 0
         return tokens, since
 
-    def keep(self) -> None:
-        """Count a connection that no attempt uses from now on."""
-        self.kept += 1
-
     def let_go(self) -> None:
-        """Count the end of such a connection, or that an attempt uses it."""
-        assert self.kept > 0
+        """Count the end of a kept connection, or that an attempt uses it."""
         self.kept -= 1
-        self.released()
+        if self.granted > self.cap:
+            self.released()
 
     def released(self) -> None:
-        """Tell the lessee where this makes something free that was called back."""
-        if self.granted > self.cap and self.on_excess is not None:
+        """Tell the lessee that something may be free that was called back."""
+        if self.on_excess is not None:
             self.on_excess(self)
 
     @property

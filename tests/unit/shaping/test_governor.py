@@ -183,7 +183,7 @@ class Worker:
         if chance.random() < 0.5:
             self.kept.append(entry.lane)
             for gate in gates:
-                gate.keep()
+                gate.kept += 1
         reached = chance.random() < 0.9
         if not reached:
             # It costs nothing of the rate.
