@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import random
+import signal
 import smtplib
+import time
 
 import pytest
 
+from postroom.sink.recorder import Received
+from tests.support.command_line import postroom
 from tests.support.daemon import Daemon
 from tests.support.sink import SinkThread
 
@@ -42,3 +48,108 @@ def test_four_queues_together_have_no_more_connections_than_the_limit(scope: str
         assert sink.counters.open_max == 5, sink.counters
         taken = {event["queue"] for event in daemon.events("delivered")}
         assert taken == {f"queue{number}" for number in (1, 2, 3, 4)}, "each has its part"
+
+
+@pytest.mark.seed(22)
+def test_a_limit_of_0_holds_and_another_one_is_in_force_after_a_reload() -> None:
+    config = ROUND_ROBIN + "[channel.default]\nconcurrency = {}\n"
+    with SinkThread(SLOW) as sink, Daemon(queues=3, relay=sink.port) as daemon:
+        daemon.write_config(config.format(0))
+        assert postroom(daemon, "reload")[0] == 0
+        inject(daemon, 60)
+        time.sleep(0.5)
+        assert sink.counters.connections == 0
+        daemon.write_config(config.format(2))
+        assert postroom(daemon, "reload")[0] == 0
+        sink.wait_for(20)
+        daemon.write_config(config.format(8))
+        assert postroom(daemon, "reload")[0] == 0
+        sink.wait_for(60)
+        assert 2 < sink.counters.open_max <= 8
+
+
+@pytest.mark.seed(26)
+def test_every_site_has_its_own_share_and_a_full_one_slows_no_other() -> None:
+    config = (
+        "[channel.default]\nper_site.concurrency = 3\nroute = 'busy'\n"
+        "[channel.quiet]\nmatch = ['quiet.example']\nroute = 'quiet'\n"
+        "[route.busy]\ntype = 'relay'\nhost = '127.0.0.1:{}'\n"
+        "[route.quiet]\ntype = 'relay'\nhost = '127.0.0.1:{}'\n"
+    )
+    with (
+        SinkThread("content delay=100ms") as busy,
+        SinkThread() as quiet,
+        Daemon(queues=2, config=ROUND_ROBIN + config.format(busy.port, quiet.port)) as daemon,
+    ):
+        inject(daemon, 200)
+        inject(daemon, 100, "quiet.example")
+        quiet.wait_for(100, 5)
+        assert len(busy.messages) < 150, "it is still at it"
+        busy.wait_for(200)
+        assert busy.counters.open_max == 3
+
+
+RATED = (
+    ROUND_ROBIN
+    + "[channel.slow]\nmatch = ['slow.example']\nrate = '12/4s burst 3'\n"
+    + "[channel.default]\nconcurrency = 50\n"
+)
+
+
+def busiest(times: list[float], interval_s: float) -> int:
+    """Return the most that came in any interval of this length."""
+    times = sorted(times)
+    return max(sum(first <= at < first + interval_s for at in times) for first in times)
+
+
+@pytest.mark.seed(29)
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_a_rate_holds_over_four_queues_and_a_restart_and_delays_no_other_recipient(
+    end: str,
+) -> None:
+    with SinkThread() as sink, Daemon(relay=sink.port, queues=4, config=RATED) as daemon:
+        for number in range(30):
+            daemon.send("a@example.org", [f"r{number}@slow.example", f"r{number}@fast.example"])
+        sink.wait_for(lambda taken: fast(taken) == 30, 5)
+        sink.wait_for(30 + 10)
+        if end == "stop":
+            assert daemon.stop() == 0
+        else:
+            daemon.kill_all()
+        daemon.start()
+        daemon.wait_until(lambda: daemon.recipients_left() == 0, 30, "all is delivered")
+        times = {
+            message.recipients[0]: message.at
+            for message in sink.messages
+            if message.recipients[0].endswith("@slow.example")
+        }
+        # A little less than the interval: what the way to the sink adds may vary.
+        assert len(times) == 30 and busiest(list(times.values()), 3.9) <= 12
+        assert len({event["queue"] for event in daemon.events("delivered")}) == 4
+
+
+def fast(taken: list[Received]) -> int:
+    return sum(message.recipients[0].endswith("@fast.example") for message in taken)
+
+
+@pytest.mark.seed(23)
+def test_the_limit_holds_while_workers_and_the_master_are_killed() -> None:
+    config = ROUND_ROBIN + "[channel.default]\nconcurrency = 6\nper_site.concurrency = 4\n"
+    chance = random.Random(7)
+    with SinkThread(SLOW) as sink, Daemon(relay=sink.port, queues=4, config=config) as daemon:
+        inject(daemon, 600)
+        for _ in range(8):
+            time.sleep(chance.uniform(0.2, 0.6))
+            pids = [row.pid for row in daemon.status().queues if row.pid]
+            if chance.random() < 0.3:
+                # The master alone: its workers end in their own time, and count until then.
+                # Its successor waits for them.
+                assert daemon.process is not None
+                daemon.process.kill()
+                daemon.process.wait()
+                daemon.start()
+            elif pids:
+                os.kill(chance.choice(pids), signal.SIGKILL)
+        daemon.wait_until(lambda: daemon.recipients_left() == 0, 60, "all is delivered")
+        assert set(sink.recipients) == {f"r{number}@example.com" for number in range(600)}
+        assert sink.counters.open_max == 4, sink.counters

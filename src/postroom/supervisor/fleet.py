@@ -296,7 +296,7 @@ class Fleet:
             status = await worker.wait()
             if self._lending is not None:
                 # Its connections ended with it.
-                self._lending.leave(holder)
+                self._lending.leave(holder, in_order=status == "exit 0")
             slot.ended_well = status == "exit 0"
             if status != "exit 0" and not slot.reason and not worker.was_killed:
                 if status == KILLED and memory_kills() > kills_before:

@@ -3,9 +3,10 @@
 Owns the governor, who its holders are, and BASE/rates: how far rates are used up, so that what
 was sent counts after a restart. BASE/run/lending is locked through a descriptor that every
 worker inherits: while a worker of an earlier master lives, the lock is held, and nothing is
-granted, for that worker may still use what was lent to it.
+granted, for that worker may still use what was lent to it. After a crash GRACE_S pass as well.
 
-Guarantees: 1. a holder's slots are free only once its process has ended.  2. rates are kept
+Guarantees: 1. a holder's slots are free only once its process has ended, GRACE_S later where it
+did not end in good order.  2. rates are kept
 at least every SAVE_S, as long as the disk takes it, and what nobody wrote down counts as used.
 Called by: supervisor.master, supervisor.fleet.  Raises: OSError from `Lending`.
 """
@@ -30,6 +31,9 @@ from postroom.shaping.governor import Claim, Governor, Grant
 from postroom.spool.embedded.disk import RealDisk, write_atomically
 
 SAVE_S = 1.0
+GRACE_S = 1.0
+"""How long the hosts that a worker was connected to may take to see that it has died."""
+_IN_USE = b"in use\n"
 LOCK_RETRY_S = 0.1
 
 
@@ -62,7 +66,10 @@ class Lending:
         make_private_directory(run)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         self.descriptor = os.open(run / "lending", flags, 0o600)
-        self.governor.is_open = self._locked()
+        # After a crash there may be connections that the other side has not seen end yet.
+        self._was_crash = os.pread(self.descriptor, len(_IN_USE), 0) != b""
+        os.pwrite(self.descriptor, _IN_USE, 0)
+        self.governor.is_open = self._locked() and not self._was_crash
         self._remember()
 
     def close(self) -> None:
@@ -70,15 +77,17 @@ class Lending:
         if self._timer is not None:
             self._timer.cancel()
         self._save(self.governor.arrivals(self._clock.now()), is_complete=True)
+        os.ftruncate(self.descriptor, 0)
         os.close(self.descriptor)
 
     async def run(self) -> None:
         """Wait for those of an earlier server; keep the rates, until cancelled."""
-        while not self.governor.is_open:
+        while not self._locked():
             await asyncio.sleep(LOCK_RETRY_S)
-            if self._locked():
-                self.governor.open(self._clock.now())
-                self._tell()
+        if not self.governor.is_open:
+            await asyncio.sleep(GRACE_S)
+            self.governor.open(self._clock.now())
+            self._tell()
         while True:
             await asyncio.sleep(SAVE_S)
             now = self._clock.now()
@@ -92,11 +101,13 @@ class Lending:
         self._tellers[self._last] = tell
         return self._last
 
-    def leave(self, holder: int) -> None:
+    def leave(self, holder: int, *, in_order: bool) -> None:
         """Note that the process of a holder has ended."""
-        if self._tellers.pop(holder, None) is not None:
-            self.governor.leave(holder, self._clock.now())
-            self._tell()
+        del self._tellers[holder]
+        if in_order:
+            self._free(holder)
+        else:
+            asyncio.get_running_loop().call_later(GRACE_S, self._free, holder)
 
     def claim(self, holder: int, claims: Sequence[Claim]) -> None:
         """Take what a holder says."""
@@ -110,6 +121,10 @@ class Lending:
         self._tell()
 
     # Inside.
+
+    def _free(self, holder: int) -> None:
+        self.governor.leave(holder, self._clock.now())
+        self._tell()
 
     def _limit_of(self, key: LimitKey) -> Limit:
         return self._limits.of(key)

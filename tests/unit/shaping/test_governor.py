@@ -199,6 +199,9 @@ class World:
         self.governor = Governor(self.limit_of)
         self.workers = {number: Worker(self, number) for number in range(4)}
         self.started: dict[str, float] = {}
+        self.ending: list[Worker] = []
+        """Workers whose master is gone: they start nothing more, and end what is in flight."""
+        self.saved: dict[LimitKey, float] = {}
         self._serial = 0
         self._holders = 100
 
@@ -213,6 +216,11 @@ class World:
 
     def step(self, now: float) -> None:
         chance = self.chance
+        if chance.random() < 0.1:
+            self.saved = self.governor.arrivals(now)
+        if chance.random() < 0.002:
+            self.kill_governor(now)
+        self.go_on_ending(now)
         worker = chance.choice(list(self.workers.values()))
         match chance.randrange(9):
             case 0 | 1:
@@ -244,6 +252,27 @@ class World:
                     self.kill(worker, now)
         self.check()
 
+    def kill_governor(self, now: float) -> None:
+        """The master is killed; another one begins with what the disk has."""
+        self.ending += self.workers.values()
+        self.governor = Governor(self.limit_of)
+        self.governor.is_open = False
+        self.governor.remember(self.saved)
+        self.governor.forget_bursts(now)
+        for number in self.workers:
+            self._holders += 1
+            self.workers[number] = Worker(self, self._holders)
+
+    def go_on_ending(self, now: float) -> None:
+        for worker in self.ending:
+            if worker.in_flight and self.chance.random() < 0.1:
+                worker.end(self.chance)
+            elif not worker.in_flight:
+                worker.kept.clear()
+        if not self.governor.is_open and not any(one.in_flight or one.kept for one in self.ending):
+            self.ending.clear()
+            self.governor.open(now)
+
     def kill(self, worker: Worker, now: float) -> None:
         number = next(n for n, one in self.workers.items() if one is worker)
         self.governor.leave(worker.holder, now)
@@ -253,7 +282,7 @@ class World:
     def check(self) -> None:
         open_ = [
             lane
-            for worker in self.workers.values()
+            for worker in [*self.workers.values(), *self.ending]
             for lane in [*(entry.lane for entry in worker.in_flight), *worker.kept]
         ]
         assert len(open_) <= CHANNEL.concurrency
@@ -265,6 +294,7 @@ class World:
         until = now + 400
         while now < until:
             now += 0.05
+            self.go_on_ending(now)
             for worker in self.workers.values():
                 while worker.in_flight:
                     worker.end(self.chance)
