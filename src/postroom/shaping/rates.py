@@ -26,7 +26,7 @@ from postroom.shaping.gate import LENT_MAX_S
 
 BLOCKS_MAX = 256
 """Blocks that are remembered for what comes back; older tokens count as used."""
-LENT_MIN_S = 0.05
+LENT_MIN_S = 0.25
 
 
 def lent_s(rate: Rate) -> float:
