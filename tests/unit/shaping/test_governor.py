@@ -125,6 +125,17 @@ def test_tokens_go_round_and_are_kept_over_a_restart() -> None:
     assert told(lender)[2][1] == 1, "whoever has waited longer is next"
 
 
+def test_after_a_crash_the_burst_counts_as_gone_for_nobody_knows() -> None:
+    rate = Rate(80, 100, 8)
+    lender = governor(None, rate)
+    lender.forget_bursts(1000.0)
+    lender.claim(1, [Claim(KEY, want_tokens=8)], 1000.0)
+    assert told(lender) == {}
+    assert lender.next_at == pytest.approx(1000 + 101 / 73)
+    lender.tick(1000 + 101 / 73)
+    assert told(lender) == {1: (0, 1)}
+
+
 # Workers with real schedulers, all by chance.
 
 SITES = 4
