@@ -16,7 +16,6 @@ from postroom.config.model import Config
 from postroom.control.server import Handler
 from postroom.core.clock import Clock, SystemClock
 from postroom.core.errors import ConfigurationError
-from postroom.engine.lessee import Lender
 from postroom.observe.figures import Figures
 from postroom.observe.log import EventLog
 from postroom.shaping.governor import Grant
@@ -24,6 +23,7 @@ from postroom.spool.errors import QueueBusy
 from postroom.spool.queue_state import QueueState
 from postroom.supervisor import runtime
 from postroom.supervisor.link import Begin, worker_end
+from postroom.supervisor.service import Master
 from postroom.supervisor.worker import Worker
 
 ENDS_AT_ONCE, NEVER_STOPS, IS_BUSY = 66, 77, 88
@@ -63,6 +63,9 @@ class BareService:
     def granted(self, grants: Sequence[Grant]) -> None:
         assert not grants, "nothing was claimed"
 
+    def host_heard(self, host: str, error: str) -> None:
+        pass
+
     def suspend(self) -> None:
         self._suspends += 1
 
@@ -84,7 +87,7 @@ class BareService:
 tries = 0
 
 
-async def open_bare(begin: Begin, clock: Clock, log: EventLog, lender: Lender) -> BareService:
+async def open_bare(begin: Begin, clock: Clock, log: EventLog, master: Master) -> BareService:
     global tries
     tries += 1
     if begin.queue == IS_BUSY and tries < 3:

@@ -65,6 +65,11 @@ ROUTE = Table(
             "How a relay is chosen.", '"sequence"', types=("relay",),
         ),
         Setting(
+            "probe", Duration(1, HOUR), "probe_s",
+            "How long a host that is down is passed over; then one attempt of all queues "
+            "tries it.", '"30s"', types=("relay", "mx"),
+        ),
+        Setting(
             "user", Text(255, "a user name of at most 255 characters", ".+"), "user",
             "The name to authenticate with.", '"postroom"', default="none", types=("relay",),
         ),

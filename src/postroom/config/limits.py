@@ -6,8 +6,9 @@ Called by: supervisor.  Raises: nothing.
 from __future__ import annotations
 
 from postroom.config.model import Config
-from postroom.core.limits import SERVER, UNLIMITED, Limit, LimitKey
+from postroom.core.limits import SERVER, UNLIMITED, Limit, LimitKey, Rate
 from postroom.groups.policy import group_of
+from postroom.routing.policy import PROBE_S, MxRoute, RelayRoute
 
 
 class LimitTable:
@@ -24,6 +25,10 @@ class LimitTable:
             return Limit(self._config.limits.concurrency, self._config.limits.rate)
         if key.kind == "group":
             return self._groups.get(key.name, UNLIMITED)
+        if key.kind == "probe":
+            route = self._config.routes.get(key.name)
+            probe_s = route.probe_s if isinstance(route, MxRoute | RelayRoute) else PROBE_S
+            return Limit(None, Rate(1, probe_s))
         channel = self._channels.get(key.name)
         if channel is None:
             return UNLIMITED

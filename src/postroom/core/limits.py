@@ -31,7 +31,8 @@ class LimitKey(NamedTuple):
     """What a limit is of.
 
     `kind` is "server", "group", "channel" or "site"; `name` is that of the group or channel,
-    `site` that of the site.
+    `site` that of the site. Of kind "probe", `name` is that of a route and `site` a host that
+    is down: how often it is tried.
     """
 
     kind: str

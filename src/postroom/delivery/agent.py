@@ -20,6 +20,7 @@ from postroom.delivery.attempt import Attempt, AttemptReport, FailureScope
 from postroom.delivery.connector import Connector, LoopConnector
 from postroom.delivery.deadlines import ClientDeadlines
 from postroom.delivery.discard import DiscardAgent
+from postroom.delivery.health import Health
 from postroom.delivery.maildir import MaildirAgent
 from postroom.delivery.pipe import PipeAgent
 from postroom.delivery.pool import IDLE_MAX
@@ -51,7 +52,7 @@ class RoutedAgent:
     from: the running event loop, or a simulated network. `events` hears of our defects.
     """
 
-    __slots__ = ("_discard", "_events", "_maildir", "_pipe", "_smtp")
+    __slots__ = ("_discard", "_events", "_maildir", "_pipe", "_smtp", "health")
 
     def __init__(
         self,
@@ -66,6 +67,8 @@ class RoutedAgent:
         idle_max: int = IDLE_MAX,
     ) -> None:
         """At most `idle_max` connections are kept open between attempts."""
+        self.health = Health(clock)
+        """What is known of hosts that are down."""
         self._smtp = SmtpAgent(
             resolver,
             entropy,
@@ -73,6 +76,7 @@ class RoutedAgent:
             deadlines or ClientDeadlines(),
             connector or LoopConnector(),
             idle_max,
+            self.health,
         )
         self._maildir = MaildirAgent(clock, entropy, hostname)
         self._pipe = PipeAgent()

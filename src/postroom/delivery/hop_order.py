@@ -14,14 +14,20 @@ from collections.abc import Callable
 from postroom.routing.destination import NextHop
 from postroom.routing.policy import RelayRoute, RoutePolicy
 
+_GOLDEN = 0.6180339887498949
+
 
 def order_hops(
     hops: tuple[NextHop, ...],
     route: RoutePolicy,
     entropy: random.Random,
     busy: Callable[[NextHop], int],
+    ticket: float | None = None,
 ) -> tuple[NextHop, ...]:
-    """Return `hops` in the order to try them; `busy` says how many attempts use one now."""
+    """Return `hops` in the order to try them; `busy` says how many attempts use one now.
+
+    `ticket`, from 0 to 1, draws the first of weighted relays; none given: chance does.
+    """
     if len(hops) < 2:
         return hops
     ordered: list[NextHop] = []
@@ -32,7 +38,7 @@ def order_hops(
             # RFC 5321 §5.1: the sender must randomise equal preferences to spread the load.
             entropy.shuffle(group)
         elif route.policy == "weighted":
-            group = _weighted(group, route, entropy)
+            group = _weighted(group, route, entropy, ticket)
         elif route.policy == "random":
             entropy.shuffle(group)
         elif route.policy == "least-connections":
@@ -43,13 +49,16 @@ def order_hops(
     return tuple(ordered)
 
 
-def _weighted(group: list[NextHop], route: RelayRoute, entropy: random.Random) -> list[NextHop]:
+def _weighted(
+    group: list[NextHop], route: RelayRoute, entropy: random.Random, first: float | None
+) -> list[NextHop]:
     """Draw one after the other: the first by its share, the rest for the case it is down."""
     weights = {(relay.host, relay.port): relay.weight for relay in route.relays}
     left = [(max(0, weights.get((hop.host, hop.port), 1)), hop) for hop in group]
     drawn: list[NextHop] = []
     while left:
-        ticket = entropy.random() * sum(weight for weight, _ in left)
+        drawn_by = first if first is not None and not drawn else entropy.random()
+        ticket = drawn_by * sum(weight for weight, _ in left)
         position = 0
         for position, (weight, _) in enumerate(left):  # noqa: B007
             ticket -= weight
@@ -57,3 +66,21 @@ def _weighted(group: list[NextHop], route: RelayRoute, entropy: random.Random) -
                 break
         drawn.append(left.pop(position)[1])
     return drawn
+
+
+class Tickets:
+    """Numbers from 0 to 1 that fill the range more evenly than chance does.
+
+    The multiples of the golden ratio (Weyl sequence): of any number of tickets in a row each
+    part of the range has its share, to within a few.
+    """
+
+    __slots__ = ("_last",)
+
+    def __init__(self, entropy: random.Random) -> None:
+        self._last = entropy.random()
+
+    def next(self) -> float:
+        """Return the next ticket."""
+        self._last = (self._last + _GOLDEN) % 1.0
+        return self._last

@@ -20,23 +20,25 @@ import asyncio
 import random
 
 from postroom.core.message import Envelope, Outcome, OutcomeKind
+from postroom.core.reply import EnhancedStatusCode, Reply
 from postroom.delivery.attempt import Attempt, AttemptReport
 from postroom.delivery.connection import Connection
 from postroom.delivery.connector import Connector
 from postroom.delivery.deadlines import ClientDeadlines
-from postroom.delivery.hop_order import order_hops
+from postroom.delivery.health import Health
+from postroom.delivery.hop_order import Tickets, order_hops
 from postroom.delivery.lmtp import lmtp_hop
 from postroom.delivery.opener import Opener, label_of
-from postroom.delivery.pool import IDLE_MAX, ConnectionPool
+from postroom.delivery.pool import ConnectionPool
 from postroom.delivery.tally import Tally
 from postroom.delivery.tls import TlsContexts
 from postroom.delivery.transcript import Transcript
-from postroom.delivery.trouble import is_stale_reuse
+from postroom.delivery.trouble import is_about_host, is_stale_reuse
 from postroom.routing.destination import Destination, NextHop
-from postroom.routing.policy import LmtpRoute
+from postroom.routing.policy import LmtpRoute, RelayRoute, RoutePolicy
 from postroom.routing.resolver import Resolver
 from postroom.shaping.gate import Gate
-from postroom.smtp.client_states import Failure
+from postroom.smtp.client_states import Cause, Failure, Stage
 from postroom.smtp.client_transaction import Transaction
 
 ADDRESSES_MAX = 10
@@ -51,7 +53,7 @@ _Key = tuple[str, str, str, NextHop]
 class SmtpAgent:
     """Tries attempts by SMTP or LMTP; owns the pool of kept-open connections."""
 
-    __slots__ = ("_attempt_s", "_entropy", "_opener", "_pool")
+    __slots__ = ("_attempt_s", "_entropy", "_opener", "_pool", "_tickets", "health")
 
     def __init__(
         self,
@@ -60,9 +62,13 @@ class SmtpAgent:
         hostname: str,
         deadlines: ClientDeadlines,
         connector: Connector,
-        idle_max: int = IDLE_MAX,
+        idle_max: int,
+        health: Health,
     ) -> None:
+        self.health = health
         self._entropy = entropy
+        self._tickets: dict[str, Tickets] = {}
+        """By the name of a route."""
         self._attempt_s = deadlines.attempt_s
         self._pool = ConnectionPool(deadlines.idle_s, idle_max)
         self._opener = Opener(resolver, connector, TlsContexts(), deadlines, hostname)
@@ -71,7 +77,10 @@ class SmtpAgent:
         """Try once, over all hops."""
         started = asyncio.get_running_loop().time()
         destination = attempt.destination
-        hops = self._hops(destination)
+        wanted = self._hops(destination)
+        hops = wanted
+        if len(self.health.hosts):
+            hops = await self.health.usable(wanted, destination.route)
         run = _Run(attempt, started, started + self._attempt_s)
         reused = self._take(destination, hops)
         if reused is not None:
@@ -83,6 +92,8 @@ class SmtpAgent:
             if failure is None or not is_stale_reuse(failure, run.replies):
                 run.note(transaction, connection)
                 hops = tuple(hop for hop in hops if hop != key[3])
+        elif not hops and wanted:
+            run.note_failure(_all_down(self.health.error_of(wanted)), destination.site)
         await self._try_hops(run, hops)
         return run.report()
 
@@ -106,7 +117,16 @@ class SmtpAgent:
             route,
             self._entropy,
             lambda hop: pool.busy(_key(destination, hop)),
+            self._ticket(route),
         )
+
+    def _ticket(self, route: RoutePolicy) -> float | None:
+        if not isinstance(route, RelayRoute) or route.policy != "weighted":
+            return None
+        tickets = self._tickets.get(route.name)
+        if tickets is None:
+            tickets = self._tickets[route.name] = Tickets(self._entropy)
+        return tickets.next()
 
     def _take(
         self, destination: Destination, hops: tuple[NextHop, ...]
@@ -124,10 +144,13 @@ class SmtpAgent:
         for hop in hops:
             if not run.may_go_on():
                 return
+            if not self.health.may_try(hop, destination.hops, destination.route):
+                continue
             addresses = await self._opener.addresses(hop, run.deadline)
             if isinstance(addresses, Failure):
                 run.note_failure(addresses, hop.host)
                 continue
+            trouble: Failure | None = None
             for address in addresses:
                 if not run.may_go_on():
                     return
@@ -135,13 +158,18 @@ class SmtpAgent:
                 await self._pool.room(run.attempt.gates)
                 connection = await self._opener.open(hop, address, destination.route, run.deadline)
                 if isinstance(connection, Failure):
+                    trouble = connection
                     run.note_failure(connection, label_of(hop, address))
                     continue
+                trouble = None
+                self.health.works(hop)
                 run.sessions += 1
                 key = _key(destination, hop)
                 envelope = tally.pending_envelope()
                 transaction = await self._transact(run, key, connection, envelope)
                 run.note(transaction, connection)
+            if trouble is not None and is_about_host(trouble):
+                self.health.failed(hop, str(trouble.reply))
 
     async def _transact(
         self, run: _Run, key: _Key, connection: Connection, envelope: Envelope
@@ -250,6 +278,12 @@ class _Run:
             duration_s=asyncio.get_running_loop().time() - self._started,
             transcript="" if delivered else self.transcript.text(),
         )
+
+
+def _all_down(error: str) -> Failure:
+    # RFC 3463 §3.5: 4.4.1, no answer from host.
+    reply = Reply(451, EnhancedStatusCode("4.4.1"), f"not tried, every host is down: {error}")
+    return Failure(Stage.CONNECT, Cause.LOST, reply)
 
 
 def _key(destination: Destination, hop: NextHop) -> _Key:

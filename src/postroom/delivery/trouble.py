@@ -128,6 +128,15 @@ def is_stale_reuse(failure: Failure, replies: int) -> bool:
     )
 
 
+def is_about_host(failure: Failure) -> bool:
+    """Say whether a failure to get a connection shows that the host cannot be used now."""
+    return (
+        remedy_for(failure).concern is Concern.HOST
+        and failure.stage is not Stage.RESOLVE
+        and failure.cause is not Cause.LOOP
+    )
+
+
 def may_fall_back_to_clear(failure: Failure) -> bool:
     """Say whether a host is tried again without TLS, where TLS was opportunistic."""
     return failure.stage is Stage.TLS

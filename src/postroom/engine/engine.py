@@ -25,6 +25,7 @@ from postroom.engine.backlog import Backlog
 from postroom.engine.intake import Intake
 from postroom.engine.lessee import IDLE_S, Lender, Lessee
 from postroom.engine.parts import Parts
+from postroom.engine.permits import KIND, ProbePermits
 from postroom.engine.policy import EnginePolicy
 from postroom.engine.probation import Probation
 from postroom.engine.pump import Pump
@@ -82,6 +83,7 @@ class Engine:
         self._backlog = Backlog()
         self._tasks = Tasks(parts.events)
         table = ClassTable(classes)
+        self.permits: ProbePermits | None = None
         self.lessee = Lessee(lender) if lender is not None else None
         """The gates that a lender's orders are for."""
         scheduler = Scheduler(policy.concurrency, table.shares, self.lessee, outer)
@@ -103,6 +105,7 @@ class Engine:
         if self.lessee is not None:
             self.lessee.on_open = self._opened
             self.lessee.on_called_back = parts.agent.trim
+            self.permits = ProbePermits(self.lessee, parts.clock)
         self._probation = Probation(parts, suspects, self._table, self._admission, self._pump)
         self._has_suspects = bool(suspects)
         self._walk = Walk(parts, self._admission, self._table, self._backlog, policy)
@@ -209,6 +212,10 @@ class Engine:
         """Say whether nothing is under way for a message, neither attempt nor settlement."""
         return self._table.get(queue_id) is None
 
+    def host_works(self, host: str) -> None:
+        """End the rest of the sites that have a host which works again."""
+        self._pump.host_works(host)
+
     def wake(self) -> None:
         """Look at the store again, from the start."""
         self._walk.wake()
@@ -245,6 +252,9 @@ class Engine:
         return max(0.0, now - self._oldest_due) if self._oldest_due is not None else 0.0
 
     def _opened(self, gate: Gate) -> None:
+        if gate.key.kind == KIND and self.permits is not None:
+            self.permits.opened(gate)
+            return
         self.scheduler.opened(gate)
         self._pump.kick()
 

@@ -71,6 +71,10 @@ class Lessee:
         if slots > gate.asked or (tokens > 0 and not gate.asked_tokens):
             self._claim(gate, 0, max(slots, gate.busy), tokens)
 
+    def want_nothing(self, gate: Gate) -> None:
+        """Take back what was asked for and has not come."""
+        self._claim(gate, 0, gate.busy, 0)
+
     def follow(self, grants: Iterable[Grant], now: float) -> None:
         """Take what the lender says."""
         for grant in grants:

@@ -212,6 +212,14 @@ class Pump:
                 active.entries.remove(entry)
                 self._tasks.spawn(self._admission.defer(active, destination, entry.indexes, rest))
 
+    def host_works(self, host: str) -> None:
+        """End the rest of the sites that have a host which works again."""
+        for key, destination in self._admission.destinations.items():
+            named = any(f"{hop.host}:{hop.port}" == host for hop in destination.hops)
+            if named and self.scheduler.wake(key):
+                self._events.emit(SiteResumed(key.channel, key.site))
+        self.kick()
+
     # Operators.
 
     def forget(self, ids: tuple[QueueId, ...]) -> None:

@@ -296,6 +296,19 @@ class LeaseAwaited(Event, frozen=True, tag="lease-awaited"):
     holder: str
 
 
+class HostDown(Event, frozen=True, tag="host-down"):
+    """A host cannot be used: all queues pass it over until a probe finds that it works."""
+
+    host: str
+    error: str
+
+
+class HostUp(Event, frozen=True, tag="host-up"):
+    """A host that was down works again."""
+
+    host: str
+
+
 class RatesNotKept(Event, frozen=True, tag="rates-not-kept"):
     """How far rates are used up cannot be kept, or read: a restart may begin them anew."""
 

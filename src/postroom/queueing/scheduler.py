@@ -258,6 +258,15 @@ class Scheduler:
         lane = self._lanes.get(key)
         return lane.resting(now) if lane is not None else None
 
+    def wake(self, key: LaneKey) -> bool:
+        """End the rest of a lane, which then begins with one attempt; False without a rest."""
+        lane = self._lanes.get(key)
+        if lane is None or lane.rest is None:
+            return False
+        lane.rest = None
+        self._list_all(lane)
+        return True
+
     def cancel(self, entry: Entry) -> bool:
         """Take back an entry that has not started; False where it is in flight."""
         if entry.started:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import msgspec
 
+PROBE_S = 30.0
+"""How long a host that is down is left alone."""
+
 
 class TlsPolicy(msgspec.Struct, frozen=True):
     """How TLS is used towards a next hop.
@@ -31,17 +34,22 @@ class RelayHost(msgspec.Struct, frozen=True):
 
 
 class MxRoute(msgspec.Struct, frozen=True, tag="mx"):
-    """Delivery to the hosts that DNS names for the domain (RFC 5321 §5.1)."""
+    """Delivery to the hosts that DNS names for the domain (RFC 5321 §5.1).
+
+    A host that is down is tried again after `probe_s`.
+    """
 
     name: str = "default"
     port: int = 25
     tls: TlsPolicy = TlsPolicy()
+    probe_s: float = PROBE_S
 
 
 class RelayRoute(msgspec.Struct, frozen=True, tag="relay"):
     """Delivery to relays of our own; no MX lookup.
 
-    `user` and `password_file` authenticate us (RFC 4954), only over TLS or to loopback.
+    `user` and `password_file` authenticate us (RFC 4954), only over TLS or to loopback. A
+    relay that is down is tried again after `probe_s`.
     """
 
     name: str
@@ -50,6 +58,7 @@ class RelayRoute(msgspec.Struct, frozen=True, tag="relay"):
     tls: TlsPolicy = TlsPolicy()
     user: str = ""
     password_file: str = ""
+    probe_s: float = PROBE_S
 
 
 class LmtpRoute(msgspec.Struct, frozen=True, tag="lmtp"):

@@ -24,6 +24,7 @@ from postroom.observe.board import Board, BoardRow, WorkerState
 from postroom.observe.events import EventSink, WorkerExited
 from postroom.observe.flights import KILLED, make_sheet
 from postroom.spool.queue_state import QueueState
+from postroom.supervisor.health import HostHealth
 from postroom.supervisor.lending import Lending
 from postroom.supervisor.link import (
     Begin,
@@ -33,6 +34,8 @@ from postroom.supervisor.link import (
     Failing,
     FromMaster,
     Granted,
+    HostFound,
+    HostHeard,
     LinkError,
     Order,
     Prepare,
@@ -70,6 +73,8 @@ class Fleet:
     ) -> None:
         """`lending`: who lends slots and tokens to the workers."""
         self._lending = lending
+        self.health = HostHealth(clock, events)
+        """What workers found out about hosts."""
         self._command = command
         self._config = config
         self._sockets = sockets
@@ -275,20 +280,7 @@ class Fleet:
             return 0, f"cannot start: {error}"
         slot.worker = worker
         holder = self._join(worker)
-        # What changed while the process was made has not reached it.
-        if self._config is not begin.config:
-            worker.link.send(Commit(self._config))
-        if self.is_suspended != begin.suspended:
-            worker.link.send(Order("suspend" if self.is_suspended else "resume"))
-        if slot.is_offline():
-            slot.is_closing = True
-            self._stop_worker(worker, Stop())
-        elif self._effective(slot) is not begin.state:
-            worker.link.send(SetState(self._effective(slot)))
-        if slot.pretended_ppm >= 0:
-            worker.link.send(Pretend(slot.pretended_ppm))
-        if self._stop_asked is not None:
-            worker.link.send(self._stop_asked)
+        self._catch_up(slot, worker, begin)
         ending: asyncio.TimerHandle | None = None
         try:
             await self._listen(slot, worker, holder)
@@ -316,6 +308,24 @@ class Fleet:
                 slot.prepared.set_result("")
             worker.kill()
             await worker.link.close()
+
+    def _catch_up(self, slot: Slot, worker: WorkerProcess, begin: Begin) -> None:
+        """Tell a worker what has changed while its process was made, and what the others know."""
+        if self._config is not begin.config:
+            worker.link.send(Commit(self._config))
+        if self.is_suspended != begin.suspended:
+            worker.link.send(Order("suspend" if self.is_suspended else "resume"))
+        if slot.is_offline():
+            slot.is_closing = True
+            self._stop_worker(worker, Stop())
+        elif self._effective(slot) is not begin.state:
+            worker.link.send(SetState(self._effective(slot)))
+        for down in self.health.down():
+            worker.link.send(HostHeard(down.host, down.error))
+        if slot.pretended_ppm >= 0:
+            worker.link.send(Pretend(slot.pretended_ppm))
+        if self._stop_asked is not None:
+            worker.link.send(self._stop_asked)
 
     def _join(self, worker: WorkerProcess) -> int:
         if self._lending is None:
@@ -345,9 +355,18 @@ class Fleet:
                 case Claimed(claims):
                     if self._lending is not None:
                         self._lending.claim(holder, claims)
+                case HostFound():
+                    self._pass_on(slot, message)
                 case Prepared(_generation, objection):
                     if slot.prepared is not None and not slot.prepared.done():
                         slot.prepared.set_result(objection)
+
+    def _pass_on(self, slot: Slot, found: HostFound) -> None:
+        """Let all other workers know what one found out about a host."""
+        self.health.found(found.host, found.error)
+        for each in self.slots:
+            if each.worker is not None and each is not slot:
+                each.worker.link.send(HostHeard(found.host, found.error))
 
     def _settle(self, slot: Slot) -> None:
         slot.is_settled = True

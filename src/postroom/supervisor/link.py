@@ -99,6 +99,13 @@ class Granted(msgspec.Struct, frozen=True, tag="granted"):
     grants: tuple[Grant, ...]
 
 
+class HostHeard(msgspec.Struct, frozen=True, tag="host-heard"):
+    """Master: another queue found out that a host is down, or ("") that it works again."""
+
+    host: str
+    error: str
+
+
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
     """Master: stop; `now`: without waiting for attempts in flight."""
 
@@ -128,14 +135,21 @@ class Claimed(msgspec.Struct, frozen=True, tag="claimed"):
     claims: tuple[Claim, ...]
 
 
+class HostFound(msgspec.Struct, frozen=True, tag="host-found"):
+    """Worker: I found out that a host is down, or ("") that it works again."""
+
+    host: str
+    error: str
+
+
 class Failing(msgspec.Struct, frozen=True, tag="failing"):
     """Worker: I end, for this reason."""
 
     reason: str
 
 
-FromMaster = Begin | Prepare | Commit | Order | SetState | Pretend | Granted | Stop
-FromWorker = Waiting | Ready | Prepared | Claimed | Failing
+FromMaster = Begin | Prepare | Commit | Order | SetState | Pretend | Granted | HostHeard | Stop
+FromWorker = Waiting | Ready | Prepared | Claimed | HostFound | Failing
 
 _encoder = msgspec.msgpack.Encoder()
 _from_master = msgspec.msgpack.Decoder(FromMaster)

@@ -32,7 +32,6 @@ from postroom.control.server import Handler
 from postroom.core.clock import Clock
 from postroom.delivery.agent import RoutedAgent
 from postroom.engine.engine import Engine
-from postroom.engine.lessee import Lender
 from postroom.engine.parts import Parts
 from postroom.engine.steering import Steering
 from postroom.engine.transit import Place
@@ -60,6 +59,7 @@ from postroom.spool.transcripts import TranscriptFiles
 from postroom.supervisor.descriptors import fit
 from postroom.supervisor.exchange import Exchange
 from postroom.supervisor.link import Begin, BoundSocket
+from postroom.supervisor.service import Master
 from postroom.supervisor.turns import BoardTurn
 
 LOCAL_CLOSE_DEADLINE_S = 5.0
@@ -69,7 +69,7 @@ CHANNELS_SHOWN_MAX = 1000
 
 
 async def open_mail_service(
-    begin: Begin, clock: Clock, events: EventSink, lender: Lender
+    begin: Begin, clock: Clock, events: EventSink, master: Master
 ) -> MailService:
     """Open the queue that `begin` names; raises QueueBusy while another process has it."""
     config = begin.config
@@ -86,7 +86,7 @@ async def open_mail_service(
     )
     try:
         transcripts = TranscriptFiles(*transcripts_of(queue.path))
-        service = MailService(begin, store, transcripts, clock, events, lender)
+        service = MailService(begin, store, transcripts, clock, events, master)
         await service.open()
     except BaseException:
         await store.close()
@@ -104,7 +104,7 @@ class MailService:
         transcripts: TranscriptFiles,
         clock: Clock,
         events: EventSink,
-        lender: Lender,
+        master: Master,
     ) -> None:
         config, fits = fit(begin.config, events)
         entropy = random.Random(random.SystemRandom().getrandbits(128))
@@ -125,9 +125,12 @@ class MailService:
             begin.crash,
         )  # fmt: skip
         self._engine = Engine(
-            parts, config.delivery, config.hostname, config.classes, lender,
+            parts, config.delivery, config.hostname, config.classes, master,
             LimitTable(config).outer(begin.queue),
         )  # fmt: skip
+        self._agent.health.permits = self._engine.permits
+        self._agent.health.on_change = self._host_changed
+        self._master = master
         board = Board(Path(begin.board), writable=True)
         self._turn = BoardTurn(board, begin.slot, clock, self._room_octets)
         self._turn.largest_octets = local_policy(config).size_limit_octets
@@ -275,6 +278,17 @@ class MailService:
         """Take slots and tokens that were claimed, or leave some that others need."""
         assert self._engine.lessee is not None
         self._engine.lessee.follow(grants, self._clock.now())
+
+    def _host_changed(self, host: str, error: str) -> None:
+        self._master.found(host, error)
+        if not error:
+            self._engine.host_works(host)
+
+    def host_heard(self, host: str, error: str) -> None:
+        """Take what another queue found out about a host."""
+        self._agent.health.heard(host, error)
+        if not error:
+            self._engine.host_works(host)
 
     def suspend(self) -> None:
         """Make no new attempts."""

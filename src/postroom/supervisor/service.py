@@ -10,9 +10,18 @@ from typing import Protocol
 
 from postroom.config.model import Config
 from postroom.control.server import Handler
+from postroom.engine.lessee import Lender
 from postroom.observe.figures import Figures
 from postroom.shaping.governor import Grant
 from postroom.spool.queue_state import QueueState
+
+
+class Master(Lender, Protocol):
+    """What a service asks of the master, by way of the worker."""
+
+    def found(self, host: str, error: str) -> None:
+        """Tell all other queues that a host is down, or ("") that it works again."""
+        ...
 
 
 class Service(Protocol):
@@ -40,6 +49,10 @@ class Service(Protocol):
 
     def granted(self, grants: Sequence[Grant]) -> None:
         """Take slots and tokens that were claimed, or leave some that others need."""
+        ...
+
+    def host_heard(self, host: str, error: str) -> None:
+        """Take what another queue found out about a host."""
         ...
 
     def suspend(self) -> None:

@@ -33,7 +33,6 @@ from postroom.control.paths import RunPaths
 from postroom.control.server import ControlServer
 from postroom.core.clock import Clock
 from postroom.core.errors import PostroomError
-from postroom.engine.lessee import Lender
 from postroom.observe.board import Board, BoardRow, WorkerState
 from postroom.observe.events import Defect, LeaseAwaited
 from postroom.observe.figures import Figures, figures_in
@@ -46,6 +45,8 @@ from postroom.supervisor.link import (
     Commit,
     Failing,
     Granted,
+    HostFound,
+    HostHeard,
     Link,
     Order,
     Prepare,
@@ -56,14 +57,14 @@ from postroom.supervisor.link import (
     Stop,
     Waiting,
 )
-from postroom.supervisor.service import Service
+from postroom.supervisor.service import Master, Service
 
 HEARTBEAT_S = 1.0
 LEASE_RETRY_S = 0.2
 STOP_NOW_DEADLINE_S = 0.5
 """What "now" still allows: the commit that is being written, and closing the store."""
 
-OpenService = Callable[[Begin, Clock, EventLog, Lender], Awaitable[Service]]
+OpenService = Callable[[Begin, Clock, EventLog, Master], Awaitable[Service]]
 """Opens a queue; raises QueueBusy while another process holds it."""
 
 
@@ -219,12 +220,19 @@ class Worker:
                     self._publish()
                 case Granted(grants):
                     self._granted(grants)
+                case HostHeard(host, error):
+                    if self._service is not None:
+                        self._service.host_heard(host, error)
                 case Order(verb):
                     self._follow(verb)
 
     def claim(self, claims: Sequence[Claim]) -> None:
         """Pass on what the service wants, or gives back; satisfies engine.lessee.Lender."""
         self._link.send(Claimed(tuple(claims)))
+
+    def found(self, host: str, error: str) -> None:
+        """Pass on what the service found out about a host."""
+        self._link.send(HostFound(host, error))
 
     def _objection(self, config: Config) -> str:
         """Return why a configuration cannot be used, or ""."""

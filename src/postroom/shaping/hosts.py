@@ -1,0 +1,95 @@
+"""Hosts that cannot be used: a circuit breaker for each.
+
+Owns what is known of hosts that are down. A host that works is not known here at all: its
+breaker is closed. One that failed is open: it is passed over, and mail goes to the others at no
+cost. After `probe_s` it is half open: one attempt may try it, on behalf of all queues (who that
+is decides the caller); if it works the breaker closes, if not it is open again.
+
+Pure.  Guarantees: 1. memory is bounded: the host heard of longest ago is forgotten first, which
+closes its breaker.  2. what is never heard of again closes after FORGET_S.
+Called by: delivery.health.  Raises: nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+HOSTS_MAX = 10_000
+FORGET_S = 3600.0
+ASK_SHARE = 0.5
+"""Who was not permitted to probe asks again after this part of the interval."""
+
+
+class DownHost(msgspec.Struct):
+    """One host that is down."""
+
+    host: str
+    since: float
+    failed_at: float
+    error: str
+    asked_at: float = 0.0
+    """When somebody here last asked whether it may be probed."""
+
+
+class Hosts:
+    """The hosts that are down, as one worker knows them."""
+
+    __slots__ = ("_down",)
+
+    def __init__(self) -> None:
+        self._down: dict[str, DownHost] = {}
+
+    def __len__(self) -> int:
+        return len(self._down)
+
+    def __iter__(self) -> Iterator[DownHost]:
+        return iter(self._down.values())
+
+    def is_down(self, host: str, now: float) -> bool:
+        """Say whether a host is to be passed over."""
+        known = self._down.get(host)
+        if known is None:
+            return False
+        if now - known.failed_at > FORGET_S:
+            del self._down[host]
+            return False
+        return True
+
+    def failed(self, host: str, now: float, error: str) -> bool:
+        """Note that a host could not be used; True where it was not known to be down."""
+        known = self._down.pop(host, None)
+        is_new = known is None
+        if known is None:
+            known = DownHost(host, now, now, error)
+        known.failed_at, known.error, known.asked_at = now, error, 0.0
+        # At the end: the order is that of the last word.
+        self._down[host] = known
+        if len(self._down) > HOSTS_MAX:
+            del self._down[next(iter(self._down))]
+        return is_new
+
+    def works(self, host: str) -> bool:
+        """Note that a host works; True where it was known to be down."""
+        return self._down.pop(host, None) is not None
+
+    def is_due(self, host: str, now: float, probe_s: float) -> bool:
+        """Say whether it is time to ask for a probe of a host that is down."""
+        known = self._down.get(host)
+        return (
+            known is not None
+            and now >= known.failed_at + probe_s
+            and now >= known.asked_at + probe_s * ASK_SHARE
+        )
+
+    def asked(self, host: str, now: float) -> None:
+        """Note that somebody asks: others need not at the same time."""
+        known = self._down.get(host)
+        if known is not None:
+            known.asked_at = now
+
+    def error_of(self, host: str) -> str:
+        """Return why a host is down."""
+        known = self._down.get(host)
+        return known.error if known is not None else ""
