@@ -128,11 +128,14 @@ class ConnectionPool:
 
     def _close_one(self, gate: Gate) -> bool:
         """Leave the idle connection of a gate that was used longest ago; False without one."""
-        keys = [key for key, idle in self._idle.items() if gate in idle[0].gates]
+        keys = [key for key, idle in self._idle.items() if idle and gate in idle[0].gates]
         if not keys:
             return False
-        self._leave(min(keys, key=lambda one: self._idle[one][0].idle_since), 1)
+        self._leave(min(keys, key=self._oldest_since), 1)
         return True
+
+    def _oldest_since(self, key: Hashable) -> float:
+        return self._idle[key][0].idle_since
 
     def _end(self, connection: Connection) -> None:
         """Close a connection; where others wait for its slot, see it closed on the other side."""
@@ -160,8 +163,9 @@ class ConnectionPool:
 
     def _drop_oldest(self) -> None:
         # Each list is in order of age; the pool is small and this is rare.
-        key = min(self._idle, key=lambda one: self._idle[one][0].idle_since)
-        self._leave(key, 1)
+        # A list may be empty: its last connection is in use.
+        keys = [key for key, idle in self._idle.items() if idle]
+        self._leave(min(keys, key=self._oldest_since), 1)
 
     def _leave(self, key: Hashable, number: int) -> None:
         connections = self._idle[key]

@@ -1,0 +1,86 @@
+"""Kept connections: the oldest leaves first, also beside keys whose connections are all in use."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from postroom.core.limits import LimitKey
+from postroom.delivery.connection import Connection
+from postroom.delivery.pool import ConnectionPool
+from postroom.shaping.gate import UNBOUNDED, Gate
+
+
+class Kept:
+    """Stands for a connection that is ready for mail."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.is_usable = True
+        self.idle_since = 0.0
+        self.key: object = None
+        self.on_closed: object = None
+        self.gates: tuple[Gate, ...] = ()
+        self.was_left = False
+
+    def quit(self) -> None:
+        self.was_left = True
+
+    def linger(self, on_lost: object) -> None:
+        self.was_left = True
+        asyncio.get_running_loop().call_later(0.01, on_lost)  # type: ignore[arg-type]
+
+
+def kept(name: str) -> Connection:
+    return cast(Connection, Kept(name))
+
+
+def left(*connections: Connection) -> list[str]:
+    return [one.name for one in cast(list[Kept], connections) if one.was_left]
+
+
+def test_a_full_pool_leaves_the_oldest_also_where_a_key_has_none_left() -> None:
+    async def run() -> None:
+        pool = ConnectionPool(60.0, 2)
+        first, second, third = kept("first"), kept("second"), kept("third")
+        pool.give("a", first)
+        assert pool.take("a") is first and len(pool) == 0
+        pool.give("b", second)
+        pool.give("c", third)
+        pool.give("d", first)
+        assert left(first, second, third) == ["second"] and len(pool) == 2
+        pool.close()
+
+    asyncio.run(run())
+
+
+def test_a_slot_that_is_short_is_made_free_before_another_connection_is_opened() -> None:
+    async def run() -> None:
+        gate = Gate(LimitKey("channel", "c"), 1)
+        pool = ConnectionPool(60.0)
+        old = kept("old")
+        pool.give("a", old, (gate,))
+        assert gate.kept == 1
+        gate.start()
+        assert gate.is_over
+        await asyncio.wait_for(pool.room((gate,)), 1)
+        assert left(old) == ["old"] and gate.kept == 0
+        pool.close()
+
+    asyncio.run(run())
+
+
+def test_what_is_called_back_is_closed_and_given_back() -> None:
+    async def run() -> None:
+        gate, freed = Gate(LimitKey("channel", "c"), 3), []
+        gate.on_excess = lambda each: freed.append(each.excess)
+        pool = ConnectionPool(60.0)
+        for name in ("one", "two", "three"):
+            pool.give(name, kept(name), (gate,))
+        gate.limit_to(1)
+        pool.trim(gate)
+        await asyncio.sleep(0.05)
+        assert gate.kept == 1 and max(freed) == 2 and gate.cap < UNBOUNDED
+        pool.close()
+
+    asyncio.run(run())
