@@ -114,7 +114,7 @@ sim-long: $(VENV)/.ready-dev ## many runs of the simulator: make sim-long SEEDS=
 rfc: $(VENV)/.ready-dev ## compare the RFC references in the code with docs/rfc.md
 	@$(PY) tools/make_rfc.py $(ARGS)
 
-peers: ## install the programs that tests and bench talk to (root, Debian): Postfix, swaks, curl, strace
+peers: ## install the programs that tests and bench talk to (root, Debian): Postfix, swaks, curl, strace; Mailman
 	@sh tools/peers.sh
 
 clean: ## remove .venv and caches

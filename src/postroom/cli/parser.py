@@ -29,7 +29,7 @@ VERBS = (
     ("release", "lift a hold"),
     ("delete", "forget messages, without a report to anybody"),
 )
-TAKEOVER_SYSTEMS = ("postfix", "exim", "sendmail", "qmail")
+TAKEOVER_SYSTEMS = ("postfix", "exim", "sendmail", "qmail", "mailman")
 QUEUE_VERBS = (
     ("enable", "take mail and deliver it, as every queue does at first"),
     ("hold", "take mail and attempt nothing, over restarts too, until it is enabled"),

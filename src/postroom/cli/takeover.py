@@ -31,10 +31,11 @@ from postroom.config.model import Config
 from postroom.core.clock import SystemClock
 from postroom.core.units import format_size
 from postroom.spool.maildrop import Maildrop
+from postroom.takeover.files import Entry, NoQueue
 from postroom.takeover.importer import Importer, NotTaken, Part, Report
 from postroom.takeover.record import ImportRecord, RecordBusy, read_keys
 from postroom.takeover.running import working_on
-from postroom.takeover.source import Entry, NoQueue, entries
+from postroom.takeover.source import entries
 
 PROGRESS_S = 1.0
 """Between two words of progress on a terminal; elsewhere ten times as long."""

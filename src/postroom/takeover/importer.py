@@ -22,8 +22,8 @@ from postroom.core.errors import PostroomError
 from postroom.core.ids import QueueId, encode
 from postroom.core.message import Recipient
 from postroom.ingress.local_protocol import is_address
+from postroom.takeover.files import Entry
 from postroom.takeover.record import ImportRecord, key_of
-from postroom.takeover.source import Entry
 from postroom.takeover.value import Foreign, Unreadable, reverse_path_for
 
 BATCH_MESSAGES_MAX = 64

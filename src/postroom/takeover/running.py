@@ -13,6 +13,8 @@ import fcntl
 import os
 from pathlib import Path
 
+from postroom.takeover.mailman_running import master_of, runner_among
+
 LOCKS = {
     "postfix": ("pid/master.pid",),
     "qmail": ("lock/sendmutex",),
@@ -37,6 +39,11 @@ def working_on(system: str, directory: Path) -> str:
         path = directory / name
         if _is_locked(path):
             return f"{path} is locked"
+    if system == "mailman":
+        # Its runners open a file only for a moment, and work in the directory above.
+        sign = master_of(directory) or runner_among(_processes())
+        if sign:
+            return sign
     return _process_in(system, directory)
 
 

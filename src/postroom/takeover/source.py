@@ -1,7 +1,6 @@
 """Where the files of another system's queue lie, and which make up a message.
 
 Owns the walk through a directory: which files are messages, which are not, in order of name.
-Files are opened for reading only, one at a time, when an entry is read.
 
 Guarantees: nothing in the directory is changed.
 Called by: takeover.importer, cli.takeover.  Raises: Unreadable, OSError from `Entry.read`;
@@ -10,31 +9,17 @@ NoQueue where the directory is none of that system.
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from postroom.core.errors import PostroomError
-from postroom.takeover import exim, postfix, qmail, sendmail
-from postroom.takeover.value import FILE_OCTETS_MAX, Foreign, Unreadable
+from postroom.takeover import exim, mailman_queue, postfix, qmail, sendmail
+from postroom.takeover.files import Entry, NoQueue, files_below, read_octets, refusing
+from postroom.takeover.value import Foreign, Unreadable
 
 POSTFIX_QUEUES = ("maildrop", "incoming", "active", "deferred", "hold")
-
-
-class NoQueue(PostroomError):
-    """The directory is no queue of that system."""
-
-
-@dataclass(slots=True, frozen=True)
-class Entry:
-    """Something in a queue: where it lies (below the directory), and how to read it."""
-
-    place: str
-    read: Callable[[], Foreign]
 
 
 def entries(system: str, directory: Path) -> list[Entry]:
@@ -42,39 +27,6 @@ def entries(system: str, directory: Path) -> list[Entry]:
     if not directory.is_dir():
         raise NoQueue(f"{directory} is no directory")
     return list(SYSTEMS[system](directory))
-
-
-def read_octets(path: Path) -> bytes:
-    """Return the octets of a regular file; raises Unreadable, OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise Unreadable("not a regular file")
-        if status.st_size > FILE_OCTETS_MAX:
-            raise Unreadable(f"{status.st_size} octets are too many for a message")
-        return file.read(FILE_OCTETS_MAX + 1)
-
-
-def files_below(directory: Path) -> Iterator[Path]:
-    """Give every file below a directory, hashed subdirectories included, in order."""
-
-    def complain(error: OSError) -> None:
-        raise error
-
-    for parent, directories, names in os.walk(directory, onerror=complain):
-        directories.sort()
-        for name in sorted(names):
-            yield Path(parent) / name
-
-
-def refusing(place: str, reason: str) -> Entry:
-    """Return an entry that is told of and not taken over."""
-
-    def read() -> Foreign:
-        raise Unreadable(reason)
-
-    return Entry(place, read)
 
 
 def _dated(message: Foreign, path: Path) -> Foreign:
@@ -210,4 +162,5 @@ SYSTEMS: dict[str, Callable[[Path], Iterator[Entry]]] = {
     "exim": _exim,
     "sendmail": _sendmail,
     "qmail": _qmail,
+    "mailman": mailman_queue.walk,
 }

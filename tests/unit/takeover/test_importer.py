@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from postroom.core.message import Recipient
+from postroom.takeover.files import Entry, NoQueue, refusing
 from postroom.takeover.importer import Importer, NotTaken, Part
 from postroom.takeover.record import ImportRecord, RecordBusy
-from postroom.takeover.source import Entry, NoQueue, entries, refusing
+from postroom.takeover.source import entries
 from postroom.takeover.value import Foreign
 
 NOW = 1_700_000_000.0
@@ -130,7 +131,7 @@ def test_two_imports_do_not_run_at_once(tmp_path: Path) -> None:
     record.close()
 
 
-@pytest.mark.parametrize("system", ["postfix", "exim", "sendmail", "qmail"])
+@pytest.mark.parametrize("system", ["postfix", "exim", "sendmail", "qmail", "mailman"])
 def test_a_directory_of_something_else_is_no_queue(tmp_path: Path, system: str) -> None:
     (tmp_path / "readme").write_text("hello\n")
     try:
