@@ -74,6 +74,10 @@ def _server_commands(commands: Any) -> None:
     trial = _json(_add(below, "set", "have a queue pretend a load, for trials", "load:set_load"))
     trial.add_argument("queue", metavar="QUEUE", help="queue1, or 1")
     trial.add_argument("load", metavar="LOAD|off", help="0.95 for instance; off: its own again")
+    why = _json(_add(commands, "why", "why a message waits, or the mail for a site", "why:why"))
+    why.add_argument(
+        "what", metavar="ID|SITE|DOMAIN|CHANNEL", help="as mail list, site names or route show it"
+    )
     delivery = commands.add_parser("delivery", help="delivery", description="Delivery as a whole.")
     below = delivery.add_subparsers(dest="verb", metavar="VERB", required=True)
     suspend = "make no new attempts until it is resumed, also after a restart; mail is accepted"

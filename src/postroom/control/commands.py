@@ -103,6 +103,13 @@ class RouteArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     address: str
 
 
+class WhyArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A queue id; or a site, a channel or a domain."""
+
+    id: QueueId | None = None
+    what: str = ""
+
+
 class Command(msgspec.Struct, frozen=True):
     """One row of the table. `streams`: the answer is a listing, one line an item."""
 
@@ -141,6 +148,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("mail release", MailVerbArgs, Audience.EACH, "undo hold"),
     Command("mail delete", MailVerbArgs, Audience.EACH, "forget messages, without a report"),
     Command("mail move", MailMoveArgs, Audience.EACH, "move messages to another queue"),
+    Command("why", WhyArgs, Audience.EACH, "why a message waits, or the mail for a site"),
     Command("route", RouteArgs, Audience.ANY, "explain where mail to an address goes"),
 )
 

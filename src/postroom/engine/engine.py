@@ -35,6 +35,7 @@ from postroom.engine.stored_ready import StoredReady
 from postroom.engine.suspects import Suspects
 from postroom.engine.tasks import Tasks
 from postroom.engine.walk import Walk
+from postroom.engine.why import Explainer
 from postroom.groups.classes import ClassPolicy, ClassTable
 from postroom.queueing.load import ChannelLoad, busiest, with_whole
 from postroom.queueing.scheduler import Scheduler
@@ -215,6 +216,12 @@ class Engine:
     def host_works(self, host: str) -> None:
         """End the rest of the sites that have a host which works again."""
         self._pump.host_works(host)
+
+    @property
+    def explainer(self) -> Explainer:
+        """Who says why mail waits."""
+        parts = self._parts
+        return Explainer(parts.store, parts.router, self._table, self.scheduler, parts.clock)
 
     def wake(self) -> None:
         """Look at the store again, from the start."""

@@ -64,6 +64,7 @@ class Scheduler:
         self._ready = 0
         self._gates: Gates = gates if gates is not None else OwnGates()
         self._outer: tuple[Gate, ...] = ()
+        self._outer_limits: tuple[Limit, ...] = ()
         self._short: dict[Gate, Lane | ChannelState | None] = {}
         self._lanes: dict[LaneKey, Lane] = {}
         self._channels: dict[str, ChannelState] = {}
@@ -101,6 +102,10 @@ class Scheduler:
     def gates_of(self, lane: LaneKey) -> tuple[Gate, ...]:
         """Return the gates that an attempt of a lane is counted at."""
         return self._lanes[lane].gates
+
+    def outer(self) -> Iterable[tuple[Gate, Limit]]:
+        """Return the limits that all attempts are under."""
+        return zip(self._outer, self._outer_limits, strict=True)
 
     def loads(self) -> list[ChannelLoad]:
         """Return what each channel is doing that has something to do, and is not held."""
@@ -342,6 +347,7 @@ class Scheduler:
 
     def _set_outer(self, limits: Sequence[tuple[LimitKey, Limit]]) -> None:
         """Put outer limits in force; what is in flight is counted under those that are new."""
+        self._outer_limits = tuple(limit for _, limit in limits)
         before = {gate.key: gate for gate in self._outer}
         gates = []
         for key, limit in limits:

@@ -25,7 +25,7 @@ import msgspec
 from postroom.config.limits import LimitTable
 from postroom.config.model import Config
 from postroom.control.answers import Changed, QueueLoad
-from postroom.control.commands import MailMoveArgs, NoArgs, RouteArgs
+from postroom.control.commands import MailMoveArgs, NoArgs, RouteArgs, WhyArgs
 from postroom.control.mail_commands import mail_handlers
 from postroom.control.paths import RunPaths, bind_unix
 from postroom.control.server import Handler
@@ -35,6 +35,7 @@ from postroom.engine.engine import Engine
 from postroom.engine.parts import Parts
 from postroom.engine.steering import Steering
 from postroom.engine.transit import Place
+from postroom.engine.why import Why
 from postroom.groups.policy import group_of
 from postroom.hooks.runner import Hooks, load_hooks
 from postroom.ingress.asked import AskedAcceptor
@@ -198,8 +199,16 @@ class MailService:
             limit = self._engine.scheduler.concurrency
             return QueueLoad(self._begin.queue, limit, tuple(channels[:CHANNELS_SHOWN_MAX]))
 
+        async def why(args: WhyArgs) -> Why:
+            explainer = self._engine.explainer
+            message = await explainer.message(args.id) if args.id is not None else None
+            lanes = await explainer.lanes(args.what) if args.what else ()
+            suspended = self._engine.stats().suspended
+            return Why(self._begin.queue, suspended, message, lanes)
+
         return {
             **mail_handlers(self._steering), "mail move": move, "load": load, "route": route,
+            "why": why,
         }  # fmt: skip
 
     def figures(self) -> Figures:

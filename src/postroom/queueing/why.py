@@ -1,0 +1,95 @@
+"""Why mail of a lane waits: what it is under, and which of it binds.
+
+Owns the order in which reasons are named: what an operator holds, a site that rests, what the
+queue may do, how far a site's window is open, then each limit with its use.
+
+Pure.  Called by: queueing.scheduler, engine.why, cli.why.  Raises: nothing.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from postroom.core.limits import Limit, LimitKey, format_rate
+from postroom.queueing.lane import Lane
+from postroom.shaping.gate import Gate
+
+
+class LimitUse(msgspec.Struct, frozen=True):
+    """One limit and what this queue uses of it.
+
+    `of` names what it is of ("channel gmail"). `limit` is the most at once over all queues, None
+    without bound; `granted` is what this queue has of it now, `in_flight` and `kept` what it
+    uses. `rate` is "" or the rate; `tokens` may be used at once.
+    """
+
+    of: str
+    limit: int | None
+    granted: int
+    in_flight: int
+    kept: int
+    rate: str = ""
+    tokens: int = 0
+
+
+class LaneWhy(msgspec.Struct, frozen=True):
+    """The mail of one channel for one site in one queue, and what keeps it from being tried.
+
+    `waiting` are attempts that are ready, `window` is how many the site may have at once after
+    what was seen of it. `rests_until` is 0, or when a site that could not be used is tried again,
+    for `rest_reply`. `binds` is what keeps the next attempt waiting; "" where nothing waits.
+    """
+
+    channel: str
+    site: str
+    in_flight: int
+    waiting: int
+    window: int
+    limits: tuple[LimitUse, ...]
+    binds: str
+    rests_until: float = 0.0
+    rest_reply: str = ""
+
+
+def lane_why(
+    lane: Lane, limits: dict[LimitKey, Limit], busy: int, concurrency: int, now: float
+) -> LaneWhy:
+    """Return the reasons of one lane; `busy` and `concurrency` are those of the queue."""
+    rest = lane.resting(now)
+    uses = tuple(_use(gate, limits.get(gate.key, Limit())) for gate in lane.gates)
+    waiting = len(lane)
+    return LaneWhy(
+        lane.key.channel, lane.key.site, lane.busy, waiting, lane.window, uses,
+        _binds(lane, uses, busy, concurrency, now) if waiting or rest is not None else "",
+        rest.until if rest is not None else 0.0,
+        rest.reply if rest is not None else "",
+    )  # fmt: skip
+
+
+def _use(gate: Gate, limit: Limit) -> LimitUse:
+    granted = gate.granted if limit.slots is not None else 0
+    rate = format_rate(limit.rate) if limit.rate is not None else ""
+    return LimitUse(
+        str(gate.key), limit.slots, granted, gate.busy, gate.kept, rate, max(0, gate.tokens)
+    )
+
+
+def _binds(lane: Lane, uses: tuple[LimitUse, ...], busy: int, concurrency: int, now: float) -> str:
+    for use in uses:
+        if use.limit == 0:
+            return f"{use.of} is held: its concurrency is 0"
+    if lane.resting(now) is not None:
+        return "the site rests: it could not be used"
+    if busy >= concurrency:
+        return f"the queue makes {concurrency} attempts at once (delivery.concurrency)"
+    for gate, use in zip(lane.gates, uses, strict=True):
+        if use.rate and not gate.has_token(now):
+            return f"{use.of} may send {use.rate}, over all queues"
+        if gate.busy >= gate.usable and use.limit is not None:
+            return (
+                f"{use.of} may have {use.limit} connections, over all queues; "
+                f"this one has {use.granted} of them"
+            )
+    if lane.busy >= lane.window:
+        return f"the site is met slowly: {lane.window} at once, one more for each that goes well"
+    return "nothing: its turn is next"
