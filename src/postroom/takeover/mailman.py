@@ -139,7 +139,7 @@ def _arrival(known: Mapping[Any, Any], name: str) -> float:
     """Return when Mailman took the posting in, or when it made the file."""
     received = known.get("received_time")
     if received is not None:
-        return _moment(received).timestamp()
+        return max(0.0, _moment(received).timestamp())
     try:
         return max(0.0, min(float(name.partition("+")[0]), 1e11))
     except ValueError as error:

@@ -3,6 +3,8 @@
 Mailman keeps a parsed message, an object of the standard library's email package or of a
 subclass. Here such an object is made anew from its attributes, each checked, and written out by
 the same generator with the same settings (CRLF, `From ` at the start of a line quoted, no Bcc).
+One deviation: the generator leaves a bare LF in a folded field with octets above 127, and smtplib
+sends it so; RFC 5321 §2.3.8 forbids it, and here it becomes CRLF.
 A multipart without a boundary gets one made from its place, where Mailman takes a random one for
 each attempt: the same file must give the same octets each time it is imported.
 
@@ -172,6 +174,8 @@ def _state(value: Any, names: tuple[str, ...] | frozenset[str], what: str) -> di
     """Return the attributes of an object of one of some classes."""
     if not isinstance(value, Made):
         raise Unreadable(f"{what} is a {type(value).__name__}")
+    if value.name.startswith("Mailman."):
+        raise Unreadable(f"{what} of Mailman 2, whose queue cannot be taken over: let it deliver")
     if value.name not in names:
         raise Unreadable(f"{what} is made by {value.name!r:.100}, which is not known")
     if value.state is None:

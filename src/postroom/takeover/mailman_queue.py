@@ -1,9 +1,9 @@
 """Where Mailman 3's files lie: the queues that hold outbound mail, and the database of lists.
 
 `out` waits to be sent, `retry` was deferred. `.pck` is whole, `.bak` is what a runner was at
-when it ended (Mailman takes it up again as `.pck`), `.tmp` was not finished. Mail in other queues
-is not outbound yet, or never will be: the first is told of, the second (archive, bounces, nntp,
-and what Mailman gave up, bad and shunt) is passed over.
+when it ended (Mailman takes it up again as `.pck`, and so repeats what it had sent of it), `.tmp`
+was not finished. Mail in other queues is not outbound yet, was set aside, or never goes out: of the
+first two one line for each queue tells, the last (archive, bounces, nntp) is passed over.
 
 Guarantees: nothing is changed; the database is opened for reading only.
 Called by: takeover.source.  Raises: NoQueue, OSError; Unreadable from `Entry.read`.
@@ -23,8 +23,22 @@ from postroom.takeover.mailman import MailingList
 from postroom.takeover.value import Foreign
 
 OUTBOUND = ("out", "retry")
-UNFINISHED = ("in", "pipeline", "virgin", "digest", "command")
-"""Queues whose mail, or the answer to it, goes to `out` once Mailman has worked on it."""
+WHOLE = (".pck", ".bak")
+UNFINISHED = (
+    "Mailman must process it itself, and before you import: started later, it sends again what "
+    "was imported from out and retry"
+)
+GIVEN_UP = "set aside by Mailman after an error, mail on its way out perhaps among it"
+OTHERS = {
+    "in": UNFINISHED,
+    "pipeline": UNFINISHED,
+    "virgin": UNFINISHED,
+    "digest": UNFINISHED,
+    "command": UNFINISHED,
+    "shunt": f"{GIVEN_UP} ('mailman unshunt' puts it back)",
+    "bad": GIVEN_UP,
+}
+"""Queues whose mail, or the answer to it, may be meant for `out`, and why it is left behind."""
 DATABASE_WAIT_S = 1.0
 
 
@@ -34,20 +48,23 @@ def walk(directory: Path) -> Iterator[Entry]:
     if not (queues / "out").is_dir():
         raise NoQueue(f"{directory} has no out: is it Mailman's queue_dir?")
     lists = lists_beside(queues)
-    for queue in (*OUTBOUND, *UNFINISHED):
-        if not (queues / queue).is_dir():
-            continue
-        for path in sorted((queues / queue).iterdir()):
+    for queue in OUTBOUND:
+        for path in _files(queues / queue):
             place = str(path.relative_to(directory))
-            whole = path.suffix in (".pck", ".bak")
-            if queue in OUTBOUND and whole:
+            if path.suffix in WHOLE:
                 yield Entry(place, _reader(path, lists))
-            elif queue in OUTBOUND:
+            else:
                 yield refusing(place, "not finished: Mailman had not queued it")
-            elif whole:
-                yield refusing(
-                    place, f"Mailman has not finished it: it is in its queue {queue}, not in out"
-                )
+    for queue, reason in OTHERS.items():
+        # One line for each: such a queue may hold thousands, all for the same reason.
+        count = sum(path.suffix in (*WHOLE, ".psv") for path in _files(queues / queue))
+        if count:
+            files = "1 file" if count == 1 else f"{count} files"
+            yield refusing(str((queues / queue).relative_to(directory)), f"{files}: {reason}")
+
+
+def _files(queue: Path) -> list[Path]:
+    return sorted(queue.iterdir()) if queue.is_dir() else []
 
 
 def _reader(path: Path, lists: Mapping[str, MailingList] | None) -> Callable[[], Foreign]:

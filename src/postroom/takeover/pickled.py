@@ -27,10 +27,12 @@ OPERATIONS_MAX = 10_000_000
 """Operations of one pickle: some three for each of a million recipients, and room."""
 NAME_MAX = 1000
 """Characters of a class or function and its module."""
+KEY_MAX = 4096
+"""Characters or octets of a key, and bits of a number that is one: a long one can be hashed, or
+compared, from the memo again and again. No address is that long."""
 
 _SETS = ("builtins.set", "__builtin__.set", "builtins.frozenset", "__builtin__.frozenset")
 _BUILDERS = ("copyreg._reconstructor", "copy_reg._reconstructor", "copyreg.__newobj__")
-_PLAIN = (str, bytes, int, float, bool, type(None))
 
 
 @dataclass(slots=True, frozen=True, eq=False)
@@ -90,6 +92,11 @@ class _Machine:
                 continue
             elif name in _OPERATIONS:
                 _OPERATIONS[name](self, argument)
+            elif name in _PYTHON_1:
+                raise Unreadable(
+                    f"a pickle with {name}, which no queue file of Mailman 3 has; Mailman 2 writes "
+                    "such, and its queue cannot be taken over"
+                )
             else:
                 raise Unreadable(f"a pickle with {name}, which no queue file has")
         [value] = self._stack
@@ -212,8 +219,17 @@ def _tuple(value: Any) -> tuple[Any, ...]:
 
 
 def _plain(value: Any) -> Any:
-    if not isinstance(value, _PLAIN):
-        raise TypeError("a key that is not plain")
+    match value:
+        case str() | bytes():
+            size = len(value)
+        case int():
+            size = value.bit_length()
+        case float() | None:
+            size = 0
+        case _:
+            raise TypeError("a key that is not plain")
+    if size > KEY_MAX:
+        raise ValueError("a long key")
     return value
 
 
@@ -222,6 +238,8 @@ _LITERALS = frozenset((
     "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "UNICODE", "BINUNICODE",
     "SHORT_BINUNICODE", "BINUNICODE8", "FLOAT", "BINFLOAT",
 ))  # fmt: skip
+_PYTHON_1 = frozenset(("INST", "OBJ"))
+"""Make an object of the kind of class that Python 1 had, and Python 2 still."""
 _NOTHING = frozenset(("PROTO", "FRAME", "STOP"))
 _OPERATIONS: dict[str, Callable[[_Machine, Any], None]] = {
     "NONE": lambda it, _: it._push(None),

@@ -88,6 +88,14 @@ def test_fields_with_charsets_and_parts_come_as_they_were() -> None:
     assert parse(whole).content == outer.as_bytes().replace(b"\n", b"\r\n")
 
 
+def test_a_folded_field_of_8_bit_octets_has_no_bare_line_feed() -> None:
+    folded = b"Subject: \xe9\n\tone\n\nbody\n"
+    # What the generator makes of it, with CRLF asked for.
+    message = email.message_from_bytes(folded)
+    assert b"\xe9\n\tone" in message.as_bytes(policy=message.policy.clone(linesep="\r\n"))
+    assert parse(octets(folded)).content == b"Subject: \xe9\r\n\tone\r\n\r\nbody\r\n"
+
+
 def test_a_multipart_without_a_boundary_gets_the_same_one_each_time() -> None:
     outer = MIMEMultipart()
     outer.attach(MIMEText("one", "plain"))
@@ -114,6 +122,10 @@ def test_a_sender_of_its_own_goes_before_that_of_the_list() -> None:
 
 def test_without_a_received_time_the_name_tells() -> None:
     assert parse(octets(received_time=None)).arrived_at == 1700000000.25
+
+
+def test_no_message_came_before_there_was_time() -> None:
+    assert parse(octets(received_time=TAKEN_IN.replace(year=1, tzinfo=None))).arrived_at == 0.0
 
 
 def test_what_is_not_to_go_yet_is_held_and_without_recipients_is_told() -> None:
@@ -219,6 +231,20 @@ def test_a_class_that_is_not_known_is_named() -> None:
         parse(pickle.dumps(Calls(os.system, "true")) + pickle.dumps(KNOWN))
 
 
+@pytest.mark.parametrize(
+    "old",
+    [
+        # Objects of Python 2's first kind of class, as protocols 1 and 0 write them.
+        b"(cMailman.Message\nMessage\nq\x01o}q\x02b.",
+        b"(iMailman.Message\nMessage\np0\n(dp1\nb.",
+        b"\x80\x02cMailman.Message\nMessage\n)\x81}b.",
+    ],
+)
+def test_a_file_of_mailman_2_is_known_as_one(old: bytes) -> None:
+    with pytest.raises(Unreadable, match="Mailman 2"):
+        parse(old + pickle.dumps(KNOWN, 2))
+
+
 def nested(depth: int) -> Message:
     inner = Message()
     inner.set_payload("x")
@@ -256,8 +282,11 @@ def test_a_pickle_takes_no_more_than_it_has(evil: bytes) -> None:
         b"(" + b"K\x01" * 9000 + b"lq\x010" + b"cbuiltins\nset\nh\x01\x85R0" * 9000 + b"N.",
         b"V" + b"x" * 9000 + b"\nq\x010" + b"c_codecs\nencode\nh\x01N\x86R0" * 9000 + b"N.",
         b"V" + b"x" * 9000 + b"\nq\x010" + b"h\x01h\x01\x930" * 9000 + b"N.",
+        # A long key would be compared with its like each time.
+        b"}V" + b"x" * 9000 + b"\nNs.",
+        b"}\x8b\x00\x20\x00\x00" + b"\x7f" * 8192 + b"Ns.",
     ],
-    ids=["set", "octets", "name"],
+    ids=["set", "octets", "name", "key", "number"],
 )
 def test_what_the_memo_holds_is_not_copied_without_end(evil: bytes) -> None:
     with pytest.raises(Unreadable, match="no pickle"):
@@ -306,7 +335,8 @@ def queue(base: Path) -> Path:
         (base / "queue" / name).mkdir(parents=True)
     for place in (
         f"out/{NAME}.pck", "retry/1700000001.5+aa.bak", "out/1700000002.5+bb.pck.tmp",
-        "in/1700000003.5+cc.pck", "archive/1700000004.5+dd.pck", "shunt/1700000005.5+ee.pck",
+        "in/1700000003.5+cc.pck", "in/1700000003.6+cc.bak", "in/1700000003.7+cc.pck.tmp",
+        "archive/1700000004.5+dd.pck", "shunt/1700000005.5+ee.pck", "bad/1700000006.5+ff.psv",
     ):  # fmt: skip
         (base / "queue" / place).write_bytes(octets())
     return base
@@ -333,7 +363,10 @@ def test_the_queues_that_hold_outbound_mail_are_walked(tmp_path: Path, below: st
     assert list(taken) == [f"out/{NAME}.pck", "retry/1700000001.5+aa.bak"]
     # The database knows where the host begins.
     assert {one.reverse_path for one in taken.values()} == {"my-bounces@list.x.org"}
-    assert list(told) == ["out/1700000002.5+bb.pck.tmp", "in/1700000003.5+cc.pck"]
+    # What goes nowhere from here (archive) is no loss; elsewhere a line tells of a whole queue.
+    assert list(told) == ["out/1700000002.5+bb.pck.tmp", "in", "shunt", "bad"]
+    assert told["in"].startswith("2 files: Mailman must process it itself")
+    assert told["shunt"].startswith("1 file: set aside") and "unshunt" in told["shunt"]
 
 
 def test_a_database_that_cannot_be_read_stops_the_import(tmp_path: Path) -> None:
