@@ -25,12 +25,14 @@ import msgspec
 from postroom.config.limits import LimitTable
 from postroom.config.model import Config
 from postroom.control.answers import Changed, QueueLoad
-from postroom.control.commands import MailMoveArgs, NoArgs, RouteArgs, WhyArgs
+from postroom.control.channel_commands import ChannelCommands
+from postroom.control.commands import MailMoveArgs
 from postroom.control.mail_commands import mail_handlers
 from postroom.control.paths import RunPaths, bind_unix
 from postroom.control.server import Handler
 from postroom.core.clock import Clock
 from postroom.delivery.agent import RoutedAgent
+from postroom.engine.channel_counts import channel_by
 from postroom.engine.engine import Engine
 from postroom.engine.parts import Parts
 from postroom.engine.steering import Steering
@@ -58,6 +60,7 @@ from postroom.spool.queue_state import QueueState
 from postroom.spool.store import Selection
 from postroom.spool.transcripts import TranscriptFiles
 from postroom.supervisor.descriptors import fit
+from postroom.supervisor.engine_commands import engine_handlers
 from postroom.supervisor.exchange import Exchange
 from postroom.supervisor.link import Begin, BoundSocket
 from postroom.supervisor.service import Master
@@ -65,8 +68,6 @@ from postroom.supervisor.turns import BoardTurn
 
 LOCAL_CLOSE_DEADLINE_S = 5.0
 TRANSCRIPTS_CLOSE_DEADLINE_S = 2.0
-CHANNELS_SHOWN_MAX = 1000
-"""The busiest channels make the load; the rest only makes a long answer."""
 
 
 async def open_mail_service(
@@ -146,6 +147,9 @@ class MailService:
         self._steering = Steering(
             store, self._engine, events, clock, transcripts, self._exchange.holds
         )
+        self._channels = ChannelCommands(
+            store, clock, channel_by(self._router), config.channels, self._engine.scheduler
+        )
         self._listeners = Listeners(
             self._exchange.distributor,
             events,
@@ -188,27 +192,13 @@ class MailService:
     def handlers(self) -> Mapping[str, Handler]:
         """Handlers of the commands a worker answers."""
 
-        async def route(args: RouteArgs) -> Explanation:
-            return await self._router.explain(args.address)
-
         async def move(args: MailMoveArgs) -> Changed:
             return await self._exchange.move(args, self._steering)
 
-        async def load(_args: NoArgs) -> QueueLoad:
-            channels = sorted(self._engine.loads(), key=lambda one: -one.load)
-            limit = self._engine.scheduler.concurrency
-            return QueueLoad(self._begin.queue, limit, tuple(channels[:CHANNELS_SHOWN_MAX]))
-
-        async def why(args: WhyArgs) -> Why:
-            explainer = self._engine.explainer
-            message = await explainer.message(args.id) if args.id is not None else None
-            lanes = await explainer.lanes(args.what) if args.what else ()
-            suspended = self._engine.stats().suspended
-            return Why(self._begin.queue, suspended, message, lanes)
-
         return {
-            **mail_handlers(self._steering), "mail move": move, "load": load, "route": route,
-            "why": why,
+            **mail_handlers(self._steering), **self._channels.handlers,
+            **engine_handlers(self._begin.queue, self._engine, self._router, self._steering),
+            "mail move": move,
         }  # fmt: skip
 
     def figures(self) -> Figures:
@@ -267,6 +257,7 @@ class MailService:
             self._local.policy = local_policy(config)
         self._turn.largest_octets = local_policy(config).size_limit_octets
         self._router.reconfigure(config.channels, config.routes)
+        self._channels.reconfigure(config.channels)
         self._engine.reconfigure(
             config.delivery, config.channels, config.hostname, config.classes,
             LimitTable(config).outer(self._begin.queue),

@@ -1,0 +1,44 @@
+"""The commands that ask the engine of one queue: route, load, why, mail bounce.
+
+Called by: supervisor.mail_service.  Raises: StoreUnavailable.
+"""
+
+from __future__ import annotations
+
+from postroom.control.answers import Changed, QueueLoad
+from postroom.control.commands import MailVerbArgs, NoArgs, RouteArgs, WhyArgs
+from postroom.control.server import Handler
+from postroom.engine.engine import Engine
+from postroom.engine.steering import Steering
+from postroom.engine.why import Why
+from postroom.routing.router import Explanation, Router
+
+CHANNELS_SHOWN_MAX = 1000
+"""The busiest channels make the load; the rest only makes a long answer."""
+
+
+def engine_handlers(
+    queue: int, engine: Engine, router: Router, steering: Steering
+) -> dict[str, Handler]:
+    """Return the handlers, by name of the command."""
+
+    async def route(args: RouteArgs) -> Explanation:
+        return await router.explain(args.address)
+
+    async def bounce(args: MailVerbArgs) -> Changed:
+        if args.dry_run:
+            return Changed(await steering.count(args.selection))
+        return Changed(await steering.bounce(args.selection, engine.bouncer, args.reason))
+
+    async def load(_args: NoArgs) -> QueueLoad:
+        channels = sorted(engine.loads(), key=lambda one: -one.load)
+        limit = engine.scheduler.concurrency
+        return QueueLoad(queue, limit, tuple(channels[:CHANNELS_SHOWN_MAX]))
+
+    async def why(args: WhyArgs) -> Why:
+        explainer = engine.explainer
+        message = await explainer.message(args.id) if args.id is not None else None
+        lanes = await explainer.lanes(args.what) if args.what else ()
+        return Why(queue, engine.stats().suspended, message, lanes)
+
+    return {"route": route, "mail bounce": bounce, "load": load, "why": why}
