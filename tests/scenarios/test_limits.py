@@ -6,7 +6,9 @@ import os
 import random
 import signal
 import smtplib
+import socket
 import time
+from collections import Counter
 
 import pytest
 
@@ -153,3 +155,45 @@ def test_the_limit_holds_while_workers_and_the_master_are_killed() -> None:
         daemon.wait_until(lambda: daemon.recipients_left() == 0, 60, "all is delivered")
         assert set(sink.recipients) == {f"r{number}@example.com" for number in range(600)}
         assert sink.counters.open_max == 4, sink.counters
+
+
+@pytest.mark.seed(30)
+def test_three_groups_under_one_cap_are_each_served_and_never_exceed_it() -> None:
+    config = "[limits]\nconcurrency = 4\n" + "".join(
+        f"[group.g{number}]\nqueues = [{number}]\nmatch = ['g{number}.example']\n"
+        for number in (1, 2, 3)
+    )
+    with SinkThread(SLOW) as sink, Daemon(relay=sink.port, queues=3, config=config) as daemon:
+        for number in (1, 2, 3):
+            inject(daemon, 80, f"g{number}.example", 1)
+        sink.wait_for(120, 60)
+        served = Counter(one.rpartition("@")[2] for one in sink.recipients[60:120])
+        assert set(served) == {"g1.example", "g2.example", "g3.example"}
+        assert min(served.values()) >= 5, "each has its turns while the others wait, too"
+        sink.wait_for(240, 60)
+        assert sink.counters.open_max == 4
+
+
+@pytest.mark.seed(38)
+def test_mail_that_is_due_all_at_once_after_an_outage_starts_slowly_and_within_its_limit() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    config = (
+        ROUND_ROBIN + "[channel.default]\nper_site.concurrency = 12\n"
+        "[delivery]\nsite_rest = '1s'\n"
+        f"[route.default]\ntype = 'relay'\nprobe = '1s'\nhost = '127.0.0.1:{port}'\n"
+    )
+    with Daemon(queues=4, config=config) as daemon:
+        inject(daemon, 2000)
+        daemon.wait_until(lambda: daemon.recipients_left() == 2000, what="all waits")
+        with SinkThread("content delay=20ms", port=port) as sink:
+            # As when every retry fell into one second.
+            while not sink.messages:
+                assert daemon.control("delivery run") is not None
+                time.sleep(0.1)
+            time.sleep(1)
+            assert sink.counters.connections <= 12
+            daemon.control("delivery run")
+            daemon.wait_until(lambda: daemon.recipients_left() == 0, 60, "all is delivered")
+            assert sink.counters.open_max <= 12

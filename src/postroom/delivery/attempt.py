@@ -53,7 +53,8 @@ class AttemptReport(msgspec.Struct, frozen=True):
     """What came of it: `outcomes` stand side by side with the attempt's recipients.
 
     `host` is the last host spoken to, `tls` the protocol version used or "",
-    `duration_s` the time it took, `transcript` the dialogue where the attempt failed.
+    `duration_s` the time it took, `transcript` the dialogue where the attempt failed. `untried`:
+    every host was known to be down, so none was asked; it counts as no attempt.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -62,6 +63,7 @@ class AttemptReport(msgspec.Struct, frozen=True):
     tls: str = ""
     duration_s: float = 0.0
     transcript: str = ""
+    untried: bool = False
 
 
 class Agent(Protocol):

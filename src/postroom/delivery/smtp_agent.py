@@ -21,7 +21,7 @@ import random
 
 from postroom.core.message import Envelope, Outcome, OutcomeKind
 from postroom.core.reply import EnhancedStatusCode, Reply
-from postroom.delivery.attempt import Attempt, AttemptReport
+from postroom.delivery.attempt import Attempt, AttemptReport, FailureScope
 from postroom.delivery.connection import Connection
 from postroom.delivery.connector import Connector
 from postroom.delivery.deadlines import ClientDeadlines
@@ -38,7 +38,7 @@ from postroom.routing.destination import Destination, NextHop
 from postroom.routing.policy import LmtpRoute, RelayRoute, RoutePolicy
 from postroom.routing.resolver import Resolver
 from postroom.shaping.gate import Gate
-from postroom.smtp.client_states import Cause, Failure, Stage
+from postroom.smtp.client_states import Failure
 from postroom.smtp.client_transaction import Transaction
 
 ADDRESSES_MAX = 10
@@ -93,7 +93,7 @@ class SmtpAgent:
                 run.note(transaction, connection)
                 hops = tuple(hop for hop in hops if hop != key[3])
         elif not hops and wanted:
-            run.note_failure(_all_down(self.health.error_of(wanted)), destination.site)
+            return _untried(attempt, self.health.error_of(wanted))
         await self._try_hops(run, hops)
         return run.report()
 
@@ -280,10 +280,12 @@ class _Run:
         )
 
 
-def _all_down(error: str) -> Failure:
+def _untried(attempt: Attempt, error: str) -> AttemptReport:
     # RFC 3463 §3.5: 4.4.1, no answer from host.
-    reply = Reply(451, EnhancedStatusCode("4.4.1"), f"not tried, every host is down: {error}")
-    return Failure(Stage.CONNECT, Cause.LOST, reply)
+    reply = Reply(451, EnhancedStatusCode("4.4.1"), f"every host is down: {error}")
+    outcome = Outcome(OutcomeKind.DEFERRED, reply)
+    outcomes = (outcome,) * len(attempt.envelope.recipients)
+    return AttemptReport(outcomes, FailureScope.SITE, untried=True)
 
 
 def _key(destination: Destination, hop: NextHop) -> _Key:

@@ -36,7 +36,7 @@ from postroom.observe.events import (
     SiteSuspended,
 )
 from postroom.observe.flights import Mark
-from postroom.queueing.lane import Entry, LaneKey
+from postroom.queueing.lane import Entry, LaneKey, Rest
 from postroom.queueing.scheduler import Scheduler
 from postroom.routing.destination import Destination
 from postroom.shaping.gate import Gate
@@ -112,7 +112,11 @@ class Pump:
                 self._events.emit(SiteResumed(entry.lane.channel, entry.lane.site))
             self.kick()
         if report.scope is FailureScope.SITE:
-            self._rest(entry.lane, destination, report.outcomes[0].reply)
+            reply = report.outcomes[0].reply
+            rest = self._rest(entry.lane, destination, reply, untried=report.untried)
+            if report.untried:
+                await self._admission.defer(active, destination, indexes, rest)
+                return
         if report.transcript:
             number = active.statuses[indexes[0]].attempts + 1
             site = destination.site
@@ -200,10 +204,12 @@ class Pump:
 
     # Sites that cannot be used.
 
-    def _rest(self, key: LaneKey, destination: Destination, reply: Reply) -> None:
+    def _rest(self, key: LaneKey, destination: Destination, reply: Reply, *, untried: bool) -> Rest:
         now = self._clock.now()
         already = self.scheduler.resting(key, now) is not None
-        rest, drained = self.scheduler.rest(key, now, self._policy.site_rest_s, str(reply))
+        rest, drained = self.scheduler.rest(
+            key, now, self._policy.site_rest_s, str(reply), untried=untried
+        )
         if not already:
             self._events.emit(SiteSuspended(key.channel, key.site, str(reply), rest.until))
         for entry in drained:
@@ -211,6 +217,7 @@ class Pump:
             if active is not None and all(index in active.statuses for index in entry.indexes):
                 active.entries.remove(entry)
                 self._tasks.spawn(self._admission.defer(active, destination, entry.indexes, rest))
+        return rest
 
     def host_works(self, host: str) -> None:
         """End the rest of the sites that have a host which works again."""

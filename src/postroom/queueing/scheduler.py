@@ -254,10 +254,15 @@ class Scheduler:
         self._list_all(lane)
         return ended
 
-    def rest(self, key: LaneKey, now: float, base_s: float, reply: str) -> tuple[Rest, list[Entry]]:
-        """Let a lane rest and return what waited in it, for the caller to defer."""
+    def rest(
+        self, key: LaneKey, now: float, base_s: float, reply: str, *, untried: bool = False
+    ) -> tuple[Rest, list[Entry]]:
+        """Let a lane rest and return what waited in it, for the caller to defer.
+
+        `untried`: its hosts were not even asked, so that nothing new is known.
+        """
         lane = self._lanes[key]
-        rest = lane.unreachable(now, base_s, reply)
+        rest = lane.unreachable(now, base_s, reply, untried=untried)
         drained = lane.drain()
         self._channels[key.channel].ready -= len(drained)
         self._ready -= len(drained)

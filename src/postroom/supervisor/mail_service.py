@@ -24,7 +24,7 @@ import msgspec
 
 from postroom.config.limits import LimitTable
 from postroom.config.model import Config
-from postroom.control.answers import Changed, QueueLoad
+from postroom.control.answers import Changed
 from postroom.control.channel_commands import ChannelCommands
 from postroom.control.commands import MailMoveArgs
 from postroom.control.mail_commands import mail_handlers
@@ -37,7 +37,6 @@ from postroom.engine.engine import Engine
 from postroom.engine.parts import Parts
 from postroom.engine.steering import Steering
 from postroom.engine.transit import Place
-from postroom.engine.why import Why
 from postroom.groups.policy import group_of
 from postroom.hooks.runner import Hooks, load_hooks
 from postroom.ingress.asked import AskedAcceptor
@@ -51,7 +50,7 @@ from postroom.observe.figures import Figures
 from postroom.observe.flights import Flights, open_sheet
 from postroom.queueing.load import in_ppm
 from postroom.routing.dns import DnsResolver
-from postroom.routing.router import Explanation, Router
+from postroom.routing.router import Router
 from postroom.shaping.governor import Grant
 from postroom.spool.embedded import EmbeddedStore, open_store, read_manifest, transcripts_of
 from postroom.spool.errors import QueueUnusable
