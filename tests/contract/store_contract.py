@@ -22,7 +22,7 @@ from postroom.core.message import (
     RecipientStatus,
     StoredMessage,
 )
-from postroom.spool.store import Arrival, Counts, DueKey, Selection, Settlement, Store
+from postroom.spool.store import Arrival, Counts, DomainCount, DueKey, Selection, Settlement, Store
 
 T0 = 1_700_000_000.125
 WAITING, DELIVERED, FAILED = (
@@ -487,6 +487,24 @@ class StoreContract:
             await store.settle(Settlement(queue_id(1), (status(2),)))
             assert await store.domains(9) == [("x.example", 2), ("w.example", 1)]
             assert await store.domains(1) == [("x.example", 2)]
+
+        run(test)
+
+    def test_a_census_counts_the_recipients_of_each_domain(self, run) -> None:
+        async def test(store: Store) -> None:
+            assert await store.census(T0) == []
+            await store.put(message(1, "a@x.example", "b@X.example", "c@y.example"))
+            await store.put(message(2, "a@w.example", "b@x.example", at=T0 + 5))
+            await store.put(message(3, "a@x.example", "b@v.example"))
+            await store.settle(Settlement(queue_id(1), (status(2),)))
+            await store.settle(Settlement(queue_id(1), (status(0, WAITING, due_at=T0 + 9),)))
+            await store.hold((queue_id(3),), "looked at")
+            assert await store.census(T0) == [
+                DomainCount("v.example", held=1),
+                DomainCount("w.example", deferred=1),
+                DomainCount("x.example", waiting=1, deferred=2, held=1),
+            ]
+            assert (await store.census(T0 + 9))[2] == DomainCount("x.example", 3, 0, 1)
 
         run(test)
 

@@ -207,6 +207,8 @@ class StoresAgree(RuleBasedStateMachine):
             for one in everything:
                 assert await octets_of(self.store, one.id) == await octets_of(self.model, one.id)
             assert await self.store.domains(9) == await self.model.domains(9)
+            for now in (T0, T0 + 3):
+                assert await self.store.census(now) == await self.model.census(now)
 
         self.call(both())
 

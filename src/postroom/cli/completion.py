@@ -13,6 +13,8 @@ from postroom.cli.parser import build_parser
 
 FILTER_WORDS = "all domain= recipient= sender= state=waiting state=deferred state=held queue="
 
+LIMIT_WORDS = "concurrency= per_site.concurrency="
+
 _SCRIPT = """\
 # Completion of postroom for bash:  eval "$(postroom completion bash)"
 _postroom() {{
@@ -74,6 +76,8 @@ def walk(
             words += below
         elif action.choices and not action.option_strings:
             words += [str(choice) for choice in action.choices]
+        elif action.dest == "limit" and action.nargs == "+":
+            words += LIMIT_WORDS.split()
         elif action.dest == "filter":
             words += FILTER_WORDS.split()
     yield path, words

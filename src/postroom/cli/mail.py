@@ -41,6 +41,8 @@ DONE = {
     "hold": "held",
     "release": "released",
     "delete": "deleted",
+    "quarantine": "quarantined",
+    "reroute": "rerouted",
 }
 
 
@@ -239,7 +241,7 @@ def _print_message(message: StoredMessage, queue: int, now: float) -> None:
 
 
 def verb(options: argparse.Namespace) -> int:
-    """`mail run`, `hold`, `release` and `delete`."""
+    """`mail run`, `hold`, `release`, `quarantine`, `reroute` and `delete`."""
     name = options.verb
     which = chosen(options, needed=True)
     if name == "delete" and sys.stdin.isatty() and not (options.yes or options.dry_run):

@@ -27,6 +27,8 @@ VERBS = (
     ("run", "make messages due now, whatever their next try was to be"),
     ("hold", "keep messages from being tried until they are released"),
     ("release", "lift a hold"),
+    ("quarantine", "hold messages as harmful to try; release lifts it"),
+    ("reroute", "choose the channel and route of messages anew, by the rules in force"),
     ("delete", "forget messages, without a report to anybody"),
 )
 TAKEOVER_SYSTEMS = ("postfix", "exim", "sendmail", "qmail", "mailman")
@@ -64,7 +66,12 @@ def build_parser() -> argparse.ArgumentParser:
 def _server_commands(commands: Any) -> None:
     _add(commands, "serve", "run the server until TERM", "server:serve")
     _json(_add(commands, "check", "print the effective configuration", "server:check"))
-    _json(_add(commands, "reload", "read the configuration again, all or nothing", "server:reload"))
+    again = _json(
+        _add(commands, "reload", "read the configuration again, all or nothing", "server:reload")
+    )
+    again.add_argument(
+        "--reroute", action="store_true", help="choose the channels of queued mail anew"
+    )
     stop = _add(commands, "stop", "finish what is in flight, and stop the server", "server:stop")
     stop.add_argument("--now", action="store_true", help="do not wait for attempts in flight")
     _json(_add(commands, "status", "state of the server and its queues", "server:status"))
@@ -83,6 +90,7 @@ def _server_commands(commands: Any) -> None:
     suspend = "make no new attempts until it is resumed, also after a restart; mail is accepted"
     _json(_add(below, "suspend", suspend, "server:delivery"))
     _json(_add(below, "resume", "make attempts again", "server:delivery"))
+    _channel_commands(commands)
     queue = commands.add_parser("queue", help="the queues", description="The queues.")
     below = queue.add_subparsers(dest="verb", metavar="VERB", required=True)
     _json(_add(below, "list", "the queues with state, counts and place", "server:queue_list"))
@@ -110,6 +118,24 @@ def _server_commands(commands: Any) -> None:
     for name, help_text in QUEUE_VERBS:
         verb = _json(_add(below, name, help_text, "queue_verbs:set_states"))
         verb.add_argument("queue", nargs="+", metavar="QUEUE", help="queue1, or 1; repeatable")
+
+
+def _channel_commands(commands: Any) -> None:
+    channel = commands.add_parser("channel", help="the channels", description="The channels.")
+    below = channel.add_subparsers(dest="verb", metavar="VERB", required=True)
+    listing = "the channels with rules, limits and what all queues have of them"
+    _json(_add(below, "list", listing, "channels:listing"))
+    suspend = "make no new attempts of a channel, over restarts too, until it is resumed"
+    for name, help_text in (("suspend", suspend), ("resume", "make its attempts again")):
+        verb = _json(_add(below, name, help_text, "channels:suspend"))
+        verb.add_argument("channel", metavar="CHANNEL", help="its name")
+    limits = "give a channel other limits than the file, over restarts and reloads too"
+    verb = _json(_add(below, "set", limits, "channels:set_limits"))
+    verb.add_argument("channel", metavar="CHANNEL", help="its name")
+    verb.add_argument(
+        "limit", nargs="+", metavar="LIMIT",
+        help="concurrency=N, per_site.concurrency=N; default instead of N: as the file says",
+    )  # fmt: skip
 
 
 def _mail_commands(commands: Any) -> None:
@@ -155,7 +181,7 @@ def _mail_commands(commands: Any) -> None:
         verb = _json(_add(below, name, help_text, "mail:verb"))
         verb.add_argument("filter", nargs="*", metavar="FILTER", help=FILTER_HELP)
         verb.add_argument("--dry-run", action="store_true", help="count and show a few, no more")
-        if name == "hold":
+        if name in ("hold", "quarantine"):
             verb.add_argument("--reason", default="", metavar="TEXT", help="kept with the hold")
         if name == "delete":
             verb.add_argument("--yes", action="store_true", help="needed on a terminal")

@@ -6,6 +6,7 @@ Called by: cli.main.  Raises: CommandFailed, ControlError.
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -15,15 +16,16 @@ import msgspec
 from postroom.cli.output import FINDING, OK, TEMPORARY, fail, plural, print_json, print_table, warn
 from postroom.cli.queues import (
     NOT_ANSWERING,
+    Queues,
     queue_directories,
     queue_states,
     silent_queues,
     unsafe_directories,
 )
 from postroom.cli.reach import Spool, load_again, load_configuration, master
-from postroom.control.answers import Changed, QueueStatus, ReloadResult, Status
+from postroom.control.answers import Changed, ChannelMoved, QueueStatus, ReloadResult, Status
 from postroom.control.client import ServerUnavailable
-from postroom.control.commands import StopArgs
+from postroom.control.commands import MailVerbArgs, StopArgs
 from postroom.core.clock import SystemClock
 from postroom.core.units import format_duration
 from postroom.observe.board import WorkerState
@@ -101,6 +103,7 @@ def _explained(error: OSError) -> str:
 
 def check(options: argparse.Namespace) -> int:
     """Print the effective configuration, or every mistake."""
+    from postroom.cli.channels import warn_of_overrides
     from postroom.config.render import as_json, as_toml
 
     loaded = load_configuration(options, files=True)
@@ -110,6 +113,7 @@ def check(options: argparse.Namespace) -> int:
         print(as_toml(loaded.config, loaded.sources), end="")
     for warning in loaded.warnings:
         warn(warning)
+    warn_of_overrides(loaded.config)
     unsafe = unsafe_directories(loaded.config.spool.base)
     for path, component in unsafe.items():
         warn(
@@ -123,12 +127,26 @@ def reload(options: argparse.Namespace) -> int:
     """Have the server read its configuration again."""
     with master(Spool(options)) as client:
         result = client.call("reload", None, ReloadResult)
+    moved: list[ChannelMoved] = []
+    if result.gone or options.reroute:
+        for link in Queues(Spool(options)):
+            if options.reroute and link.is_running:
+                link.call("mail reroute", MailVerbArgs(), Changed)
+            if result.gone:
+                moved += link.stream("channel gone", None, ChannelMoved)
     if options.json:
-        print_json(result)
+        print_json({**msgspec.structs.asdict(result), "moved": moved})
         return OK
     print(f"generation {result.generation} is in force")
     for name in result.pending:
         print(f"{name}: changed, needs a restart")
+    for name in result.gone:
+        to = Counter({one.to: 0 for one in moved if one.name == name})
+        for one in moved:
+            if one.name == name:
+                to[one.to] += one.recipients
+        goes = [f"{plural(count, 'recipient')} now by channel {one}" for one, count in to.items()]
+        print(f"channel {name} is gone: {', '.join(goes) or 'it had no mail'}")
     return OK
 
 

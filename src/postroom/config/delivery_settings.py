@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from postroom.channels.overrides import CONCURRENCY_MAX
 from postroom.channels.policy import ChannelPolicy
 from postroom.config.addresses import Address, OneRelay, PoolMember
 from postroom.config.kinds import Choice, FilePath, ListOf, Text
@@ -134,12 +135,12 @@ CHANNEL = Table(
         ),
         Setting("route", Text(64, "the name of a route"), "route", "The route.", '"out"'),
         Setting(
-            "concurrency", Integer(0, 100_000), "concurrency",
+            "concurrency", Integer(0, CONCURRENCY_MAX), "concurrency",
             f"How many {_ATTEMPTS}, and connections, the channel may have, over all queues; "
             "0 holds its mail.", "20",
         ),
         Setting(
-            "per_site.concurrency", Integer(0, 100_000), "site_concurrency",
+            "per_site.concurrency", Integer(0, CONCURRENCY_MAX), "site_concurrency",
             f"How many {_ATTEMPTS}, and connections, each site of the channel may have, over all "
             "queues; 0 holds its mail.", "10",
         ),

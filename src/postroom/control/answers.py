@@ -60,6 +60,51 @@ class QueueLoad(msgspec.Struct, frozen=True):
     channels: tuple[ChannelLoad, ...] = ()
 
 
+class ChannelStatus(msgspec.Struct, frozen=True):
+    """One channel as the master knows it: what the file says, and what was set over it.
+
+    `state` is running, suspended (by an operator), held (a limit of 0) or gone: the channel is
+    not in the file any more, and what was set of it waits for its return; `reason` says why.
+    An override of None is what the file says.
+    """
+
+    name: str
+    state: str
+    reason: str = ""
+    rules: tuple[str, ...] = ()
+    route: str = ""
+    origin: str = ""
+    concurrency: int = 0
+    site_concurrency: int = 0
+    concurrency_override: int | None = None
+    site_concurrency_override: int | None = None
+    is_suspended: bool = False
+
+
+class ChannelCount(msgspec.Struct, frozen=True):
+    """What one queue has of a channel, in recipients; `in_flight` are attempts.
+
+    `concurrency` and `site_concurrency` are the limits in force in this queue: what is set, and
+    what its descriptors allow. `deferred` are not due yet, `held` are of held messages.
+    """
+
+    name: str
+    concurrency: int = 0
+    site_concurrency: int = 0
+    in_flight: int = 0
+    waiting: int = 0
+    deferred: int = 0
+    held: int = 0
+
+
+class ChannelMoved(msgspec.Struct, frozen=True):
+    """So many recipients of a queue were of channel `name`, which is gone, and are of `to` now."""
+
+    name: str
+    to: str
+    recipients: int
+
+
 class Status(msgspec.Struct, frozen=True):
     """The answer to `status`.
 
@@ -91,10 +136,14 @@ class LayoutProgress(msgspec.Struct, frozen=True):
 
 
 class ReloadResult(msgspec.Struct, frozen=True):
-    """The answer to `reload`: the generation now in force, and what needs a restart."""
+    """The answer to `reload`: the generation now in force, and what needs a restart.
+
+    `gone` are channels that are not there any more; their mail goes by the rules in force.
+    """
 
     generation: int
     pending: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
 
 
 class Changed(msgspec.Struct, frozen=True):

@@ -97,6 +97,19 @@ class LoadSetArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     load_ppm: int
 
 
+class ChannelArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which channel."""
+
+    name: str
+
+
+class ChannelSetArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which channel, and its limits by names of settings; null: what the file says."""
+
+    name: str
+    limits: dict[str, int | None]
+
+
 class RouteArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The address (or domain) to explain."""
 
@@ -137,6 +150,14 @@ COMMANDS: tuple[Command, ...] = (
     Command("queue offline", QueueVerbArgs, Audience.MASTER, "close it, and leave it closed"),
     Command("load", NoArgs, Audience.EACH, "the load of the queue, and what makes it"),
     Command("load set", LoadSetArgs, Audience.MASTER, "have a queue pretend a load, for trials"),
+    Command("channel list", NoArgs, Audience.MASTER, "the channels, and what is set of them", True),
+    Command("channel count", NoArgs, Audience.EACH, "what the queue has of each channel", True),
+    Command(
+        "channel gone", NoArgs, Audience.EACH, "which channels have the mail of those gone", True
+    ),
+    Command("channel suspend", ChannelArgs, Audience.MASTER, "make no attempts of a channel"),
+    Command("channel resume", ChannelArgs, Audience.MASTER, "make attempts again"),
+    Command("channel set", ChannelSetArgs, Audience.MASTER, "give a channel other limits"),
     Command("delivery suspend", NoArgs, Audience.MASTER, "make no new attempts; accept mail"),
     Command("delivery resume", NoArgs, Audience.MASTER, "make attempts again"),
     Command("delivery run", NoArgs, Audience.MASTER, "make every deferred recipient due now"),
@@ -147,6 +168,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("mail hold", MailVerbArgs, Audience.EACH, "keep messages from being tried"),
     Command("mail release", MailVerbArgs, Audience.EACH, "undo hold"),
     Command("mail delete", MailVerbArgs, Audience.EACH, "forget messages, without a report"),
+    Command("mail quarantine", MailVerbArgs, Audience.EACH, "hold messages as harmful"),
+    Command("mail reroute", MailVerbArgs, Audience.EACH, "choose the channels of messages anew"),
     Command("mail move", MailMoveArgs, Audience.EACH, "move messages to another queue"),
     Command("why", WhyArgs, Audience.EACH, "why a message waits, or the mail for a site"),
     Command("route", RouteArgs, Audience.ANY, "explain where mail to an address goes"),

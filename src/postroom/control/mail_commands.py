@@ -25,6 +25,8 @@ REPLY_CHARACTERS_MAX = 300
 """A reply in a listing is cut here, so that a message of 1,000 recipients fits a line."""
 CONTENT_OCTETS_MAX = 256 * 1024
 """Content of one item of `mail show`; base 64 makes a third more of it."""
+QUARANTINE = "quarantine: "
+"""How the reason of a quarantine begins."""
 DEFAULT_REASON = "held by the operator"
 
 
@@ -39,6 +41,8 @@ def mail_handlers(steering: Steering) -> dict[str, Handler]:
         "mail hold": commands.hold,
         "mail release": commands.release,
         "mail delete": commands.delete,
+        "mail quarantine": commands.quarantine,
+        "mail reroute": commands.reroute,
     }
 
 
@@ -103,6 +107,19 @@ class MailCommands:
         if args.dry_run:
             return await self._matching(args.selection)
         return Changed(await self._steering.delete(args.selection))
+
+    async def quarantine(self, args: MailVerbArgs) -> Changed:
+        """Hold messages as we do where trying again would do harm."""
+        if args.dry_run:
+            return await self._matching(args.selection)
+        reason = f"{QUARANTINE}{args.reason or DEFAULT_REASON}"
+        return Changed(await self._steering.hold(args.selection, reason))
+
+    async def reroute(self, args: MailVerbArgs) -> Changed:
+        """Choose channels and routes of messages anew, by the rules in force."""
+        if args.dry_run:
+            return await self._matching(args.selection)
+        return Changed(await self._steering.reroute(args.selection))
 
     async def _matching(self, selection: Selection) -> Changed:
         """Count what a verb would be done to."""

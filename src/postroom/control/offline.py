@@ -16,7 +16,9 @@ from typing import Any
 
 import msgspec
 
+from postroom.channels.match import ChannelTable
 from postroom.config.model import Config
+from postroom.control.channel_commands import ChannelCommands
 from postroom.control.commands import BY_NAME
 from postroom.control.mail_commands import mail_handlers
 from postroom.control.protocol import Code, ControlError
@@ -61,7 +63,11 @@ class OfflineQueue:
             raise
         self._transcripts = TranscriptFiles(*transcripts_of(queue.path))
         steering = Steering(self._store, None, events, clock, self._transcripts)
-        self._handlers = mail_handlers(steering)
+        channels = ChannelTable(config.channels)
+        counting = ChannelCommands(
+            self._store, clock, lambda domain: channels.match(domain).channel.name, config.channels
+        )
+        self._handlers = {**mail_handlers(steering), **counting.handlers}
 
     def call(self, command: str, args: object = None, type: Any = Any) -> Any:
         """Do a command and return its result."""

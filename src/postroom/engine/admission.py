@@ -250,7 +250,11 @@ class Admission:
         destination: Destination | None = None
         reply = INTERNAL
         try:
-            destination = await self._router.resolve(domain)
+            generation = -1
+            while generation != self._router.generation:
+                # A channel that a reload took away meanwhile must get no more mail.
+                generation = self._router.generation
+                destination = await self._router.resolve(domain)
         except RoutingFailure as failure:
             reply = failure.reply
         except Exception as error:

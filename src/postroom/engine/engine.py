@@ -199,7 +199,8 @@ class Engine:
         self.scheduler.set_shares(table.shares)
         self._table.resize(policy.active_max, policy.lane_active_max, policy.content_memory_octets)
         self._walk.policy = policy
-        self._pump.reconfigure(policy, channels, outer)
+        if self._pump.reconfigure(policy, channels, outer):
+            self._walk.wake()
         self._reporter.reconfigure(hostname, policy.postmaster)
 
     def forget(self, ids: tuple[QueueId, ...]) -> None:

@@ -30,6 +30,11 @@ class Routes(Protocol):
         """Return the destination where it is known, at once."""
         ...
 
+    @property
+    def generation(self) -> int:
+        """Rises with each configuration."""
+        ...
+
     async def resolve(self, domain: str) -> Destination:
         """Find the destination; raises RoutingFailure."""
         ...

@@ -238,9 +238,21 @@ class Pump:
         policy: EnginePolicy,
         channels: Iterable[ChannelPolicy],
         outer: Sequence[tuple[LimitKey, Limit]] = (),
-    ) -> None:
-        """Put new limits in force; `outer` are those that all attempts are under."""
+    ) -> bool:
+        """Put new limits in force; `outer` are those that all attempts are under.
+
+        True where mail of a channel that is gone left memory, to be routed anew.
+        """
         self._policy = policy
         self.scheduler.concurrency = policy.concurrency
+        channels = tuple(channels)
         self.scheduler.reconfigure(channels, outer)
+        # SEEDS row 28: the mail of a channel that is gone stays, and goes by the rules in force.
+        drained = self.scheduler.drain_others({channel.name for channel in channels})
+        for entry in drained:
+            active = self._table.get(entry.id)
+            if active is not None:
+                active.entries.remove(entry)
+                self._table.remove(active, entry.indexes)
         self.kick()
+        return bool(drained)

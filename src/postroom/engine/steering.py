@@ -112,6 +112,19 @@ class Steering:
 
         return await self._each(which, make_due)
 
+    async def reroute(self, which: Which) -> int:
+        """Let messages find their channel and route anew when they are next tried; return how many.
+
+        What is due and waits in memory finds it at once. Due times and holds stay as they are.
+        """
+
+        async def forget(batch: list[StoredMessage]) -> None:
+            if self._active is not None:
+                self._active.forget(_ids(batch))
+                self._active.wake()
+
+        return await self._each(which, forget)
+
     async def hold(self, which: Which, reason: str) -> int:
         """Keep messages from being tried until released; return how many."""
 

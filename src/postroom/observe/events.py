@@ -204,6 +204,18 @@ class QueueStateSet(Event, frozen=True, tag="queue-state"):
     state: str
 
 
+class ChannelSet(Event, frozen=True, tag="channel-set"):
+    """An operator set something of a channel, in force over restarts until it is set back.
+
+    `setting` is suspended, concurrency or per_site.concurrency; a `value` of default is what the
+    configuration says.
+    """
+
+    channel: str
+    setting: str
+    value: str
+
+
 class LayoutChanged(Event, frozen=True, tag="layout"):
     """A part (qf, df or xf) of `subject`, a queue, lies in another directory from now on."""
 
@@ -355,7 +367,7 @@ ALL_EVENTS: tuple[type[Event], ...] = (
     MessageAccepted, RecipientDelivered, RecipientDeferred, RecipientFailed, ReportQueued,
     ReportDropped, MessageDone, MessageHeld, MessageSuspected, MessageReleased, MessageDeleted,
     SessionRefused, SiteSuspended, SiteResumed, StoreFailed, ContentDamaged, QueueOpened,
-    QueueStateSet, QueueClosed, WorkerExited, ConfigurationLoaded, ConfigurationRefused,
+    QueueStateSet, ChannelSet, QueueClosed, WorkerExited, ConfigurationLoaded, ConfigurationRefused,
     SettingIgnored, LeaseAwaited, DeliverySuspended, DeliveryResumed, ServerStarted,
     ServerStopping, EventsDropped, Defect,
 )  # fmt: skip

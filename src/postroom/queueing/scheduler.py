@@ -20,7 +20,7 @@ Called by: engine.pump.  Raises: nothing; misuse is an AssertionError.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from postroom.channels.policy import ChannelPolicy
 from postroom.core.limits import Limit, LimitKey
@@ -179,6 +179,11 @@ class Scheduler:
             if gate.busy >= limit_of(gate.usable, rank) or (
                 gate.has_rate and not gate.has_token(now)
             ):
+                if not lane.has_waiting():
+                    # All was cancelled: nothing is ready that would have the gate opened, and
+                    # what is added later must not find the lane waiting for that.
+                    self._unlist(lane, rank)
+                    continue
                 self._short[gate] = state
                 state.waiting.setdefault(rank, deque()).append(lane)
                 continue
@@ -286,7 +291,10 @@ class Scheduler:
     def reconfigure(
         self, channels: Iterable[ChannelPolicy], outer: Sequence[tuple[LimitKey, Limit]] = ()
     ) -> None:
-        """Put new limits in force at once; lanes of channels that are gone keep theirs."""
+        """Put new limits in force at once; lanes of channels that are gone keep theirs.
+
+        What waits in those is for `drain_others` to take out.
+        """
         self._set_outer(outer)
         for policy in channels:
             state = self._channels.get(policy.name)
@@ -298,6 +306,17 @@ class Scheduler:
             lane.channel = self._channels[lane.key.channel].policy
             self._gates.change(lane.gate, lane.channel.site_limit)
             self._list_all(lane)
+
+    def drain_others(self, channels: Container[str]) -> list[Entry]:
+        """Take out all that waits in lanes of other channels than these, and return it."""
+        drained: list[Entry] = []
+        for lane in self._lanes.values():
+            if lane.key.channel not in channels:
+                entries = lane.drain()
+                self._channels[lane.key.channel].ready -= len(entries)
+                self._ready -= len(entries)
+                drained += entries
+        return drained
 
     def set_shares(self, shares: tuple[float, ...]) -> None:
         """Put other ranks in force; mail that waits keeps its rank, the last one at most."""

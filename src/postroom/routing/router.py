@@ -107,6 +107,11 @@ class Router:
             return self._fixed(domain)
         return found
 
+    @property
+    def generation(self) -> int:
+        """Counts the configurations: what was found under another may not be so any more."""
+        return self._generation
+
     async def resolve(self, domain: str) -> Destination:
         """Return the destination for a domain as given; raise RoutingFailure without one.
 

@@ -30,6 +30,7 @@ from postroom.spool.selection import matches
 from postroom.spool.store import (
     Arrival,
     Counts,
+    DomainCount,
     DueKey,
     Selection,
     Settlement,
@@ -258,6 +259,21 @@ class MemoryStore:
             for key in self._order
         )
         return sorted(tally.items(), key=lambda item: (-item[1], item[0]))[:limit]
+
+    async def census(self, now: float) -> list[DomainCount]:
+        """Return the counts of every domain; see Store.census."""
+        tally: Counter[tuple[str, str]] = Counter()
+        for kept in self._kept.values():
+            for recipient, status in zip(kept.new.envelope.recipients, kept.statuses, strict=True):
+                if not status.state.is_final:
+                    later = "deferred" if status.due_at > now else "waiting"
+                    tally[recipient.domain.lower(), "held" if kept.hold else later] += 1
+        return [
+            DomainCount(
+                domain, tally[domain, "waiting"], tally[domain, "deferred"], tally[domain, "held"]
+            )
+            for domain in sorted({domain for domain, _ in tally})
+        ]
 
     def counts(self) -> Counts:
         """Return exact counts."""

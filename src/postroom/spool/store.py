@@ -84,6 +84,18 @@ class Counts(msgspec.Struct, frozen=True):
     octets: int = 0
 
 
+class DomainCount(msgspec.Struct, frozen=True, gc=False):
+    """The recipients of one domain that are not final.
+
+    `waiting` are due, `deferred` are due later, `held` are of messages that are held.
+    """
+
+    domain: str
+    waiting: int = 0
+    deferred: int = 0
+    held: int = 0
+
+
 def is_arrival(arrival: Arrival) -> bool:
     """Say whether an arrival keeps its word about statuses; a store asserts it."""
     indexes = [status.index for status in arrival.statuses]
@@ -222,6 +234,10 @@ class Store(Protocol):
 
     async def domains(self, limit: int) -> list[tuple[str, int]]:
         """Return (domain, waiting recipients of messages not held), most first, then by name."""
+        ...
+
+    async def census(self, now: float) -> list[DomainCount]:
+        """Return the counts of every domain (lower case) that has mail, in order of name."""
         ...
 
     def room_for(self, size_octets: int) -> bool:

@@ -25,12 +25,14 @@ import msgspec
 from postroom.config.limits import LimitTable
 from postroom.config.model import Config
 from postroom.control.answers import Changed, QueueLoad
+from postroom.control.channel_commands import ChannelCommands
 from postroom.control.commands import MailMoveArgs, NoArgs, RouteArgs, WhyArgs
 from postroom.control.mail_commands import mail_handlers
 from postroom.control.paths import RunPaths, bind_unix
 from postroom.control.server import Handler
 from postroom.core.clock import Clock
 from postroom.delivery.agent import RoutedAgent
+from postroom.engine.channel_counts import channel_by
 from postroom.engine.engine import Engine
 from postroom.engine.parts import Parts
 from postroom.engine.steering import Steering
@@ -146,6 +148,9 @@ class MailService:
         self._steering = Steering(
             store, self._engine, events, clock, transcripts, self._exchange.holds
         )
+        self._channels = ChannelCommands(
+            store, clock, channel_by(self._router), config.channels, self._engine.scheduler
+        )
         self._listeners = Listeners(
             self._exchange.distributor,
             events,
@@ -207,8 +212,8 @@ class MailService:
             return Why(self._begin.queue, suspended, message, lanes)
 
         return {
-            **mail_handlers(self._steering), "mail move": move, "load": load, "route": route,
-            "why": why,
+            **mail_handlers(self._steering), **self._channels.handlers,
+            "mail move": move, "load": load, "route": route, "why": why,
         }  # fmt: skip
 
     def figures(self) -> Figures:
@@ -267,6 +272,7 @@ class MailService:
             self._local.policy = local_policy(config)
         self._turn.largest_octets = local_policy(config).size_limit_octets
         self._router.reconfigure(config.channels, config.routes)
+        self._channels.reconfigure(config.channels)
         self._engine.reconfigure(
             config.delivery, config.channels, config.hostname, config.classes,
             LimitTable(config).outer(self._begin.queue),

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from postroom.config.model import Config
-from postroom.control.answers import Status
+from postroom.control.answers import ReloadResult, Status
 from postroom.control.paths import RunPaths
 from postroom.control.server import ControlServer
 from postroom.core.clock import Clock
@@ -36,6 +36,7 @@ from postroom.observe.events import (
     SettingIgnored,
 )
 from postroom.observe.log import EventLog
+from postroom.supervisor.channel_changes import ChannelChanges
 from postroom.supervisor.fleet import Fleet
 from postroom.supervisor.growth import Growth
 from postroom.supervisor.lending import Lending
@@ -74,9 +75,11 @@ class Master:
         self._on_ready = on_ready
         self._notifier = Notifier(os.environ)
         self._suspension = Suspension(config.spool.base)
-        self._reloading = asyncio.Lock()
+        self.changing = asyncio.Lock()
+        """Held while the configuration in force is being changed."""
         self._reloads: set[asyncio.Task[object]] = set()
         self.queue_changes = QueueChanges(self, log)
+        self.channel_changes = ChannelChanges(self, log)
         self._sockets: BoundListeners | None = None
         self.board: Board | None = None
         self.fleet: Fleet | None = None
@@ -87,10 +90,11 @@ class Master:
         self._sockets = BoundListeners(self.config.listen)
         self.listen = self._sockets.addresses
         self.board = Board(RunPaths(self.config.spool.base).board, writable=True)
-        lending = self._lending = Lending(self.config, self.clock, self._log)
+        in_force = self.channel_changes.in_force(self.config)
+        lending = self._lending = Lending(in_force, self.clock, self._log)
         self.fleet = Fleet(
-            self.config, self._queues, self._sockets.bound, (self.board, board_path),
-            self.clock, self._log, lending=lending,
+            in_force, self._queues, self._sockets.bound,
+            (self.board, board_path), self.clock, self._log, lending=lending,
         )  # fmt: skip
         if self._suspension.is_on:
             # As before the restart: only an operator's word resumes delivery.
@@ -121,19 +125,19 @@ class Master:
             lending.close()
         return 0
 
-    async def reload(self) -> tuple[str, ...]:
+    async def reload(self) -> ReloadResult:
         """Read the configuration and put it in force: all of it, or nothing.
 
-        Returns the settings that need a restart. Raises ConfigurationError, also where a
-        worker could not use what was read; then nothing has changed.
+        Returns what needs a restart, and which channels are gone. Raises ConfigurationError,
+        also where a worker could not use what was read; then nothing has changed.
         """
         assert self.fleet is not None
-        async with self._reloading:
+        async with self.changing:
             self._notifier.reloading(time.clock_gettime(time.CLOCK_MONOTONIC))
             try:
                 wanted = await asyncio.to_thread(self._load)
                 config, pending = effective(self.config, wanted)
-                if errors := await self.fleet.prepare(config):
+                if errors := await self.fleet.prepare(self.channel_changes.in_force(config)):
                     raise ConfigurationError("\n".join(errors))
             except ConfigurationError as error:
                 self._log.emit(ConfigurationRefused(errors=str(error)))
@@ -141,14 +145,24 @@ class Master:
             finally:
                 self._notifier.ready(self._summary())
             # Commit point: from here on every worker, present or future, has it.
-            self.fleet.commit(config)
-            if self._lending is not None:
-                self._lending.reconfigure(config)
-            self.config, self.pending = config, pending
+            there = {channel.name for channel in config.channels}
+            before = self.config.channels
+            gone = tuple(one.name for one in before if one.name not in there)
+            self.put_in_force(config)
+            self.pending = pending
             self._log.emit(ConfigurationLoaded(config.generation, config.source))
             for setting in pending:
                 self._log.emit(SettingIgnored(setting, "it needs a restart"))
-            return pending
+            return ReloadResult(config.generation, pending, gone)
+
+    def put_in_force(self, config: Config) -> None:
+        """Use a configuration from now on, with what operators set over it."""
+        assert self.fleet is not None
+        in_force = self.channel_changes.in_force(config)
+        self.fleet.commit(in_force)
+        if self._lending is not None:
+            self._lending.reconfigure(in_force)
+        self.config = config
 
     def reopen_logs(self) -> int:
         """Open the event log anew, here and in every worker; return how many did."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from postroom import __version__
 from postroom.control.answers import (
     Changed,
+    ChannelStatus,
     LayoutProgress,
     Pong,
     QueueStatus,
@@ -19,6 +20,8 @@ from postroom.control.answers import (
     Status,
 )
 from postroom.control.commands import (
+    ChannelArgs,
+    ChannelSetArgs,
     LoadSetArgs,
     NoArgs,
     QueueAddArgs,
@@ -74,11 +77,10 @@ def handlers_of(master: Master) -> dict[str, Handler]:
 
     async def reload(_args: NoArgs) -> ReloadResult:
         try:
-            pending = await master.reload()
+            return await master.reload()
         except ConfigurationError as error:
             hint = "nothing was changed; the server goes on as before"
             raise ControlError(str(error), hint, Code.USAGE) from error
-        return ReloadResult(master.config.generation, pending)
 
     async def stop(args: StopArgs) -> Changed:
         master.stop("postroom stop", now=args.now)
@@ -106,6 +108,7 @@ def handlers_of(master: Master) -> dict[str, Handler]:
 
     return {
         **_queue_handlers(master),
+        **_channel_handlers(master),
         "ping": ping,
         "status": status,
         "reload": reload,
@@ -116,6 +119,31 @@ def handlers_of(master: Master) -> dict[str, Handler]:
         "delivery suspend": suspend,
         "delivery resume": resume,
         "delivery run": run_all,
+    }
+
+
+def _channel_handlers(master: Master) -> dict[str, Handler]:
+    """Return the handlers of the commands about channels."""
+    changes = master.channel_changes
+
+    async def listing(_args: NoArgs) -> AsyncIterator[ChannelStatus]:
+        for status in changes.status():
+            yield status
+
+    async def suspend(args: ChannelArgs) -> ChannelStatus:
+        return await changes.suspend(args.name)
+
+    async def resume(args: ChannelArgs) -> ChannelStatus:
+        return await changes.resume(args.name)
+
+    async def set_limits(args: ChannelSetArgs) -> ChannelStatus:
+        return await changes.set(args.name, args.limits)
+
+    return {
+        "channel list": listing,
+        "channel suspend": suspend,
+        "channel resume": resume,
+        "channel set": set_limits,
     }
 
 

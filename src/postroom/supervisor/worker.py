@@ -210,6 +210,7 @@ class Worker:
                     self._config = config
                     if self._service is not None:
                         self._service.apply(config)
+                    self._publish()  # who waits for the generation sees it at once
                 case SetState(state):
                     self._queue_state = state
                     if self._service is not None and not self._stop_asked.is_set():

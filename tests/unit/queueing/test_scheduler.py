@@ -6,8 +6,10 @@ import random
 
 from postroom.channels.policy import ChannelPolicy
 from postroom.core.ids import QueueId
+from postroom.core.limits import Limit
 from postroom.queueing.lane import WINDOW_INITIAL, Entry, LaneKey
 from postroom.queueing.scheduler import Scheduler
+from postroom.shaping.gate import Gate, OwnGates
 
 WIDE = ChannelPolicy("wide", concurrency=1000, site_concurrency=1000)
 
@@ -181,3 +183,42 @@ def test_any_order_of_events_keeps_the_limits_and_starts_everything_once() -> No
                 running += more
             scheduler.finish(running.pop(), reached=True)
         assert len(started) == 100, f"seed {seed}"
+
+
+class NothingGranted(OwnGates):
+    """Gates of a lender that has granted nothing yet."""
+
+    def change(self, gate: Gate, limit: Limit) -> None:
+        gate.is_bounded = limit.slots is not None
+
+
+def test_what_is_added_after_all_was_cancelled_asks_for_its_gate() -> None:
+    gates = NothingGranted()
+    scheduler = Scheduler(100, gates=gates)
+    cancelled = entry("a", "s")
+    scheduler.add(cancelled, WIDE)
+    scheduler.cancel(cancelled)
+    # The site's gate opens first; then the lane meets that of the channel.
+    lane = scheduler.lane(cancelled.lane)
+    assert lane is not None
+    lane.gate.grant(5)
+    assert scheduler.tick(0.0) == []
+    scheduler.add(entry("b", "s"), WIDE)
+    scheduler.tick(0.0)
+    channel = gates.gate(WIDE.key, WIDE.limit)
+    assert [(one.gate, one.slots) for one in scheduler.shortages()] == [(channel, 1)]
+    channel.grant(1)
+    scheduler.opened(channel)
+    assert [one.id for one in scheduler.tick(0.0)] == ["b"]
+
+
+def test_what_waits_in_lanes_of_channels_that_are_gone_is_taken_out() -> None:
+    scheduler = Scheduler(1)
+    gone = ChannelPolicy("gone", concurrency=0)
+    for number in range(3):
+        scheduler.add(entry(f"g{number}", f"s{number}", channel="gone"), gone)
+        scheduler.add(entry(f"w{number}", f"s{number}"), WIDE)
+    drained = scheduler.drain_others({"wide"})
+    assert sorted(one.id for one in drained) == ["g0", "g1", "g2"]
+    assert scheduler.drain_others({"wide"}) == []
+    assert [(one.name, one.ready) for one in scheduler.loads()] == [("wide", 3)]

@@ -24,7 +24,7 @@ from postroom.core.message import (
     StoredMessage,
 )
 from postroom.spool.selection import matches
-from postroom.spool.store import DueKey, Selection
+from postroom.spool.store import DomainCount, DueKey, Selection
 
 SELECT_PAGE: Final = 500  # messages looked at per statement by `select`
 _STATES: Final = tuple(RecipientState)
@@ -66,6 +66,13 @@ _DOMAINS = (
     "SELECT json_group_array(json_array(domain, n) ORDER BY n DESC, domain) FROM"
     " (SELECT domain, count(*) AS n FROM recipient INDEXED BY recipient_domain"
     " WHERE state = 0 AND held = 0 GROUP BY domain ORDER BY n DESC, domain LIMIT ?)"
+)
+# The index of domains alone is read.
+_CENSUS = (
+    "SELECT json_group_array(json_array(domain, due, later, held) ORDER BY domain) FROM"
+    " (SELECT domain, sum(held = 0 AND due_at <= :now) AS due,"
+    " sum(held = 0 AND due_at > :now) AS later, sum(held <> 0) AS held"
+    " FROM recipient INDEXED BY recipient_domain WHERE state = 0 GROUP BY domain)"
 )
 _PLACE = "SELECT json_array(segment, place, size) FROM message WHERE id = ?"
 
@@ -110,6 +117,7 @@ class _WholeRow(_MessageRow, array_like=True, gc=False):
 _decode_due = msgspec.json.Decoder(list[_DueRow]).decode
 _decode_whole = msgspec.json.Decoder(list[_WholeRow]).decode
 _decode_domains = msgspec.json.Decoder(list[tuple[str, int]]).decode
+_decode_census = msgspec.json.Decoder(list[tuple[str, int, int, int]]).decode
 _decode_place = msgspec.json.Decoder(tuple[int, int, int]).decode
 
 
@@ -195,6 +203,10 @@ class Reads:
     def domains(self, limit: int) -> list[tuple[str, int]]:
         """Return (domain, waiting recipients), most first."""
         return _decode_domains(self._get(_DOMAINS, (limit,)))
+
+    def census(self, now: float) -> list[DomainCount]:
+        """Return the counts of every domain."""
+        return [DomainCount(*row) for row in _decode_census(self._get(_CENSUS, {"now": now}))]
 
     def _page(self, where: str, values: dict[str, Any], page: int) -> list[StoredMessage]:
         rows = _decode_whole(self._get(_WHOLE % where, {**values, "page": page}))

@@ -54,6 +54,7 @@ from postroom.spool.policy import SpoolPolicy
 from postroom.spool.store import (
     Arrival,
     Counts,
+    DomainCount,
     DueKey,
     Selection,
     Settlement,
@@ -242,6 +243,11 @@ class EmbeddedStore:
         """Return (domain, waiting recipients); see Store.domains."""
         await self._writer.flush()
         return await self._read(lambda: self._reads.domains(limit))
+
+    async def census(self, now: float) -> list[DomainCount]:
+        """Return the counts of every domain; see Store.census."""
+        await self._writer.flush()
+        return await self._read(lambda: self._reads.census(now))
 
     def counts(self) -> Counts:
         """Return exact counts of what is durable."""
