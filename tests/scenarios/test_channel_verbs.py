@@ -208,7 +208,7 @@ def test_every_verb_is_done_to_what_matches_alone_and_its_dry_run_to_nothing() -
         postroom(daemon, "mail", "hold", "all")
         assert postroom(daemon, "delivery", "resume")[0] == 0
         before = listed(daemon)
-        for verb in ("run", "hold", "release", "delete", "reroute", "quarantine"):
+        for verb in ("run", "hold", "release", "delete", "bounce", "reroute", "quarantine"):
             code, out = postroom(daemon, "mail", verb, "domain=a.example", "--dry-run")
             assert (code, out.split(" would")[0]) == (0, "1 message"), out
         words = ("mail", "move", "domain=a.example", "--queue", "2", "--dry-run")
@@ -225,3 +225,9 @@ def test_every_verb_is_done_to_what_matches_alone_and_its_dry_run_to_nothing() -
         }  # fmt: skip
         assert postroom(daemon, "mail", "run", "domain=d.example")[0] == 0
         assert sink.recipients == ["r@a.example"]
+        words = ("mail", "bounce", "domain=c.example", "--reason", "too odd")
+        assert postroom(daemon, *words) == (0, "1 message bounced\n")
+        report = sink.wait_for(2)[-1]
+        assert report.recipients == ("a@example.org",)
+        assert b"5.3.0 returned by the operator: too odd" in report.octets
+        assert [one["recipients"][0]["address"] for one in listed(daemon)] == ["r@d.example"]

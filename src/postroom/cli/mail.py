@@ -16,6 +16,7 @@ from postroom.cli.filters import MailFilter, parse_filter
 from postroom.cli.output import (
     FINDING,
     OK,
+    TEMPORARY,
     USAGE,
     fail,
     plural,
@@ -41,6 +42,7 @@ DONE = {
     "hold": "held",
     "release": "released",
     "delete": "deleted",
+    "bounce": "bounced",
     "quarantine": "quarantined",
     "reroute": "rerouted",
 }
@@ -241,15 +243,21 @@ def _print_message(message: StoredMessage, queue: int, now: float) -> None:
 
 
 def verb(options: argparse.Namespace) -> int:
-    """`mail run`, `hold`, `release`, `quarantine`, `reroute` and `delete`."""
+    """`mail run`, `hold`, `release`, `bounce`, `quarantine`, `reroute` and `delete`."""
     name = options.verb
     which = chosen(options, needed=True)
-    if name == "delete" and sys.stdin.isatty() and not (options.yes or options.dry_run):
-        fail("delete forgets mail without a report", "add --yes, or --dry-run to see it", USAGE)
+    final = {"delete": "forgets mail without a report", "bounce": "gives mail up for good"}
+    if name in final and sys.stdin.isatty() and not (options.yes or options.dry_run):
+        fail(f"{name} {final[name]}", "add --yes, or --dry-run to see it", USAGE)
     args = MailVerbArgs(which.selection, getattr(options, "reason", ""), options.dry_run)
     total, running, sample = 0, True, list[str]()
     queues = Queues(Spool(options), which.queues)
     for link in queues:
+        if name == "bounce" and not link.is_running:
+            if not any(messages_of(link, which, 1)):
+                continue
+            text = f"queue{link.number} is not served, and only its server makes DSNs"
+            fail(text, "start it: postroom serve, or postroom queue enable", TEMPORARY)
         total += link.call(f"mail {name}", args, Changed).count
         running = running and link.is_running
         if options.dry_run and len(sample) < SAMPLE:

@@ -27,6 +27,7 @@ VERBS = (
     ("run", "make messages due now, whatever their next try was to be"),
     ("hold", "keep messages from being tried until they are released"),
     ("release", "lift a hold"),
+    ("bounce", "give up on messages; their senders get a DSN"),
     ("quarantine", "hold messages as harmful to try; release lifts it"),
     ("reroute", "choose the channel and route of messages anew, by the rules in force"),
     ("delete", "forget messages, without a report to anybody"),
@@ -181,9 +182,10 @@ def _mail_commands(commands: Any) -> None:
         verb = _json(_add(below, name, help_text, "mail:verb"))
         verb.add_argument("filter", nargs="*", metavar="FILTER", help=FILTER_HELP)
         verb.add_argument("--dry-run", action="store_true", help="count and show a few, no more")
-        if name in ("hold", "quarantine"):
-            verb.add_argument("--reason", default="", metavar="TEXT", help="kept with the hold")
-        if name == "delete":
+        if name in ("hold", "quarantine", "bounce"):
+            what = "told to the sender" if name == "bounce" else "kept with the hold"
+            verb.add_argument("--reason", default="", metavar="TEXT", help=what)
+        if name in ("delete", "bounce"):
             verb.add_argument("--yes", action="store_true", help="needed on a terminal")
 
     move = _json(_add(below, "move", "move messages to another queue", "move:move"))

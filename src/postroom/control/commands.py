@@ -168,6 +168,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("mail hold", MailVerbArgs, Audience.EACH, "keep messages from being tried"),
     Command("mail release", MailVerbArgs, Audience.EACH, "undo hold"),
     Command("mail delete", MailVerbArgs, Audience.EACH, "forget messages, without a report"),
+    Command("mail bounce", MailVerbArgs, Audience.EACH, "give messages up, with a report"),
     Command("mail quarantine", MailVerbArgs, Audience.EACH, "hold messages as harmful"),
     Command("mail reroute", MailVerbArgs, Audience.EACH, "choose the channels of messages anew"),
     Command("mail move", MailMoveArgs, Audience.EACH, "move messages to another queue"),

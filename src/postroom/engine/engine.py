@@ -22,6 +22,7 @@ from postroom.core.message import NewMessage, RecipientStatus
 from postroom.engine.active import ActiveMessage, ActiveTable
 from postroom.engine.admission import Admission
 from postroom.engine.backlog import Backlog
+from postroom.engine.bouncer import Bouncer
 from postroom.engine.intake import Intake
 from postroom.engine.lessee import IDLE_S, Lender, Lessee
 from postroom.engine.parts import Parts
@@ -94,6 +95,7 @@ class Engine:
         )
         self._settler = Settler(parts, self._table, self._reporter)
         self._settler.settled = self._settled
+        self.bouncer = Bouncer(parts, self._table, self._settler)
         suspects = Suspects(parts.flights.left if parts.crash else ())
         self._admission = Admission(
             parts, self._settler, self._table, self._backlog, scheduler, self._tasks, suspects

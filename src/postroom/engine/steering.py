@@ -19,6 +19,7 @@ from typing import Protocol
 from postroom.core.clock import Clock
 from postroom.core.ids import QueueId
 from postroom.core.message import Content, StoredMessage
+from postroom.engine.bouncer import Bouncer, returned
 from postroom.engine.holds import Holds
 from postroom.engine.mover import Mover
 from postroom.engine.transit import Place, held_anew, transit_of
@@ -124,6 +125,20 @@ class Steering:
                 self._active.wake()
 
         return await self._each(which, forget)
+
+    async def bounce(self, which: Which, bouncer: Bouncer, reason: str) -> int:
+        """Give up on what waits of messages, held ones too, and tell their senders; how many."""
+        total = 0
+        reply = returned(reason)
+
+        async def bounce(batch: list[StoredMessage]) -> None:
+            nonlocal total
+            if self._active is not None:
+                self._active.forget(_ids(batch))
+            total += await bouncer.bounce(batch, reply)
+
+        await self._each(which, bounce)
+        return total
 
     async def hold(self, which: Which, reason: str) -> int:
         """Keep messages from being tried until released; return how many."""

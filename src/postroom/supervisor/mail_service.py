@@ -26,7 +26,7 @@ from postroom.config.limits import LimitTable
 from postroom.config.model import Config
 from postroom.control.answers import Changed, QueueLoad
 from postroom.control.channel_commands import ChannelCommands
-from postroom.control.commands import MailMoveArgs, NoArgs, RouteArgs, WhyArgs
+from postroom.control.commands import MailMoveArgs, MailVerbArgs, NoArgs, RouteArgs, WhyArgs
 from postroom.control.mail_commands import mail_handlers
 from postroom.control.paths import RunPaths, bind_unix
 from postroom.control.server import Handler
@@ -199,6 +199,12 @@ class MailService:
         async def move(args: MailMoveArgs) -> Changed:
             return await self._exchange.move(args, self._steering)
 
+        async def bounce(args: MailVerbArgs) -> Changed:
+            if args.dry_run:
+                return Changed(await self._steering.count(args.selection))
+            bouncer = self._engine.bouncer
+            return Changed(await self._steering.bounce(args.selection, bouncer, args.reason))
+
         async def load(_args: NoArgs) -> QueueLoad:
             channels = sorted(self._engine.loads(), key=lambda one: -one.load)
             limit = self._engine.scheduler.concurrency
@@ -213,7 +219,8 @@ class MailService:
 
         return {
             **mail_handlers(self._steering), **self._channels.handlers,
-            "mail move": move, "load": load, "route": route, "why": why,
+            "mail move": move, "mail bounce": bounce, "load": load, "route": route,
+            "why": why,
         }  # fmt: skip
 
     def figures(self) -> Figures:
