@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.support.command_line import in_json, postroom
 from tests.support.daemon import Daemon
 from tests.support.sink import SinkThread
 
@@ -147,6 +148,35 @@ def test_with_every_relay_down_mail_waits_and_little_is_done_about_it() -> None:
         assert cpu_of(daemon) - cpu < 0.03 * passed
         assert dead.connections - seen <= 4 + 1, "one probe for each interval, not one a message"
         assert daemon.recipients_left() == 1000
+
+
+def test_relays_are_listed_with_their_state_and_one_that_is_down_is_tried_at_once_if_told() -> None:
+    port = free_port()
+    with SinkThread() as spare:
+        relays = relay(port, "weight = 7") + "," + relay(spare.port, "tier = 2")
+        config = pool(relays).replace(f'probe = "{PROBE_S}s"', 'probe = "1h"')
+        with Daemon(queues=2, config=config) as daemon:
+            assert [one["state"] for one in in_json(daemon, "relay", "list")] == ["up", "up"]
+            send(daemon, 0, 4)
+            spare.wait_for(4)
+            daemon.wait_for_event("host-down")
+            code, text = postroom(daemon, "relay", "list")
+            assert code == 1 and "DOWN" in text and "refused" in text
+            [first, second] = in_json(daemon, "relay", "list")
+            assert (first["host"], first["weight"], first["state"]) == (
+                f"127.0.0.1:{port}", 7, "down",
+            )  # fmt: skip
+            assert (second["tier"], second["state"]) == (2, "up")
+            code, text = postroom(daemon, "relay", "purge", "nobody.example")
+            assert code != 0 and "postroom relay list" in text
+            with SinkThread(port=port) as main:
+                send(daemon, 4, 2)
+                spare.wait_for(6)
+                assert not main.messages, "not for an hour"
+                assert postroom(daemon, "relay", "purge", "all")[0] == 0
+                time.sleep(0.2)
+                send(daemon, 6, 4)
+                main.wait_for(4)
 
 
 class Listener:

@@ -92,6 +92,7 @@ def _server_commands(commands: Any) -> None:
     _json(_add(below, "suspend", suspend, "server:delivery"))
     _json(_add(below, "resume", "make attempts again", "server:delivery"))
     _channel_commands(commands)
+    _relay_commands(commands)
     queue = commands.add_parser("queue", help="the queues", description="The queues.")
     below = queue.add_subparsers(dest="verb", metavar="VERB", required=True)
     _json(_add(below, "list", "the queues with state, counts and place", "server:queue_list"))
@@ -137,6 +138,16 @@ def _channel_commands(commands: Any) -> None:
         "limit", nargs="+", metavar="LIMIT",
         help="concurrency=N, per_site.concurrency=N; default instead of N: as the file says",
     )  # fmt: skip
+
+
+def _relay_commands(commands: Any) -> None:
+    relay = commands.add_parser("relay", help="the relays", description="The relays.")
+    below = relay.add_subparsers(dest="verb", metavar="VERB", required=True)
+    listing = "the relays with shares and state, and other hosts that are down"
+    _json(_add(below, "list", listing, "relays:listing"))
+    purge = "forget that a host is down, so that it is tried at once"
+    verb = _json(_add(below, "purge", purge, "relays:purge"))
+    verb.add_argument("host", metavar="HOST|all", help="as relay list shows it")
 
 
 def _mail_commands(commands: Any) -> None:

@@ -146,6 +146,24 @@ class ReloadResult(msgspec.Struct, frozen=True):
     gone: tuple[str, ...] = ()
 
 
+class RelayStatus(msgspec.Struct, frozen=True):
+    """One item of the answer to `relay list`: a relay of a route, or another host that is down.
+
+    `route` is "" for a host that is no relay. `state` is up or down: then `since` when, for
+    `error`, and `probed_at` is when it was last found to be so.
+    """
+
+    route: str
+    host: str
+    weight: int
+    tier: int
+    policy: str
+    state: str
+    since: float = 0.0
+    probed_at: float = 0.0
+    error: str = ""
+
+
 class Changed(msgspec.Struct, frozen=True):
     """The answer to a verb: how many messages (or workers) it was done to."""
 

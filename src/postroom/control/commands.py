@@ -123,6 +123,12 @@ class WhyArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     what: str = ""
 
 
+class HostArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which host, as "name:port"; "" is all."""
+
+    host: str = ""
+
+
 class Command(msgspec.Struct, frozen=True):
     """One row of the table. `streams`: the answer is a listing, one line an item."""
 
@@ -173,6 +179,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("mail reroute", MailVerbArgs, Audience.EACH, "choose the channels of messages anew"),
     Command("mail move", MailMoveArgs, Audience.EACH, "move messages to another queue"),
     Command("why", WhyArgs, Audience.EACH, "why a message waits, or the mail for a site"),
+    Command("relay list", NoArgs, Audience.MASTER, "the relays, and hosts that are down", True),
+    Command("relay purge", HostArgs, Audience.MASTER, "forget that a host is down"),
     Command("route", RouteArgs, Audience.ANY, "explain where mail to an address goes"),
 )
 

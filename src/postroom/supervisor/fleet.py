@@ -368,6 +368,13 @@ class Fleet:
             if each.worker is not None and each is not slot:
                 each.worker.link.send(HostHeard(found.host, found.error))
 
+    def purge(self, host: str) -> int:
+        """Have all queues forget that a host, or ("") any, is down; return how many were."""
+        hosts = self.health.forget(host)
+        for one in hosts:
+            self._tell_all(HostHeard(one, ""))
+        return len(hosts)
+
     def _settle(self, slot: Slot) -> None:
         slot.is_settled = True
         if all(each.is_settled for each in self.slots):

@@ -7,8 +7,13 @@ Called by: supervisor.fleet, supervisor.master_commands.  Raises: nothing.
 
 from __future__ import annotations
 
+import msgspec
+
+from postroom.config.model import Config
+from postroom.control.answers import RelayStatus
 from postroom.core.clock import Clock
 from postroom.observe.events import EventSink, HostDown, HostUp
+from postroom.routing.policy import RelayRoute
 from postroom.shaping.hosts import DownHost, Hosts
 
 
@@ -28,7 +33,37 @@ class HostHealth:
         elif self._hosts.works(host):
             self._events.emit(HostUp(host))
 
+    def forget(self, host: str) -> list[str]:
+        """Forget that a host is down, or ("") that any is; return those that were."""
+        hosts = [host] if host else [one.host for one in self._hosts]
+        return [one for one in hosts if self._hosts.works(one)]
+
+    def relays(self, config: Config) -> list[RelayStatus]:
+        """Return every relay, in the order of the configuration, then other hosts that are down."""
+        down = {one.host: one for one in self.down()}
+        found = []
+        named = set()
+        for route in config.routes.values():
+            if not isinstance(route, RelayRoute):
+                continue
+            for relay in route.relays:
+                host = f"{relay.host}:{relay.port}"
+                named.add(host)
+                status = RelayStatus(route.name, host, relay.weight, relay.tier, route.policy, "up")
+                found.append(_with_state(status, down.get(host)))
+        for host in down.keys() - named:
+            found.append(_with_state(RelayStatus("", host, 0, 0, "", "up"), down[host]))
+        return found
+
     def down(self) -> list[DownHost]:
         """Return the hosts that are down."""
         now = self._clock.now()
         return [one for one in list(self._hosts) if self._hosts.is_down(one.host, now)]
+
+
+def _with_state(status: RelayStatus, down: DownHost | None) -> RelayStatus:
+    if down is None:
+        return status
+    return msgspec.structs.replace(
+        status, state="down", since=down.since, probed_at=down.failed_at, error=down.error
+    )

@@ -16,12 +16,14 @@ from postroom.control.answers import (
     LayoutProgress,
     Pong,
     QueueStatus,
+    RelayStatus,
     ReloadResult,
     Status,
 )
 from postroom.control.commands import (
     ChannelArgs,
     ChannelSetArgs,
+    HostArgs,
     LoadSetArgs,
     NoArgs,
     QueueAddArgs,
@@ -109,6 +111,7 @@ def handlers_of(master: Master) -> dict[str, Handler]:
     return {
         **_queue_handlers(master),
         **_channel_handlers(master),
+        **_relay_handlers(master),
         "ping": ping,
         "status": status,
         "reload": reload,
@@ -120,6 +123,21 @@ def handlers_of(master: Master) -> dict[str, Handler]:
         "delivery resume": resume,
         "delivery run": run_all,
     }
+
+
+def _relay_handlers(master: Master) -> dict[str, Handler]:
+    """Return the handlers of the commands about relays."""
+
+    async def listing(_args: NoArgs) -> AsyncIterator[RelayStatus]:
+        assert master.fleet is not None
+        for status in master.fleet.health.relays(master.config):
+            yield status
+
+    async def purge(args: HostArgs) -> Changed:
+        assert master.fleet is not None
+        return Changed(master.fleet.purge(args.host))
+
+    return {"relay list": listing, "relay purge": purge}
 
 
 def _channel_handlers(master: Master) -> dict[str, Handler]:
