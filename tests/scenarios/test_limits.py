@@ -193,7 +193,8 @@ def test_mail_that_is_due_all_at_once_after_an_outage_starts_slowly_and_within_i
                 assert daemon.control("delivery run") is not None
                 time.sleep(0.1)
             time.sleep(1)
-            assert sink.counters.connections <= 12
+            # A slot that moves to another queue is a new connection there.
+            assert sink.counters.connections <= 12 + 4 and sink.counters.open_max <= 12
             daemon.control("delivery run")
             daemon.wait_until(lambda: daemon.recipients_left() == 0, 60, "all is delivered")
             assert sink.counters.open_max <= 12
