@@ -1,11 +1,13 @@
 """A pytest plugin: the table of demands, from what the tests that are marked for them did.
 
-`pytest --seeds-table FILE` writes the table of this run. A test with several parameters is
-one line: failed where one failed, skipped where all were skipped.
+`pytest --seeds-table FILE` writes the table of this run; of marked tests that were left out of it
+(`-k`) the line of the run before stays. A test with several parameters is one line: failed where
+one failed, skipped where all were skipped.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,12 +21,13 @@ HEAD = """\
 Postroom stands on the pains of older mail queues. Each line is a demand that stands for one of
 them, and the test that does what the demand asks: with real servers where the test lies in
 `tests/scenarios`, in virtual time or with one part alone elsewhere. A line says what the test
-did in the run that wrote this page.
+did when it last ran.
 
 Written by `make seeds`; a test says its demand by `@pytest.mark.seed(NUMBER)`. Do not edit.
 """
 NO_TEST = "no test yet"
 NOT_RUN = "not run"
+_LINE = re.compile(r"\| `(\w+)` in `([^`]+)` \| (\w+) \| ([0-9.]+) \|$", re.M)
 
 
 class MarkedTest:
@@ -77,6 +80,11 @@ class SeedTable:
 
     def pytest_sessionfinish(self) -> None:
         """Write the table."""
+        before = self._path.read_text("utf-8") if self._path.exists() else ""
+        for name, place, result, seconds in _LINE.findall(before):
+            test = self._tests.get((place, name))
+            if test is not None and not test.outcomes:
+                test.outcomes, test.seconds = {result}, float(seconds)
         self._path.write_text(table_of(self._by_row), encoding="utf-8")
 
 
