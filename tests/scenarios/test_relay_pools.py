@@ -183,6 +183,15 @@ def test_relays_are_listed_with_their_state_and_one_that_is_down_is_tried_at_onc
                 main.wait_for(4)
 
 
+def test_a_relay_whose_name_cannot_be_found_leaves_its_mail_to_the_fallback() -> None:
+    with SinkThread() as spare:
+        relays = '{ host = "nosuch.invalid:25" },' + relay(spare.port, "tier = 2")
+        config = pool(relays, "[resolver]\nservers = ['127.0.0.1:9']\ntimeout = '1s'\n")
+        with Daemon(queues=1, config=config) as daemon:
+            send(daemon, 0, 1)
+            spare.wait_for(1)
+
+
 class Listener:
     """Something that takes connections and closes them at once: no relay."""
 

@@ -65,13 +65,19 @@ class Health:
                 return (due, *up)
         return tuple(up)
 
-    def may_try(self, hop: NextHop, hops: tuple[NextHop, ...], route: RoutePolicy) -> bool:
-        """Say whether a relay is tried although its attempt has tried others before."""
+    def may_try(
+        self,
+        hop: NextHop,
+        hops: tuple[NextHop, ...],
+        route: RoutePolicy,
+        failed: set[NextHop],
+    ) -> bool:
+        """Say whether a relay may be tried: those of earlier tiers are down, or have `failed`."""
         if not isinstance(route, RelayRoute):
             return True
         now = self._clock.now()
         return all(
-            self.hosts.is_down(name_of(other), now)
+            other in failed or self.hosts.is_down(name_of(other), now)
             for other in hops
             if other.preference < hop.preference
         )

@@ -141,16 +141,19 @@ class SmtpAgent:
     async def _try_hops(self, run: _Run, hops: tuple[NextHop, ...]) -> None:
         destination = run.attempt.destination
         tally = run.tally
+        failed: set[NextHop] = set()
         for hop in hops:
             if not run.may_go_on():
                 return
-            if not self.health.may_try(hop, destination.hops, destination.route):
+            if not self.health.may_try(hop, destination.hops, destination.route, failed):
                 continue
             addresses = await self._opener.addresses(hop, run.deadline)
             if isinstance(addresses, Failure):
                 run.note_failure(addresses, hop.host)
+                failed.add(hop)
                 continue
             trouble: Failure | None = None
+            was_open = False
             for address in addresses:
                 if not run.may_go_on():
                     return
@@ -161,15 +164,17 @@ class SmtpAgent:
                     trouble = connection
                     run.note_failure(connection, label_of(hop, address))
                     continue
-                trouble = None
+                was_open = True
                 self.health.works(hop)
                 run.sessions += 1
                 key = _key(destination, hop)
                 envelope = tally.pending_envelope()
                 transaction = await self._transact(run, key, connection, envelope)
                 run.note(transaction, connection)
-            if trouble is not None and is_about_host(trouble):
-                self.health.failed(hop, str(trouble.reply))
+            if trouble is not None and not was_open:
+                failed.add(hop)
+                if is_about_host(trouble):
+                    self.health.failed(hop, str(trouble.reply))
 
     async def _transact(
         self, run: _Run, key: _Key, connection: Connection, envelope: Envelope

@@ -129,11 +129,14 @@ def is_stale_reuse(failure: Failure, replies: int) -> bool:
 
 
 def is_about_host(failure: Failure) -> bool:
-    """Say whether a failure to get a connection shows that the host cannot be used now."""
+    """Say whether a failure to get a connection shows that nobody can use the host now.
+
+    What our own policy asks of it (TLS, a password) is no matter of other routes.
+    """
     return (
         remedy_for(failure).concern is Concern.HOST
-        and failure.stage is not Stage.RESOLVE
-        and failure.cause is not Cause.LOOP
+        and failure.stage in (Stage.CONNECT, Stage.GREETING, Stage.HELLO)
+        and failure.cause not in (Cause.LOOP, Cause.UNSUITABLE)
     )
 
 
