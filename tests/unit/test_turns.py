@@ -134,6 +134,17 @@ def test_a_worker_without_room_yields_to_one_that_has_some(
     assert not one.yields()
 
 
+def test_it_is_seen_that_another_takes_connections(tmp_path: Path) -> None:
+    one, two = two_turns(tmp_path / "b")
+    assert not one.others_took()
+    two.took()
+    assert one.others_took() and not one.others_took()
+    two.left()
+    assert not one.others_took(), "an end is no taking"
+    two.took()
+    assert one.others_took()
+
+
 def test_it_is_nobodys_turn_who_takes_no_mail(tmp_path: Path) -> None:
     one, _two = two_turns(tmp_path / "b", rooms=(10_000, 0))
     one.took()
@@ -143,8 +154,10 @@ def test_it_is_nobodys_turn_who_takes_no_mail(tmp_path: Path) -> None:
 class NeverOurs:
     """A board that says for ever that others should go first."""
 
-    def __init__(self, yielding: int = 0) -> None:
+    def __init__(self, yielding: int = 0, takings: int = 0) -> None:
         self.sessions = 0
+        self.asked = 0
+        self.takings = takings
         self.yielding = yielding
 
     def yields(self) -> bool:
@@ -154,6 +167,10 @@ class NeverOurs:
     def is_ours(self) -> bool:
         return False
 
+    def others_took(self) -> bool:
+        self.asked += 1
+        return self.asked <= self.takings
+
     def took(self) -> None:
         self.sessions += 1
 
@@ -161,12 +178,14 @@ class NeverOurs:
         self.sessions -= 1
 
 
-@pytest.mark.parametrize("yielding", [0, 100])
-def test_a_connection_is_taken_after_a_while_whatever_the_board_says(yielding: int) -> None:
+@pytest.mark.parametrize(("yielding", "takings"), [(0, 0), (100, 0), (0, 100)])
+def test_a_connection_is_taken_after_a_while_whatever_the_board_says(
+    yielding: int, takings: int
+) -> None:
     async def run() -> float:
         loop = asyncio.get_running_loop()
         with socket.create_server(("127.0.0.1", 0)) as bound:
-            turn = NeverOurs(yielding)
+            turn = NeverOurs(yielding, takings)
             made: asyncio.Future[None] = loop.create_future()
 
             class Protocol(asyncio.Protocol):
@@ -187,7 +206,8 @@ def test_a_connection_is_taken_after_a_while_whatever_the_board_says(yielding: i
             door.close()
             return took_s
 
-    at_least_s = max(PATIENCE_S, yielding * STAND_BACK_S)
+    # While others take some, it waits for its own.
+    at_least_s = max(PATIENCE_S, (yielding + takings) * STAND_BACK_S)
     assert at_least_s * 0.9 <= asyncio.run(run()) < 2
 
 

@@ -72,9 +72,9 @@ GROUP = Table(
         Setting(
             "placement", Choice(PLACEMENTS), "placement",
             "Which of its queues takes a message: `least-loaded`: the one that the message came "
-            "to, unless another is clearly less busy; `round-robin`: one after the other; "
-            "`random`; `weighted`: by chance, by `weights`; `hash`: by the reverse-path, so that "
-            "a sender's mail stays in one queue.", '"weighted"',
+            "to, unless it is more than half busy and another clearly less; `round-robin`: one "
+            "after the other; `random`; `weighted`: by chance, by `weights`; `hash`: by the "
+            "reverse-path, so that a sender's mail stays in one queue.", '"weighted"',
         ),
         Setting(
             "weights", ListOf(Integer(1, 1000), most=64), "weights",

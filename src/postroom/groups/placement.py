@@ -3,8 +3,8 @@
 Pure: candidates and entropy are passed in. What is a candidate, who looks decides: a queue
 that takes mail, was heard of lately and has room.
 
-    least-loaded   the own queue, unless another is clearly less busy; then one of the least
-                   busy, by chance
+    least-loaded   the own queue, unless it is more than half busy and another clearly less;
+                   then one of the less busy, by chance
     round-robin    one after the other
     random         any, by chance
     weighted       by chance, as often as its weight says
@@ -30,6 +30,10 @@ CLEARLY_PPM = 100_000
 """A load that is higher by this much, and a quarter, is a reason to hand a message over."""
 
 
+BUSY_PPM = 500_000
+"""A queue that is less than half busy starts all that comes to it: elsewhere it goes no faster."""
+
+
 class Candidate(msgspec.Struct, frozen=True):
     """A queue that can take a message: its number and its load in parts per million."""
 
@@ -39,7 +43,7 @@ class Candidate(msgspec.Struct, frozen=True):
 
 def is_clearly_busier(own_ppm: int, other_ppm: int) -> bool:
     """Say whether a queue is so much busier than another that the way there pays."""
-    return own_ppm > other_ppm + max(CLEARLY_PPM, other_ppm // 4)
+    return own_ppm > max(BUSY_PPM, other_ppm + max(CLEARLY_PPM, other_ppm // 4))
 
 
 class Placement:

@@ -4,9 +4,9 @@ Workers share their listening sockets, and whoever wakes first would take all th
 few sessions that stay open would then all be with one worker. So a door takes one
 connection per turn of the loop, and lets others go first while it is not its worker's turn.
 
-Owns a duplicate of the socket. Guarantees: 1. no connection waits longer than PATIENCE_S
-because of turns, unless the turn yields to workers that live and have room where this one
-has none.  2. Where descriptors run out, accepting pauses; nothing spins.
+Owns a duplicate of the socket. Guarantees: 1. none waits longer than PATIENCE_S because of
+turns while nobody takes any, unless the turn yields to workers that live and have room where
+this one has none.  2. Where descriptors run out, accepting pauses; nothing spins.
 Called by: ingress.listener.  Raises: nothing.
 """
 
@@ -20,7 +20,10 @@ from typing import Protocol
 STAND_BACK_S = 0.002
 """How long others get to take a connection that is rather theirs."""
 PATIENCE_S = 0.05
-"""After standing back for so long, a door takes the connection itself: the others hang."""
+"""After standing back for so long, a door takes the connection itself: the others hang.
+
+Counted anew whenever another worker takes one: those have to take many that come at once.
+"""
 SHORTAGE_PAUSE_S = 1.0
 """Pause where the system has no descriptors or buffers left: some session ends meanwhile."""
 
@@ -34,6 +37,10 @@ class Turn(Protocol):
 
     def yields(self) -> bool:
         """Say whether others are to take it, however long that takes them."""
+        ...
+
+    def others_took(self) -> bool:
+        """Say whether another worker has taken a connection since this was asked last."""
         ...
 
     def took(self) -> None:
@@ -102,7 +109,13 @@ class Door:
         turn = self._turn
         if turn is None:
             return False
-        return turn.yields() or (self._stood_back_s < PATIENCE_S and not turn.is_ours())
+        if turn.yields():
+            return True
+        if turn.is_ours():
+            return False
+        if turn.others_took():
+            self._stood_back_s = 0.0
+        return self._stood_back_s < PATIENCE_S
 
     def _pause(self, delay_s: float) -> None:
         self._loop.remove_reader(self._socket.fileno())

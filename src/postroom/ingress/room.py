@@ -40,6 +40,10 @@ class Room:
         """Say whether others are to take the next connection, however long that takes."""
         return self._turn is not None and self._turn.yields()
 
+    def others_took(self) -> bool:
+        """Say whether another worker has taken a connection since this was asked last."""
+        return self._turn is not None and self._turn.others_took()
+
     def took(self) -> None:
         """Count a connection that was taken; the last one there is room for ends accepting."""
         self.connections += 1

@@ -57,6 +57,8 @@ class BoardTurn:
         self._board = board
         self._slot = slot
         self._others: list[int] = []
+        self._seen: dict[int, int] = {}
+        """The sessions of others, when they were last compared."""
         self._looked_at = -LOOK_S
         self._now = clock.now
         self._room_octets = room_octets
@@ -111,6 +113,14 @@ class BoardTurn:
             if room > enough and state in _TAKING and heartbeat >= since:
                 return True
         return False
+
+    def others_took(self) -> bool:
+        """Say whether another worker has taken a connection since this was asked last."""
+        before = self._seen
+        self._seen = {
+            slot: self._board.glance(slot)[2] for slot in self._others_in_use(self._now())
+        }
+        return any(sessions > before.get(slot, sessions) for slot, sessions in self._seen.items())
 
     def _others_in_use(self, now: float) -> list[int]:
         if not 0 <= now - self._looked_at < LOOK_S:

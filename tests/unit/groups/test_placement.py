@@ -91,6 +91,14 @@ def test_the_least_loaded_stays_at_home_unless_home_is_clearly_busier(
     assert placement("least-loaded").stays(candidates, own.queue) == (chosen == own.queue)
 
 
+def test_a_queue_that_is_less_than_half_busy_keeps_its_mail() -> None:
+    """What it starts at once would go no faster elsewhere, and the way there costs."""
+    idle = [Candidate(2), Candidate(3)]
+    least_loaded = placement("least-loaded")
+    assert set(spread(least_loaded, [Candidate(1, 500_000), *idle])) == {1}
+    assert set(spread(least_loaded, [Candidate(1, 500_001), *idle])) == {2, 3}
+
+
 @pytest.mark.seed(13)
 def test_a_queue_at_four_fifths_of_its_load_gets_next_to_nothing_beside_idle_ones() -> None:
     candidates = [Candidate(1, 800_000), Candidate(2), Candidate(3), Candidate(4)]
