@@ -14,6 +14,8 @@ SEED ?=
 SEEDS ?= 2000
 CYCLES ?= 100
 PYTEST := $(PY) -m pytest -rs
+# Most scenarios wait more than they work. What was selected by ARGS runs alone, and may print.
+JOBS ?= $(if $(ARGS),0,3)
 STRUCTURE := tests/unit/test_layers.py tests/unit/test_style.py tests/unit/test_rfc_index.py \
 	tests/unit/test_docs.py tests/unit/test_seeds_page.py
 
@@ -66,7 +68,7 @@ $(VENV)/.ready-dev: requirements-dev.txt $(VENV)/.ready-run
 	@touch $@
 
 test: $(VENV)/.ready-dev ## the whole suite; tests without their programs say how to enable them
-	@$(PYTEST) $(ARGS) || { status=$$?; \
+	@$(PYTEST) -n $(JOBS) --dist worksteal $(ARGS) || { status=$$?; \
 		[ $$status = 5 ] && echo "No test matches." && exit 0; exit $$status; }
 
 check: $(VENV)/.ready-dev ## formatting, lint, strict types, layers, style and documentation

@@ -116,6 +116,7 @@ def test_a_queue_with_much_mail_drains_within_seconds_and_can_be_retired() -> No
         assert postroom(daemon, "queue", "retire", "3")[0] == 0
         daemon.wait_until(lambda: len(in_transit(daemon)) == 5, what="what was held is held")
         assert postroom(daemon, "queue", "enable", "2")[0] == 0
+        daemon.wait_until(lambda: daemon.queue(2).state == "suspended", what="queue2 is open")
         assert postroom(daemon, "mail", "release", "all")[0] == 0
         deliver(daemon, sink, recipients)
 

@@ -36,6 +36,7 @@ def route(domain):
 CONFIG = """
 [policy]
 file = "policy.py"
+time_limit = "500ms"
 [channel.held]
 match = ["nothing.example"]
 concurrency = 0
