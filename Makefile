@@ -98,7 +98,7 @@ bench: $(VENV)/.ready-run ## messages per second and CPU side by side with Postf
 	@exec $(PY) bench/end_to_end.py $(ARGS)
 
 bench-queues: $(VENV)/.ready-run ## throughput with 1, 2, 4 and 8 queues; draws docs/images/queues.svg
-	@exec $(VENV)/bin/postroom bench --messages 8000 --runs 5 --sync full,none \
+	@exec $(VENV)/bin/postroom bench --messages 8000 --runs 9 --sync full,none \
 		--plot docs/images/queues.svg --csv bench/results/queues.csv $(ARGS)
 
 bench-queue: $(VENV)/.ready-run ## start, count and list with 100,000 deferred messages

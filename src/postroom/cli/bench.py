@@ -14,7 +14,16 @@ import msgspec
 
 from postroom.cli.output import OK, USAGE, fail, print_json, print_table
 from postroom.trial.generator import LoadFailed
-from postroom.trial.report import HEADS, as_csv, as_svg, facts, medians, row
+from postroom.trial.report import (
+    HEADS,
+    RATIO_HEADS,
+    as_csv,
+    as_svg,
+    facts,
+    medians,
+    ratios,
+    row,
+)
 from postroom.trial.run import Plan, Result, series
 from postroom.trial.stage import StageFailed
 
@@ -50,6 +59,9 @@ def bench(options: argparse.Namespace) -> int:
         fail(str(errors.exceptions[0]), "is there room in --directory?")
     if not options.json:
         print_table(HEADS, [row(one) for one in medians(results)])
+        if compared := ratios(results):
+            print()
+            print_table(RATIO_HEADS, compared)
     if options.csv:
         Path(options.csv).write_text(as_csv(results, plan))
     if options.plot:

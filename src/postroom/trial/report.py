@@ -13,6 +13,7 @@ import platform
 import sqlite3
 import statistics
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -24,6 +25,7 @@ HEADS = (
     "QUEUES", "SYNC", "INJECTED/S", "DELIVERED/S", "CPU US", "ACCEPT P50 MS", "P95", "P99",
     "DELIVER P50 MS", "P95", "P99",
 )  # fmt: skip
+RATIO_HEADS = ("QUEUES", "SYNC", "RATIO", "LOW", "HIGH", "PAIRS")
 _MEASURED = Result.__struct_fields__[3:]
 WIDTH, HEIGHT, LEFT, TOP = 640, 360, 70, 50
 
@@ -62,6 +64,27 @@ def medians(results: Iterable[Result]) -> list[Result]:
         )
         for (sync, queues), some in sorted(groups.items())
     ]  # fmt: skip
+
+
+def ratios(results: Sequence[Result]) -> list[tuple[object, ...]]:
+    """Return the rate of each number of queues beside the number before it, by pairs of runs.
+
+    Two runs of one round stand side by side in time, so that their ratio says more than two
+    medians do. A row has the median of the ratios and their lower and upper quartile; fewer than
+    two rounds have no quartiles, and no rows.
+    """
+    rates = {(one.sync, one.queues, one.run): one.delivered_per_s for one in results}
+    numbers = sorted({one.queues for one in results})
+    rounds = sorted({one.run for one in results})
+    rows: list[tuple[object, ...]] = []
+    for sync in sorted({one.sync for one in results}):
+        for fewer, more in pairwise(numbers) if len(rounds) > 1 else ():
+            pairs = [rates[sync, more, number] / rates[sync, fewer, number] for number in rounds]
+            low, middle, high = statistics.quantiles(pairs, n=4, method="inclusive")
+            rows.append(
+                (f"{fewer} to {more}", sync, *(f"{q:.3f}" for q in (middle, low, high)), len(pairs))
+            )
+    return rows
 
 
 def row(result: Result) -> tuple[object, ...]:

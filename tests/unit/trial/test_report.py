@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import xml.etree.ElementTree as ET
 
-from postroom.trial.report import as_csv, as_svg, medians, row
+from postroom.trial.report import as_csv, as_svg, medians, ratios, row
 from postroom.trial.run import Plan, Result, percentile
 
 PLAN = Plan(queues=(1, 2), syncs=("full", "none"), messages=100, runs=3)
@@ -29,6 +29,17 @@ def test_the_table_shows_medians_of_each_number_of_queues_and_sync_mode() -> Non
         ("full", 1, 1002.0), ("full", 2, 2002.0), ("none", 1, 1002.0), ("none", 2, 2002.0),
     ]  # fmt: skip
     assert row(middle[0]) == (1, "full", 1002, 1002, 200, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
+
+
+def test_two_numbers_of_queues_are_compared_round_by_round() -> None:
+    rates = {1: (1000.0, 500.0, 800.0), 2: (1100.0, 600.0, 1600.0)}
+    rounds = [
+        result(run, queues, "full", rates[queues][run - 1])
+        for run in (1, 2, 3)
+        for queues in (1, 2)
+    ]
+    assert ratios(rounds) == [("1 to 2", "full", "1.200", "1.150", "1.600", 3)]
+    assert ratios(rounds[:2]) == []
 
 
 def test_the_file_holds_every_run_and_the_facts_of_the_machine() -> None:
