@@ -86,6 +86,22 @@ def _server_commands(commands: Any) -> None:
     why.add_argument(
         "what", metavar="ID|SITE|DOMAIN|CHANNEL", help="as mail list, site names or route show it"
     )
+    if_so = commands.add_parser(
+        "what-if", help="how long mail takes to drain", description="Forecasts; nothing is changed."
+    )
+    below = if_so.add_subparsers(dest="verb", metavar="WHAT", required=True)
+    drain = "how long the mail of a channel takes, as things are and with other limits"
+    channel = _json(_add(below, "channel", drain, "what_if:channel"))
+    channel.add_argument("channel", metavar="CHANNEL", help="its name")
+    channel.add_argument(
+        "limit", nargs="*", metavar="LIMIT",
+        help="concurrency=N, per_site.concurrency=N, rate=N/TIME, per_site.rate=N/TIME; "
+        "none instead of a rate",
+    )  # fmt: skip
+    channel.add_argument("--explain", action="store_true", help="every limit, with the arithmetic")
+    channel.add_argument(
+        "--attempt-time", metavar="TIME", help="of one attempt, where none is on record"
+    )
     delivery = commands.add_parser("delivery", help="delivery", description="Delivery as a whole.")
     below = delivery.add_subparsers(dest="verb", metavar="VERB", required=True)
     suspend = "make no new attempts until it is resumed, also after a restart; mail is accepted"

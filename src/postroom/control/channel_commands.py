@@ -10,10 +10,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from postroom.channels.match import ChannelTable
 from postroom.channels.policy import ChannelPolicy
 from postroom.control.answers import ChannelCount, ChannelMoved
-from postroom.control.commands import NoArgs
+from postroom.control.commands import ChannelArgs, NoArgs
 from postroom.control.server import Handler
 from postroom.core.clock import Clock
 from postroom.engine.channel_counts import count_channels
+from postroom.engine.workload import Workloads
+from postroom.queueing.forecast import Workload
 from postroom.queueing.scheduler import Scheduler
 from postroom.spool.store import DomainCount, Store
 
@@ -28,13 +30,15 @@ class ChannelCommands:
         channel_of: Callable[[str], str],
         channels: Sequence[ChannelPolicy],
         scheduler: Scheduler | None = None,
+        workloads: Workloads | None = None,
     ) -> None:
-        """`channel_of` says the channel of a domain; no `scheduler` where nothing is tried."""
+        """`channel_of` says the channel of a domain; the last two are for where mail is tried."""
         self._store = store
         self._clock = clock
         self._channel_of = channel_of
         self._channels = tuple(channels)
         self._scheduler = scheduler
+        self._workloads = workloads
         self._before: tuple[ChannelPolicy, ...] = ()
 
     def reconfigure(self, channels: Sequence[ChannelPolicy]) -> None:
@@ -48,7 +52,10 @@ class ChannelCommands:
     @property
     def handlers(self) -> dict[str, Handler]:
         """The handlers, by name of the command."""
-        return {"channel count": self.count, "channel gone": self.gone}
+        every: dict[str, Handler] = {"channel count": self.count, "channel gone": self.gone}
+        if self._workloads is not None:
+            every["channel work"] = self.work
+        return every
 
     async def count(self, _args: NoArgs) -> AsyncIterator[ChannelCount]:
         """Give each channel with what the queue has of it."""
@@ -66,6 +73,13 @@ class ChannelCommands:
                 has.deferred,
                 has.held,
             )
+
+    async def work(self, args: ChannelArgs) -> AsyncIterator[Workload]:
+        """Give what the queue has to do for a channel; nothing where it has no such channel."""
+        assert self._workloads is not None
+        for channel in self._channels:
+            if channel.name == args.name:
+                yield await self._workloads.of(channel)
 
     async def gone(self, _args: NoArgs) -> AsyncIterator[ChannelMoved]:
         """Give the channels that the last reload took away, and which have their mail now."""

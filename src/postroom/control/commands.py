@@ -159,6 +159,9 @@ COMMANDS: tuple[Command, ...] = (
     Command("channel list", NoArgs, Audience.MASTER, "the channels, and what is set of them", True),
     Command("channel count", NoArgs, Audience.EACH, "what the queue has of each channel", True),
     Command(
+        "channel work", ChannelArgs, Audience.EACH, "what is to be done of it, and its pace", True
+    ),
+    Command(
         "channel gone", NoArgs, Audience.EACH, "which channels have the mail of those gone", True
     ),
     Command("channel suspend", ChannelArgs, Audience.MASTER, "make no attempts of a channel"),

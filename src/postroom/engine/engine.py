@@ -37,6 +37,7 @@ from postroom.engine.suspects import Suspects
 from postroom.engine.tasks import Tasks
 from postroom.engine.walk import Walk
 from postroom.engine.why import Explainer
+from postroom.engine.workload import Workloads
 from postroom.groups.classes import ClassPolicy, ClassTable
 from postroom.queueing.load import ChannelLoad, busiest, with_whole
 from postroom.queueing.scheduler import Scheduler
@@ -225,6 +226,11 @@ class Engine:
         """Who says why mail waits."""
         parts = self._parts
         return Explainer(parts.store, parts.router, self._table, self.scheduler, parts.clock)
+
+    def workloads(self, queue: int) -> Workloads:
+        """Return who says what is to be done for a channel; `queue` is our number."""
+        parts, pump = self._parts, self._pump
+        return Workloads(queue, parts.store, parts.router, pump.scheduler, pump.paces, parts.clock)
 
     def wake(self) -> None:
         """Look at the store again, from the start."""

@@ -37,6 +37,7 @@ from postroom.observe.events import (
 )
 from postroom.observe.flights import Mark
 from postroom.queueing.lane import Entry, LaneKey, Rest
+from postroom.queueing.pace import PaceBook
 from postroom.queueing.scheduler import Scheduler
 from postroom.routing.destination import Destination
 from postroom.shaping.gate import Gate
@@ -71,6 +72,7 @@ class Pump:
         self._tasks = tasks
         self._policy = policy
         self._tick_due = False
+        self.paces = PaceBook()
         self.suspended = False
         """True while nothing new is started, by an operator's wish."""
         tasks.on_kick = self.kick
@@ -117,6 +119,9 @@ class Pump:
             if report.untried:
                 await self._admission.defer(active, destination, indexes, rest)
                 return
+        left = [one for one in report.outcomes if one.kind is OutcomeKind.DEFERRED]
+        seconds = self._clock.now() - entry.started_at
+        self.paces.note(entry.lane, max(0.0, seconds), len(indexes), len(left))
         if report.transcript:
             number = active.statuses[indexes[0]].attempts + 1
             site = destination.site

@@ -147,8 +147,9 @@ class MailService:
             store, self._engine, events, clock, transcripts, self._exchange.holds
         )
         self._channels = ChannelCommands(
-            store, clock, channel_by(self._router), config.channels, self._engine.scheduler
-        )
+            store, clock, channel_by(self._router), config.channels, self._engine.scheduler,
+            self._engine.workloads(begin.queue),
+        )  # fmt: skip
         self._listeners = Listeners(
             self._exchange.distributor,
             events,
