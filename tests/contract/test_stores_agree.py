@@ -222,7 +222,6 @@ class StoresAgree(RuleBasedStateMachine):
 StoresAgree.TestCase.settings = settings(
     max_examples=int(os.environ.get("POSTROOM_STORE_EXAMPLES", "40")),
     stateful_step_count=25,
-    deadline=None,
     derandomize="POSTROOM_STORE_EXAMPLES" not in os.environ,
     database=None,
     suppress_health_check=list(HealthCheck),

@@ -134,7 +134,7 @@ async def attempts_against(scripts: list[list[bytes]]) -> list[OutcomeKind]:
     return kinds
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(SCRIPTS)
 def test_whatever_a_server_says_each_recipient_has_a_fitting_outcome(
     scripts: list[list[bytes]],

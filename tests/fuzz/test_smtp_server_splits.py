@@ -51,7 +51,7 @@ def outcome(normalise: bool, pieces: list[bytes]) -> tuple[object, ...]:
     return replies, kept, one.closed, one.session.user, held
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(STREAMS, st.booleans(), st.integers(0, 2**32))
 def test_any_split_gives_the_same_events_and_replies(
     stream: bytes, normalise: bool, seed: int
@@ -67,7 +67,7 @@ def test_any_split_gives_the_same_events_and_replies(
     assert outcome(normalise, pieces) == whole
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=300), st.integers(1, 40))
 def test_any_octets_are_survived(octets: bytes, size: int) -> None:
     one = driver(False)
@@ -77,7 +77,7 @@ def test_any_octets_are_survived(octets: bytes, size: int) -> None:
     assert one.gate.reserved == 0
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(CONTENT, st.booleans())
 def test_content_is_clean_and_ends_where_crlf_dot_crlf_stands(
     content: bytes, normalise: bool

@@ -62,7 +62,7 @@ def test_each_limit_that_binds_is_named(domain: str, reason: str) -> None:
     with SinkThread(*hangs) as sink, Daemon(relay=sink.port, queues=1, config=CONFIG) as daemon:
         daemon.send_each("a@example.org", [f"r{number}@{domain}" for number in range(4)])
         daemon.wait_until(
-            lambda: any(reason in one for one in waits_for(daemon, domain)), 10, reason
+            lambda: any(reason in one for one in waits_for(daemon, domain)), what=reason
         )
         code, text = postroom(daemon, "why", domain)
         assert code == 0 and f"what binds: {reason}" in text, text

@@ -229,7 +229,7 @@ format = "json"
         return (path.read_text("utf-8", "replace") if path.exists() else "") + tail
 
     def wait_until(
-        self, condition: Callable[[], bool], seconds: float = 20.0, what: str = ""
+        self, condition: Callable[[], bool], seconds: float = 60.0, what: str = ""
     ) -> None:
         """Return once `condition` holds; fail with what the server said after `seconds`."""
         deadline = time.monotonic() + seconds
@@ -242,7 +242,7 @@ format = "json"
             time.sleep(0.02)
         raise AssertionError(f"not after {seconds} s: {what or condition}\n{self.errors()}")
 
-    def wait_for_event(self, name: str, count: int = 1, seconds: float = 20.0) -> dict[str, Any]:
+    def wait_for_event(self, name: str, count: int = 1, seconds: float = 60.0) -> dict[str, Any]:
         """Return the `count`-th event of a kind, waiting for it."""
         self.wait_until(lambda: len(self.events(name)) >= count, seconds, f"{count} {name}")
         return self.events(name)[count - 1]

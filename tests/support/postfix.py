@@ -164,7 +164,7 @@ class Postfix:
         )
         return [path.read_bytes().replace(b"\n", b"\r\n") for path in files]
 
-    def wait_for_mail(self, count: int, deadline_s: float = 20.0) -> list[bytes]:
+    def wait_for_mail(self, count: int, deadline_s: float = 60.0) -> list[bytes]:
         """Return the mail once there are `count` messages; raise TimeoutError otherwise."""
         until = time.monotonic() + deadline_s
         while len(mail := self.received()) < count:

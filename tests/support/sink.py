@@ -45,7 +45,7 @@ class SinkThread:
         return [one for message in self.messages for one in message.recipients]
 
     def wait_for(
-        self, enough: int | Callable[[list[Received]], bool], seconds: float = 20.0
+        self, enough: int | Callable[[list[Received]], bool], seconds: float = 60.0
     ) -> list[Received]:
         """Return the messages once there are `enough` recipients, or it says so."""
         deadline = time.monotonic() + seconds

@@ -304,7 +304,7 @@ def test_the_postmaster_of_the_configuration_is_the_author() -> None:
 words = st.text(max_size=60)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(words, words, words, words, st.binary(max_size=200), st.booleans(), st.booleans())
 def test_any_facts_make_a_report_that_parses(
     local: str, said: str, host: str, orcpt: str, octets: bytes, whole: bool, utf8: bool

@@ -53,7 +53,7 @@ def test_fifty_an_hour_are_fifty_in_the_first_hour_and_not_all_at_once() -> None
         max_size=200,
     ),
 )  # fmt: skip
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_in_any_interval_at_most_the_count_is_used(
     rate: Rate, steps: list[tuple[float, int, float, bool]]
 ) -> None:
