@@ -82,14 +82,19 @@ def _binds(lane: Lane, uses: tuple[LimitUse, ...], busy: int, concurrency: int, 
         return "the site rests: it could not be used"
     if busy >= concurrency:
         return f"the queue makes {concurrency} attempts at once (delivery.concurrency)"
+    full: list[tuple[int, LimitUse]] = []
     for gate, use in zip(lane.gates, uses, strict=True):
         if use.rate and not gate.has_token(now):
             return f"{use.of} may send {use.rate}, over all queues"
         if gate.busy >= gate.usable and use.limit is not None:
-            return (
-                f"{use.of} may have {use.limit} connections, over all queues; "
-                f"this one has {use.granted} of them"
-            )
+            full.append((use.limit - use.granted, use))
+    if full:
+        # No more is asked of a limit than another one lets through: the one that is used up most.
+        _, use = min(full, key=lambda one: one[0])
+        return (
+            f"{use.of} may have {use.limit} connections, over all queues; "
+            f"this one has {use.granted} of them"
+        )
     if lane.busy >= lane.window:
         return f"the site is met slowly: {lane.window} at once, one more for each that goes well"
     return "nothing: its turn is next"
