@@ -68,6 +68,16 @@ def test_each_limit_that_binds_is_named(domain: str, reason: str) -> None:
         assert code == 0 and f"what binds: {reason}" in text, text
 
 
+def test_a_channel_that_an_operator_suspended_is_named_with_the_remedy() -> None:
+    with SinkThread() as sink, Daemon(relay=sink.port, queues=1, config=CONFIG) as daemon:
+        assert postroom(daemon, "channel", "suspend", "few")[0] == 0
+        daemon.send("a@example.org", ["r@few.example"])
+        reason = "channel few is suspended by an operator: postroom channel resume few"
+        assert waits_for(daemon, "few.example") == {reason}
+        assert postroom(daemon, "channel", "resume", "few")[0] == 0
+        sink.wait_for(1)
+
+
 def test_a_site_that_is_down_a_hold_and_a_retry_are_named() -> None:
     greylists = "rcpt=*@later.example reply=451 4.2.1 Greylisted"
     with SinkThread(greylists) as sink, Daemon(relay=sink.port, config=CONFIG) as daemon:

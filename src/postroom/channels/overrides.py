@@ -62,4 +62,5 @@ def _changed(channel: ChannelPolicy, override: Override) -> ChannelPolicy:
         channel,
         concurrency=0 if override.is_suspended else concurrency,
         site_concurrency=channel.site_concurrency if site is None else site,
+        is_suspended=override.is_suspended,
     )

@@ -38,7 +38,8 @@ class ChannelPolicy(msgspec.Struct, frozen=True):
     attempts; 0 holds all mail of the channel; rates count transactions. Both hold over all
     queues. `recipients_max` is per transaction,
     `transactions_max` per connection. `delay_warning_s` of 0 sends no delay warning.
-    `origin` is "file:line" of the rule, for explanations.
+    `origin` is "file:line" of the rule, for explanations; so is `is_suspended`, by an operator:
+    its concurrency is 0 meanwhile.
     """
 
     name: str
@@ -53,6 +54,7 @@ class ChannelPolicy(msgspec.Struct, frozen=True):
     transactions_max: int = 100
     delay_warning_s: float = 14400.0
     origin: str = ""
+    is_suspended: bool = False
 
     @property
     def key(self) -> LimitKey:

@@ -75,6 +75,9 @@ def _use(gate: Gate, limit: Limit) -> LimitUse:
 
 
 def _binds(lane: Lane, uses: tuple[LimitUse, ...], busy: int, concurrency: int, now: float) -> str:
+    if lane.channel.is_suspended:
+        name = lane.channel.name
+        return f"channel {name} is suspended by an operator: postroom channel resume {name}"
     for use in uses:
         if use.limit == 0:
             return f"{use.of} is held: its concurrency is 0"
