@@ -22,7 +22,7 @@ STRUCTURE := tests/unit/test_layers.py tests/unit/test_style.py tests/unit/test_
 
 .DEFAULT_GOAL := help
 .PHONY: help run setup setup-dev test check format scenarios growth seeds demo bench bench-queue bench-queues crash \
-	limits-run sim sim-long rfc peers clean
+	limits-run sim sim-long sim-limits rfc peers clean
 
 help: ## list these commands
 	@echo "Postroom: an outbound mail queue. The commands:"
@@ -116,6 +116,10 @@ sim: $(VENV)/.ready-dev ## one run of the simulator: make sim SEED=7
 
 sim-long: $(VENV)/.ready-dev ## many runs of the simulator: make sim-long SEEDS=2000
 	@exec $(PY) -m tests.sim --seeds $(SEEDS) $(ARGS)
+
+sim-limits: $(VENV)/.ready-dev ## limits in virtual time while workers and governors are killed: SEEDS=100
+	@exec $(PY) -m tests.sim --limits $(if $(SEED),--seed $(SEED)) \
+		--seeds $(if $(findstring command,$(origin SEEDS)),$(SEEDS),100) $(ARGS)
 
 rfc: $(VENV)/.ready-dev ## compare the RFC references in the code with docs/rfc.md
 	@$(PY) tools/make_rfc.py $(ARGS)

@@ -15,25 +15,10 @@ import argparse
 import random
 import shutil
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
-from tests.support.limits_run import LimitsRun, Row
-
-HEADS = ("PART", "SCOPE", "WHAT", "LIMIT", "PEAK", "VIOLATIONS")
-
-
-def table(rows: Sequence[Row]) -> str:
-    """Return what came of each scope as lines to print."""
-    lines = [HEADS, *(tuple(map(str, row)) for row in rows)]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(HEADS))]
-    return "\n".join(
-        "  ".join(
-            word.rjust(width) if place >= 3 else word.ljust(width)
-            for place, (word, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
+from tests.support.limits_run import LimitsRun
+from tests.support.scopes import table
 
 
 def main() -> int:

@@ -28,14 +28,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
 from postroom.control.protocol import ControlError
 from tests.support.daemon import Daemon
-from tests.support.limits_sink import Call
-from tests.support.peaks import Peak, at_once, within
+from tests.support.scopes import Call, Part, Row, Scope, mail_of, reckon
 
 QUEUES = 4
 CHANNELS = ("busy", "calm")
@@ -48,41 +46,6 @@ MASTER_SHARE = 0.3
 SERVED_S = 60.0
 LATE_S = 0.2
 """What the way of a message to a busy site may vary by: an interval is measured shorter."""
-LONG = 5
-"""A rate is also measured over so many intervals, where that little counts for less."""
-
-
-class Scope(NamedTuple):
-    """Something that is limited: what of (connections, attempts, messages), and which calls."""
-
-    name: str
-    of: str
-    limit: int
-    is_in: Callable[[Call], bool]
-    interval_s: float = 0.0
-
-
-class Row(NamedTuple):
-    """What came of one scope."""
-
-    part: str
-    scope: str
-    what: str
-    limit: int
-    peak: int
-    violations: int
-
-
-class Part(NamedTuple):
-    """A configuration, and what it limits."""
-
-    name: str
-    config: str
-    scopes: tuple[Scope, ...]
-
-
-def _is(site: str = "", group: str = "") -> Callable[[Call], bool]:
-    return lambda call: call.site.startswith(site) and call.sender.startswith(group)
 
 
 def _groups(**more: str) -> str:
@@ -101,8 +64,8 @@ def _channels(channel: str, site: str) -> str:
 
 def _rows(of: str, channel: int, site: int, interval_s: float = 0.0) -> tuple[Scope, ...]:
     return (
-        *(Scope(f"channel {one}", of, channel, _is(one), interval_s) for one in CHANNELS),
-        *(Scope(f"site {one}", of, site, _is(one), interval_s) for one in SITES),
+        *(Scope(f"channel {one}", of, channel, mail_of(one), interval_s) for one in CHANNELS),
+        *(Scope(f"site {one}", of, site, mail_of(one), interval_s) for one in SITES),
     )
 
 
@@ -112,11 +75,11 @@ CONNECTIONS = Part(
     + _groups(a="concurrency = 7", c="concurrency = 3")
     + _channels("concurrency = 8", "per_site.concurrency = 3"),
     (
-        Scope("global", "connections", 15, _is()),
-        Scope("group a", "connections", 7, _is(group="a")),
-        Scope("group c", "connections", 3, _is(group="c")),
+        Scope("global", "connections", 15, mail_of()),
+        Scope("group a", "connections", 7, mail_of(group="a")),
+        Scope("group c", "connections", 3, mail_of(group="c")),
         # The only queue of its group.
-        Scope("queue 3", "attempts", 6, _is(group="b")),
+        Scope("queue 3", "attempts", 6, mail_of(group="b")),
         *_rows("connections", 8, 3),
     ),
 )
@@ -127,10 +90,10 @@ RATES = Part(
     + _groups(a="rate = '140/4s burst 10'", c="rate = '48/4s burst 6'")
     + _channels("rate = '120/4s burst 10'", "per_site.rate = '60/4s burst 6'"),
     (
-        Scope("global", "connections", 40, _is()),
-        Scope("global", "messages", 280, _is(), EVERY_S),
-        Scope("group a", "messages", 140, _is(group="a"), EVERY_S),
-        Scope("group c", "messages", 48, _is(group="c"), EVERY_S),
+        Scope("global", "connections", 40, mail_of()),
+        Scope("global", "messages", 280, mail_of(), EVERY_S),
+        Scope("group a", "messages", 140, mail_of(group="a"), EVERY_S),
+        Scope("group c", "messages", 48, mail_of(group="c"), EVERY_S),
         *_rows("messages", 120, 60, EVERY_S),
     ),
 )
@@ -159,26 +122,8 @@ class LimitsRun:
             base.mkdir(mode=0o700)
             calls = _Play(self, part, base, self._dice, self._tell).run(self._seconds / len(PARTS))
             self.messages += sum(call.messages for call in calls)
-            rows += [reckon(part.name, scope, calls) for scope in part.scopes]
+            rows += [reckon(part.name, scope, calls, LATE_S) for scope in part.scopes]
         return rows
-
-
-def reckon(part: str, scope: Scope, calls: list[Call]) -> Row:
-    """Return what came of a scope."""
-    mine = [call for call in calls if scope.is_in(call)]
-    what, limit = scope.of, scope.limit
-    match scope.of:
-        case "connections":
-            peak = at_once([(call.opened, call.closed) for call in mine], limit)
-        case "attempts":
-            peak = at_once([one for call in mine for one in call.transactions], limit)
-        case _:
-            begun = [since for call in mine for since, _ in call.transactions]
-            peak = within(begun, scope.interval_s - LATE_S, limit)
-            longer = within(begun, LONG * scope.interval_s - LATE_S, LONG * limit)
-            peak = Peak(peak.most, peak.above + longer.above)
-            what = f"messages in {scope.interval_s:g} s"
-    return Row(part, scope.name, what, limit, peak.most, peak.above)
 
 
 class _Play:

@@ -24,22 +24,12 @@ from pathlib import Path
 import msgspec
 
 from tests.support.dns_server import DnsServer
+from tests.support.scopes import Call
 
 DELAY_S = 0.04
 """How long a message keeps its connection, after its content."""
 TELL_S = 0.25
 PORT_TRIES = 50
-
-
-class Call(msgspec.Struct):
-    """One connection, and the transactions in it: (MAIL, answer to the content or end)."""
-
-    site: str
-    opened: float
-    closed: float = 0.0
-    sender: str = ""
-    transactions: list[tuple[float, float]] = []
-    messages: int = 0
 
 
 class Book:
