@@ -12,6 +12,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 ARGS ?=
 SEED ?=
 SEEDS ?= 2000
+MINUTES ?= 10
 CYCLES ?= 100
 PYTEST := $(PY) -m pytest -rs
 # Most scenarios wait more than they work. What was selected by ARGS runs alone, and may print.
@@ -21,7 +22,7 @@ STRUCTURE := tests/unit/test_layers.py tests/unit/test_style.py tests/unit/test_
 
 .DEFAULT_GOAL := help
 .PHONY: help run setup setup-dev test check format scenarios growth seeds demo bench bench-queue bench-queues crash \
-	sim sim-long rfc peers clean
+	limits-run sim sim-long sim-limits rfc peers clean
 
 help: ## list these commands
 	@echo "Postroom: an outbound mail queue. The commands:"
@@ -107,11 +108,18 @@ bench-queue: $(VENV)/.ready-run ## start, count and list with 100,000 deferred m
 crash: $(VENV)/.ready-dev ## kill -9 under load, many times; nothing acknowledged may be lost
 	@exec $(PY) -m tools.crash $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+limits-run: $(VENV)/.ready-dev ## limits at every scope while workers and master are killed: MINUTES=10 SEED=n
+	@exec $(PY) -m tools.limits_run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 sim: $(VENV)/.ready-dev ## one run of the simulator: make sim SEED=7
 	@exec $(PY) -m tests.sim $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 sim-long: $(VENV)/.ready-dev ## many runs of the simulator: make sim-long SEEDS=2000
 	@exec $(PY) -m tests.sim --seeds $(SEEDS) $(ARGS)
+
+sim-limits: $(VENV)/.ready-dev ## limits in virtual time while workers and governors are killed: SEEDS=100
+	@exec $(PY) -m tests.sim --limits $(if $(SEED),--seed $(SEED)) \
+		--seeds $(if $(findstring command,$(origin SEEDS)),$(SEEDS),100) $(ARGS)
 
 rfc: $(VENV)/.ready-dev ## compare the RFC references in the code with docs/rfc.md
 	@$(PY) tools/make_rfc.py $(ARGS)

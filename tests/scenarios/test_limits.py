@@ -1,10 +1,10 @@
-"""Limits hold over all queues of a server, at every scope, whoever is killed."""
+"""Limits hold over all queues of a server, at every scope.
+
+While workers and the master are killed: test_limits_run.
+"""
 
 from __future__ import annotations
 
-import os
-import random
-import signal
 import smtplib
 import socket
 import time
@@ -132,29 +132,6 @@ def test_a_rate_holds_over_four_queues_and_a_restart_and_delays_no_other_recipie
 
 def fast(taken: list[Received]) -> int:
     return sum(message.recipients[0].endswith("@fast.example") for message in taken)
-
-
-@pytest.mark.seed(23)
-def test_the_limit_holds_while_workers_and_the_master_are_killed() -> None:
-    config = ROUND_ROBIN + "[channel.default]\nconcurrency = 6\nper_site.concurrency = 4\n"
-    chance = random.Random(7)
-    with SinkThread(SLOW) as sink, Daemon(relay=sink.port, queues=4, config=config) as daemon:
-        inject(daemon, 600)
-        for _ in range(8):
-            time.sleep(chance.uniform(0.2, 0.6))
-            pids = [row.pid for row in daemon.status().queues if row.pid]
-            if chance.random() < 0.3:
-                # The master alone: its workers end in their own time, and count until then.
-                # Its successor waits for them.
-                assert daemon.process is not None
-                daemon.process.kill()
-                daemon.process.wait()
-                daemon.start()
-            elif pids:
-                os.kill(chance.choice(pids), signal.SIGKILL)
-        daemon.wait_until(lambda: daemon.recipients_left() == 0, 60, "all is delivered")
-        assert set(sink.recipients) == {f"r{number}@example.com" for number in range(600)}
-        assert sink.counters.open_max == 4, sink.counters
 
 
 @pytest.mark.seed(30)

@@ -1,4 +1,4 @@
-"""`make sim SEED=7`, `make sim-long SEEDS=2000`: runs of the simulator, from the shell."""
+"""`make sim SEED=7`, `make sim-long`, `make sim-limits`: the simulator, from the shell."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import argparse
 import random
 import sys
 
+from tests.sim.limits import merged, simulate_limits
 from tests.sim.simulator import STEPS, simulate
+from tests.support.scopes import table
 
 
 def main() -> int:
@@ -16,6 +18,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1, help="how many runs")
     parser.add_argument("--first", type=int, help="the first seed (default: by chance)")
     parser.add_argument("--steps", type=int, default=STEPS, help="length of each run")
+    parser.add_argument("--limits", action="store_true", help="four queues that share limits")
     options = parser.parse_args()
     if options.seed is not None:
         first, count = options.seed, 1
@@ -23,6 +26,8 @@ def main() -> int:
         count = options.seeds
         chosen = random.SystemRandom().randrange(10**6)
         first = options.first if options.first is not None else chosen
+    if options.limits:
+        return limits(first if options.first is not None or count == 1 else 0, count)
     broken = []
     for seed in range(first, first + count):
         result = simulate(seed, options.steps)
@@ -33,6 +38,27 @@ def main() -> int:
         if result.violations:
             broken.append(seed)
     print(f"{count} runs from seed {first}: {len(broken)} with broken promises {broken[:20]}")
+    return 1 if broken else 0
+
+
+def limits(first: int, count: int) -> int:
+    """Run seeds of tests.sim.limits; print the most that was seen of each scope."""
+    worlds, broken = [], []
+    for seed in range(first, first + count):
+        world, found = simulate_limits(seed)
+        worlds.append(world)
+        for violation in found:
+            print(f"seed {seed}: {violation}")
+        if found:
+            broken.append(seed)
+    print(table(merged(worlds)))
+    print(
+        f"{count} runs, seeds {first} to {first + count - 1}: "
+        f"{sum(world.sent for world in worlds)} messages, "
+        f"{sum(world.kills for world in worlds)} workers and "
+        f"{sum(world.masters for world in worlds)} governors killed; "
+        f"{len(broken)} runs with broken promises {broken[:20]}"
+    )
     return 1 if broken else 0
 
 

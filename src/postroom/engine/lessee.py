@@ -120,7 +120,8 @@ class Lessee:
                 gate.quiet_since = now
                 wanted, idle = gate.asked, 0
             else:
-                quiet = now - gate.quiet_since >= IDLE_S and gate.busy < gate.granted
+                # Not where a cap is what keeps it from using them: then it waits.
+                quiet = now - gate.quiet_since >= IDLE_S and gate.busy < gate.usable
                 wanted = gate.busy if quiet else gate.asked
                 idle = gate.granted - used if quiet else 0
             if stale or idle > 0 or wanted != gate.asked:

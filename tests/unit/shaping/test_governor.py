@@ -138,9 +138,15 @@ def test_after_a_crash_the_burst_counts_as_gone_for_nobody_knows() -> None:
 
 # Workers with real schedulers, all by chance.
 
-SITES = 4
-CHANNEL = ChannelPolicy("c", concurrency=7, site_concurrency=3)
+SITES = 6
+"""Those of even numbers are of one channel, the others of another."""
+SERVER_SLOTS = 9
+CHANNEL = ChannelPolicy("", concurrency=7, site_concurrency=3)
 RATE = Rate(40, 1, 8)
+
+
+def lane_of(site: int) -> LaneKey:
+    return LaneKey("odd" if site % 2 else "even", f"s{site}")
 
 
 class Worker:
@@ -149,7 +155,7 @@ class Worker:
     def __init__(self, world: World, holder: int) -> None:
         self.world, self.holder = world, holder
         self.lessee = Lessee(self)
-        self.scheduler = Scheduler(50, (1.0,), self.lessee, [(SERVER, Limit(9))])
+        self.scheduler = Scheduler(50, (1.0,), self.lessee, [(SERVER, Limit(SERVER_SLOTS))])
         self.lessee.on_open = self.scheduler.opened
         self.lessee.on_called_back = lambda gate: None
         self.in_flight: list[Entry] = []
@@ -161,13 +167,14 @@ class Worker:
         self.out.append(list(claims))
 
     def add(self, site: int) -> None:
-        key = LaneKey("c", f"s{site}")
+        key = lane_of(site)
         queue_id = encode(self.world.serial(), 1, 1)
-        self.scheduler.add(Entry(queue_id, (0,), key, 0.0, 0.0), self.world.channel)
+        channel = msgspec.structs.replace(self.world.channel, name=key.channel)
+        self.scheduler.add(Entry(queue_id, (0,), key, 0.0, 0.0), channel)
 
     def tick(self, now: float) -> None:
         for entry in self.scheduler.tick(now):
-            self.world.started[entry.id] = now
+            self.world.started[entry.id] = (entry.lane.channel, now)
             if entry.lane in self.kept:
                 self.kept.remove(entry.lane)
                 for gate in self.scheduler.gates_of(entry.lane):
@@ -214,7 +221,7 @@ class World:
         self.channel = msgspec.structs.replace(CHANNEL, rate=rate)
         self.governor = Governor(self.limit_of)
         self.workers = {number: Worker(self, number) for number in range(4)}
-        self.started: dict[str, float] = {}
+        self.started: dict[str, tuple[str, float]] = {}
         self.ending: list[Worker] = []
         """Workers whose master is gone: they start nothing more, and end what is in flight."""
         self.saved: dict[LimitKey, float] = {}
@@ -227,7 +234,7 @@ class World:
 
     def limit_of(self, key: LimitKey) -> Limit:
         if key.kind == "server":
-            return Limit(9)
+            return Limit(SERVER_SLOTS)
         return self.channel.limit if key.kind == "channel" else self.channel.site_limit
 
     def step(self, now: float) -> None:
@@ -307,9 +314,11 @@ class World:
             for worker in [*self.workers.values(), *self.ending]
             for lane in [*(entry.lane for entry in worker.in_flight), *worker.kept]
         ]
-        assert len(open_) <= CHANNEL.concurrency
+        assert len(open_) <= SERVER_SLOTS
+        for channel in ("even", "odd"):
+            assert sum(lane.channel == channel for lane in open_) <= CHANNEL.concurrency
         for site in range(SITES):
-            assert open_.count(LaneKey("c", f"s{site}")) <= CHANNEL.site_concurrency
+            assert open_.count(lane_of(site)) <= CHANNEL.site_concurrency
 
     def settle(self, now: float) -> float:
         """Let everything run until nothing is left to do; return when that was."""
@@ -353,7 +362,8 @@ def test_whatever_happens_no_limit_is_exceeded_and_nothing_waits_for_ever(seed: 
     world.settle(now)
     if world.channel.rate is None:
         return
-    started = sorted(world.started.values())
-    for place, first in enumerate(started):
-        inside = sum(at < first + RATE.interval_s for at in started[place:])
-        assert inside <= RATE.count
+    for channel in ("even", "odd"):
+        started = sorted(at for where, at in world.started.values() if where == channel)
+        for place, first in enumerate(started):
+            inside = sum(at < first + RATE.interval_s for at in started[place:])
+            assert inside <= RATE.count

@@ -1,0 +1,52 @@
+"""The lessee: what is asked for stays asked for as long as somebody waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from postroom.core.limits import Limit, LimitKey
+from postroom.engine.lessee import IDLE_S, Lessee
+from postroom.shaping.gate import UNBOUNDED
+from postroom.shaping.governor import Claim, Grant
+
+KEY = LimitKey("site", "c", "s")
+
+
+class Heard:
+    """A lender that only listens."""
+
+    def __init__(self) -> None:
+        self.claims: list[Claim] = []
+
+    def claim(self, claims: Sequence[Claim]) -> None:
+        self.claims += claims
+
+
+def test_slots_that_are_called_back_are_still_wanted_while_they_close() -> None:
+    lender = Heard()
+    lessee = Lessee(lender)
+    gate = lessee.gate(KEY, Limit(3))
+    lessee.want(gate, 5, 0, 0.0)
+    lessee.follow([Grant(KEY, slots=1)], 0.1)
+    gate.kept = 1
+    lessee.follow([Grant(KEY, cap=0)], 0.2)
+    # The connection takes its time to close. Mail waits for the slot all the while.
+    lessee.sweep(0.2 + 3 * IDLE_S)
+    gate.let_go()
+    lessee.sweep(0.2 + 4 * IDLE_S)
+    assert lender.claims[-1] == Claim(KEY, slots=1, want=5)
+    lessee.follow([Grant(KEY, slots=2, cap=UNBOUNDED)], 9.0)
+    assert gate.usable == 2
+
+
+def test_slots_that_nobody_uses_go_back_and_are_wanted_no_more() -> None:
+    lender = Heard()
+    lessee = Lessee(lender)
+    gate = lessee.gate(KEY, Limit(3))
+    lessee.want(gate, 3, 0, 0.0)
+    lessee.follow([Grant(KEY, slots=3)], 0.1)
+    lessee.sweep(0.1 + IDLE_S / 2)
+    assert lender.claims == [Claim(KEY, want=3)]
+    lessee.sweep(0.2 + IDLE_S)
+    assert lender.claims[-1] == Claim(KEY, slots=3, want=0)
+    assert gate.granted == 0
