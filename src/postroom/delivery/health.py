@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from postroom.core.clock import Clock
+from postroom.delivery.trouble import LIVELY_S
 from postroom.routing.destination import NextHop
 from postroom.routing.policy import MxRoute, RelayRoute, RoutePolicy
 from postroom.shaping.hosts import Hosts
@@ -43,6 +44,10 @@ class Health:
         self.permits: Permits | None = None
         self.on_change: Callable[[str, str], None] = lambda host, error: None
         """Told of a host that failed, with the error, or that works again, with ""."""
+        self.on_vouch: Callable[[str], None] = lambda host: None
+        """Told of a host that another queue could not use, and that works for us."""
+        self.heard_ago: Callable[[str], float | None] = lambda host: None
+        """Says how long ago a host was heard of on an open session; None without one."""
         self._clock = clock
 
     async def usable(self, hops: tuple[NextHop, ...], route: RoutePolicy) -> tuple[NextHop, ...]:
@@ -84,20 +89,28 @@ class Health:
 
     def failed(self, hop: NextHop, error: str) -> None:
         """Note that a host could not be used."""
-        self.hosts.failed(name_of(hop), self._clock.now(), error)
-        self.on_change(name_of(hop), error)
+        now = self._clock.now()
+        if not self.hosts.is_vouched(name_of(hop), now):
+            self.hosts.failed(name_of(hop), now, error)
+            self.on_change(name_of(hop), error)
 
     def works(self, hop: NextHop) -> None:
         """Note that a host could be used."""
         if len(self.hosts) and self.hosts.works(name_of(hop)):
             self.on_change(name_of(hop), "")
 
-    def heard(self, host: str, error: str) -> None:
-        """Take what another queue found out."""
-        if error:
-            self.hosts.failed(host, self._clock.now(), error)
-        else:
+    def heard(self, host: str, error: str, *, is_vouched: bool = False) -> None:
+        """Take what another queue found out; speak up where we know better."""
+        if is_vouched:
+            self.hosts.vouch(host, self._clock.now())
+        elif not error:
             self.hosts.works(host)
+        elif (ago_s := self.heard_ago(host)) is not None and ago_s <= LIVELY_S:
+            # It has no room for a session more: that is no failure of the host.
+            self.hosts.vouch(host, self._clock.now())
+            self.on_vouch(host)
+        elif not self.hosts.is_vouched(host, self._clock.now()):
+            self.hosts.failed(host, self._clock.now(), error)
 
     def error_of(self, hops: tuple[NextHop, ...]) -> str:
         """Say why hosts are down."""

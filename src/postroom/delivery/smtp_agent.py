@@ -25,7 +25,7 @@ from postroom.delivery.attempt import Attempt, AttemptReport, FailureScope
 from postroom.delivery.connection import Connection
 from postroom.delivery.connector import Connector
 from postroom.delivery.deadlines import ClientDeadlines
-from postroom.delivery.health import Health
+from postroom.delivery.health import Health, name_of
 from postroom.delivery.hop_order import Tickets, order_hops
 from postroom.delivery.lmtp import lmtp_hop
 from postroom.delivery.opener import Opener, label_of
@@ -33,7 +33,7 @@ from postroom.delivery.pool import ConnectionPool
 from postroom.delivery.tally import Tally
 from postroom.delivery.tls import TlsContexts
 from postroom.delivery.transcript import Transcript
-from postroom.delivery.trouble import is_about_host, is_stale_reuse
+from postroom.delivery.trouble import AT_LIMIT, Remedy, is_about_host, is_at_limit, is_stale_reuse
 from postroom.routing.destination import Destination, NextHop
 from postroom.routing.policy import LmtpRoute, RelayRoute, RoutePolicy
 from postroom.routing.resolver import Resolver
@@ -72,6 +72,7 @@ class SmtpAgent:
         self._attempt_s = deadlines.attempt_s
         self._pool = ConnectionPool(deadlines.idle_s, idle_max)
         self._opener = Opener(resolver, connector, TlsContexts(), deadlines, hostname)
+        health.heard_ago = self._heard_ago
 
     async def deliver(self, attempt: Attempt) -> AttemptReport:
         """Try once, over all hops."""
@@ -138,6 +139,13 @@ class SmtpAgent:
         connection = self._pool.take(key)
         return None if connection is None else (key, connection)
 
+    def _heard_ago(self, host: str) -> float | None:
+        """Say how long ago a host was heard of on a session that is open; None without one."""
+        heard_at = self._pool.last_heard(
+            lambda key: isinstance(key, tuple) and name_of(key[3]) == host
+        )
+        return None if heard_at is None else asyncio.get_running_loop().time() - heard_at
+
     async def _try_hops(self, run: _Run, hops: tuple[NextHop, ...]) -> None:
         destination = run.attempt.destination
         tally = run.tally
@@ -153,7 +161,7 @@ class SmtpAgent:
                 failed.add(hop)
                 continue
             trouble: Failure | None = None
-            was_open = False
+            is_up = False
             for address in addresses:
                 if not run.may_go_on():
                     return
@@ -162,16 +170,20 @@ class SmtpAgent:
                 connection = await self._opener.open(hop, address, destination.route, run.deadline)
                 if isinstance(connection, Failure):
                     trouble = connection
-                    run.note_failure(connection, label_of(hop, address))
+                    at_limit = is_at_limit(connection, self._heard_ago(name_of(hop)))
+                    is_up = is_up or at_limit
+                    run.note_failure(
+                        connection, label_of(hop, address), AT_LIMIT if at_limit else None
+                    )
                     continue
-                was_open = True
+                is_up = True
                 self.health.works(hop)
                 run.sessions += 1
                 key = _key(destination, hop)
                 envelope = tally.pending_envelope()
                 transaction = await self._transact(run, key, connection, envelope)
                 run.note(transaction, connection)
-            if trouble is not None and not was_open:
+            if trouble is not None and not is_up:
                 failed.add(hop)
                 if is_about_host(trouble):
                     self.health.failed(hop, str(trouble.reply))
@@ -185,14 +197,14 @@ class SmtpAgent:
         session = connection.session
         before = session.replies
         pool = self._pool
-        pool.begin(key)
+        pool.begin(key, connection)
         try:
             await connection.transact(transaction, content, run.deadline)
         except BaseException:
             connection.abort()
             raise
         finally:
-            pool.end(key)
+            pool.end(key, connection)
         run.replies = session.replies - before
         if session.transactions < run.attempt.destination.channel.transactions_max:
             pool.give(key, connection, run.attempt.gates)
@@ -245,10 +257,10 @@ class _Run:
             and asyncio.get_running_loop().time() < self.deadline
         )
 
-    def note_failure(self, failure: Failure, host: str) -> None:
+    def note_failure(self, failure: Failure, host: str, remedy: Remedy | None = None) -> None:
         """Take a failure to get a connection that is ready for mail."""
         self.host = host
-        self.tally.add_failure(failure, host)
+        self.tally.add_failure(failure, host, remedy)
         self.transcript.add_failure(failure, host)
 
     def note(self, transaction: Transaction, connection: Connection) -> None:

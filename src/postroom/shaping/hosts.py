@@ -18,6 +18,8 @@ import msgspec
 
 HOSTS_MAX = 10_000
 FORGET_S = 3600.0
+VOUCH_S = 15.0
+"""So long a host cannot fail for whom it had no room, after another queue has used it."""
 ASK_SHARE = 0.5
 """Who was not permitted to probe asks again after this part of the interval."""
 
@@ -36,10 +38,12 @@ class DownHost(msgspec.Struct):
 class Hosts:
     """The hosts that are down, as one worker knows them."""
 
-    __slots__ = ("_down",)
+    __slots__ = ("_down", "_vouched")
 
     def __init__(self) -> None:
         self._down: dict[str, DownHost] = {}
+        self._vouched: dict[str, float] = {}
+        """Until when."""
 
     def __len__(self) -> int:
         return len(self._down)
@@ -69,6 +73,24 @@ class Hosts:
         if len(self._down) > HOSTS_MAX:
             del self._down[next(iter(self._down))]
         return is_new
+
+    def vouch(self, host: str, now: float) -> bool:
+        """Note that a host works for somebody; True where it was known to be down."""
+        self._vouched.pop(host, None)
+        self._vouched[host] = now + VOUCH_S
+        if len(self._vouched) > HOSTS_MAX:
+            del self._vouched[next(iter(self._vouched))]
+        return self.works(host)
+
+    def is_vouched(self, host: str, now: float) -> bool:
+        """Say whether a host works for somebody, so that it cannot be down."""
+        until = self._vouched.get(host)
+        if until is None:
+            return False
+        if now >= until:
+            del self._vouched[host]
+            return False
+        return True
 
     def works(self, host: str) -> bool:
         """Note that a host works; True where it was known to be down."""

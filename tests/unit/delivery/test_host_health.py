@@ -1,0 +1,117 @@
+"""When a host counts as down: over loopback, and between the queues of one server."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from postroom.core.clock import ManualClock
+from postroom.delivery.attempt import FailureScope
+from postroom.delivery.health import Health, name_of
+from postroom.observe.events import EventList, HostDown, HostUp
+from postroom.routing.destination import NextHop
+from postroom.routing.policy import MxRoute
+from postroom.shaping.hosts import VOUCH_S
+from postroom.supervisor.health import HostHealth
+from postroom.supervisor.link import HostFound
+from tests.unit.delivery.scripted_server import SILENT, ScriptedServer, an_agent, an_attempt, run
+
+OTHER = MxRoute("other")
+"""A route that shares no kept connection with the first."""
+FULL = "421 4.7.0 too many connections from you"
+
+
+@pytest.mark.parametrize("how", ["421", "refused"])
+def test_a_host_that_has_no_room_beside_a_session_that_works_is_not_down(how: str) -> None:
+    async def test() -> None:
+        answers = {"GREETING": ["220 mx.test", FULL]}
+        async with ScriptedServer(answers=answers if how == "421" else None).running() as server:
+            agent = an_agent()
+            await agent.deliver(an_attempt(server.port))
+            if how == "refused":
+                server.stop_listening()
+            for _ in range(3):
+                report = await agent.deliver(an_attempt(server.port, route=OTHER))
+                assert report.scope is FailureScope.MESSAGE, "its other mail goes on"
+                assert not len(agent.health.hosts)
+            # The session ends: now nothing shows that anybody could use the host.
+            server.drop_all()
+            await asyncio.sleep(0.05)
+            report = await agent.deliver(an_attempt(server.port, route=OTHER))
+            assert report.scope is FailureScope.SITE
+            assert [one.host for one in agent.health.hosts] == [f"127.0.0.1:{server.port}"]
+            await agent.close()
+
+    run(test)
+
+
+def test_a_host_that_has_no_room_is_not_down_while_another_session_is_in_the_middle_of_mail() -> (
+    None
+):
+    async def test() -> None:
+        answers = {"GREETING": ["220 mx.test", FULL], "DOT": SILENT}
+        async with ScriptedServer((), answers).running() as server:
+            agent = an_agent()
+            slow = asyncio.create_task(agent.deliver(an_attempt(server.port)))
+            while not server.contents:
+                await asyncio.sleep(0.01)
+            await agent.deliver(an_attempt(server.port))
+            assert not len(agent.health.hosts)
+            slow.cancel()
+            await asyncio.gather(slow, return_exceptions=True)
+            await agent.deliver(an_attempt(server.port))
+            assert len(agent.health.hosts) == 1
+            await agent.close()
+
+    run(test)
+
+
+class Server:
+    """Several queues and a master, without processes."""
+
+    def __init__(self, queues: int) -> None:
+        self.clock = ManualClock()
+        self.events = EventList()
+        self.master = HostHealth(self.clock, self.events)
+        self.queues = [Health(self.clock) for _ in range(queues)]
+        for one in self.queues:
+            self._join(one)
+
+    def _join(self, health: Health) -> None:
+        def found(host: str, error: str = "", is_vouched: bool = False) -> None:
+            self.master.found(HostFound(host, error, is_vouched))
+            for other in self.queues:
+                if other is not health:
+                    other.heard(host, error, is_vouched=is_vouched)
+
+        health.on_change = found
+        health.on_vouch = lambda host: found(host, is_vouched=True)
+
+
+HOP = NextHop("mx.test")
+
+
+def test_a_queue_that_uses_a_host_speaks_for_it() -> None:
+    server = Server(3)
+    user, other, third = server.queues
+    user.heard_ago = lambda host: 1.0
+    other.failed(HOP, FULL)
+    assert not any(len(one.hosts) for one in server.queues), "all know that it works"
+    for _ in range(5):
+        third.failed(HOP, FULL)
+    assert [type(one) for one in server.events.events] == [HostDown, HostUp], "and say it once"
+    # The session ends, and the word is too old.
+    user.heard_ago = lambda host: None
+    server.clock.advance(VOUCH_S)
+    third.failed(HOP, FULL)
+    now = server.clock.now()
+    assert all(one.hosts.is_down(name_of(HOP), now) for one in server.queues)
+
+
+def test_a_queue_does_not_speak_for_a_host_that_it_has_not_heard_of_for_long() -> None:
+    server = Server(2)
+    user, other = server.queues
+    user.heard_ago = lambda host: 60.0
+    other.failed(HOP, "timed out")
+    assert len(user.hosts) == len(other.hosts) == 1
