@@ -23,6 +23,7 @@ from postroom.routing.destination import NextHop
 from postroom.routing.policy import MxRoute, RelayRoute, RoutePolicy
 from postroom.shaping.hosts import Hosts
 
+ASK_AGAIN_S = 0.5
 WAIT_S = 0.2
 WAIT_ALL_DOWN_S = 1.0
 """How long an attempt waits for the permission to probe, where it has no other host."""
@@ -68,6 +69,9 @@ class Health:
             ):
                 # First, so that it is found out; the others stand behind it.
                 return (due, *up)
+            # While we waited another queue may have found out that it works.
+            now = self._clock.now()
+            up = [hop for hop in hops if not hosts.is_down(name_of(hop), now)]
         return tuple(up)
 
     def may_try(
@@ -111,6 +115,15 @@ class Health:
             self.on_vouch(host)
         elif not self.hosts.is_vouched(host, self._clock.now()):
             self.hosts.failed(host, self._clock.now(), error)
+
+    def probe_at(self, hops: tuple[NextHop, ...], route: RoutePolicy) -> float:
+        """Say when one of these hosts is to be tried again; 0 where one is not down."""
+        now = self._clock.now()
+        if not hops or not all(self.hosts.is_down(name_of(hop), now) for hop in hops):
+            return 0.0
+        due_at = min(self.hosts.due_at(name_of(hop), probe_s(route)) for hop in hops)
+        # Whoever was just refused a permission is not to ask again at once.
+        return max(due_at, now + ASK_AGAIN_S)
 
     def error_of(self, hops: tuple[NextHop, ...]) -> str:
         """Say why hosts are down."""

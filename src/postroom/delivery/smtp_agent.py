@@ -94,9 +94,10 @@ class SmtpAgent:
                 run.note(transaction, connection)
                 hops = tuple(hop for hop in hops if hop != key[3])
         elif not hops and wanted:
-            return _untried(attempt, self.health.error_of(wanted))
+            probe_at = self.health.probe_at(wanted, destination.route)
+            return _untried(attempt, self.health.error_of(wanted), probe_at)
         await self._try_hops(run, hops)
-        return run.report()
+        return run.report(self.health.probe_at(wanted, destination.route))
 
     def trim(self, gate: Gate) -> None:
         """Close kept connections of which slots were called back."""
@@ -282,8 +283,8 @@ class _Run:
             duration_s=asyncio.get_running_loop().time() - self._started,
         )
 
-    def report(self) -> AttemptReport:
-        """Report what came of the whole attempt."""
+    def report(self, probe_at: float) -> AttemptReport:
+        """Report what came of the whole attempt, and when a site that is down is to be probed."""
         tally = self.tally
         outcomes = tally.outcomes()
         delivered = all(outcome.kind is OutcomeKind.DELIVERED for outcome in outcomes)
@@ -294,15 +295,16 @@ class _Run:
             tls=self.tls,
             duration_s=asyncio.get_running_loop().time() - self._started,
             transcript="" if delivered else self.transcript.text(),
+            probe_at=probe_at,
         )
 
 
-def _untried(attempt: Attempt, error: str) -> AttemptReport:
+def _untried(attempt: Attempt, error: str, probe_at: float) -> AttemptReport:
     # RFC 3463 §3.5: 4.4.1, no answer from host.
     reply = Reply(451, EnhancedStatusCode("4.4.1"), f"every host is down: {error}")
     outcome = Outcome(OutcomeKind.DEFERRED, reply)
     outcomes = (outcome,) * len(attempt.envelope.recipients)
-    return AttemptReport(outcomes, FailureScope.SITE, untried=True)
+    return AttemptReport(outcomes, FailureScope.SITE, untried=True, probe_at=probe_at)
 
 
 def _key(destination: Destination, hop: NextHop) -> _Key:

@@ -98,12 +98,12 @@ class Hosts:
 
     def is_due(self, host: str, now: float, probe_s: float) -> bool:
         """Say whether it is time to ask for a probe of a host that is down."""
-        known = self._down.get(host)
-        return (
-            known is not None
-            and now >= known.failed_at + probe_s
-            and now >= known.asked_at + probe_s * ASK_SHARE
-        )
+        return host in self._down and now >= self.due_at(host, probe_s)
+
+    def due_at(self, host: str, probe_s: float) -> float:
+        """Return when it is time to ask for a probe of a host that is down."""
+        known = self._down[host]
+        return max(known.failed_at + probe_s, known.asked_at + probe_s * ASK_SHARE)
 
     def asked(self, host: str, now: float) -> None:
         """Note that somebody asks: others need not at the same time."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -115,3 +116,29 @@ def test_a_queue_does_not_speak_for_a_host_that_it_has_not_heard_of_for_long() -
     user.heard_ago = lambda host: 60.0
     other.failed(HOP, "timed out")
     assert len(user.hosts) == len(other.hosts) == 1
+
+
+class Refusing:
+    """Permits nothing, and meanwhile something happens."""
+
+    def __init__(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        self.asked = 0
+        self.meanwhile = meanwhile
+
+    async def ask(self, route: str, host: str, wait_s: float) -> bool:
+        self.asked += 1
+        self.meanwhile()
+        return False
+
+
+def test_a_host_that_another_queue_found_to_work_while_we_asked_is_used() -> None:
+    clock = ManualClock()
+    health = Health(clock)
+    health.failed(HOP, "refused")
+    clock.advance(MxRoute().probe_s)
+    health.permits = permits = Refusing()
+    assert asyncio.run(health.usable((HOP,), MxRoute())) == ()
+    clock.advance(MxRoute().probe_s)
+    permits.meanwhile = lambda: health.heard(name_of(HOP), "")
+    assert asyncio.run(health.usable((HOP,), MxRoute())) == (HOP,)
+    assert permits.asked == 2
