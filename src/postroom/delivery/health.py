@@ -18,10 +18,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 from postroom.core.clock import Clock
-from postroom.delivery.trouble import LIVELY_S
+from postroom.delivery.trouble import LIVELY_S, is_broken_off
 from postroom.routing.destination import NextHop
 from postroom.routing.policy import MxRoute, RelayRoute, RoutePolicy
 from postroom.shaping.hosts import Hosts
+from postroom.smtp.client_states import Failure
 
 ASK_AGAIN_S = 0.5
 WAIT_S = 0.2
@@ -98,10 +99,16 @@ class Health:
             self.hosts.failed(name_of(hop), now, error)
             self.on_change(name_of(hop), error)
 
-    def works(self, hop: NextHop) -> None:
-        """Note that a host could be used."""
-        if len(self.hosts) and self.hosts.works(name_of(hop)):
+    def judge(self, hop: NextHop, failure: Failure | None) -> bool:
+        """Note what a transaction shows of its host; False where the host broke it off."""
+        if failure is not None and is_broken_off(failure):
+            now = self._clock.now()
+            if self.hosts.strike(name_of(hop), now):
+                self.failed(hop, str(failure.reply))
+            return False
+        if self.hosts.is_watching and self.hosts.works(name_of(hop)):
             self.on_change(name_of(hop), "")
+        return True
 
     def heard(self, host: str, error: str, *, is_vouched: bool = False) -> None:
         """Take what another queue found out; speak up where we know better."""

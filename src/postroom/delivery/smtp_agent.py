@@ -88,9 +88,12 @@ class SmtpAgent:
             key, connection = reused
             transaction = await self._transact(run, key, connection, attempt.envelope)
             if _is_all_delivered(transaction):
+                if self.health.hosts.is_watching:
+                    self.health.judge(key[3], None)
                 return run.delivered(transaction, connection)
             failure = transaction.failure
             if failure is None or not is_stale_reuse(failure, run.replies):
+                self.health.judge(key[3], failure)
                 run.note(transaction, connection)
                 hops = tuple(hop for hop in hops if hop != key[3])
         elif not hops and wanted:
@@ -178,12 +181,13 @@ class SmtpAgent:
                     )
                     continue
                 is_up = True
-                self.health.works(hop)
                 run.sessions += 1
                 key = _key(destination, hop)
                 envelope = tally.pending_envelope()
                 transaction = await self._transact(run, key, connection, envelope)
                 run.note(transaction, connection)
+                if not self.health.judge(hop, transaction.failure):
+                    failed.add(hop)
             if trouble is not None and not is_up:
                 failed.add(hop)
                 if is_about_host(trouble):

@@ -166,6 +166,17 @@ def is_at_limit(failure: Failure, heard_ago_s: float | None) -> bool:
     return greeted or heard_ago_s <= LIVELY_S
 
 
+def is_broken_off(failure: Failure) -> bool:
+    """Say whether a host that had greeted us broke off the transaction, and not for this mail.
+
+    421 says that it does not serve anybody now. Without a reply that is as likely before it knows
+    more of the mail than who sends it. Any other 4xx and 5xx is about the mail.
+    """
+    return (failure.cause is Cause.CLOSING and Stage.MAIL <= failure.stage <= Stage.DATA) or (
+        failure.cause in (Cause.LOST, Cause.TIMEOUT) and failure.stage is Stage.MAIL
+    )
+
+
 def may_fall_back_to_clear(failure: Failure) -> bool:
     """Say whether a host is tried again without TLS, where TLS was opportunistic."""
     return failure.stage is Stage.TLS

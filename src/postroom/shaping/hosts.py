@@ -20,6 +20,8 @@ HOSTS_MAX = 10_000
 FORGET_S = 3600.0
 VOUCH_S = 15.0
 """So long a host cannot fail for whom it had no room, after another queue has used it."""
+STRIKES_MAX = 3
+"""A host that opens sessions but breaks off each: so many in a row, and it is down."""
 ASK_SHARE = 0.5
 """Who was not permitted to probe asks again after this part of the interval."""
 
@@ -38,10 +40,12 @@ class DownHost(msgspec.Struct):
 class Hosts:
     """The hosts that are down, as one worker knows them."""
 
-    __slots__ = ("_down", "_vouched")
+    __slots__ = ("_down", "_strikes", "_vouched")
 
     def __init__(self) -> None:
         self._down: dict[str, DownHost] = {}
+        self._strikes: dict[str, tuple[int, float]] = {}
+        """How many, and when the last was."""
         self._vouched: dict[str, float] = {}
         """Until when."""
 
@@ -74,6 +78,25 @@ class Hosts:
             del self._down[next(iter(self._down))]
         return is_new
 
+    @property
+    def is_watching(self) -> bool:
+        """True where it matters to know that a host works."""
+        return bool(self._down) or bool(self._strikes)
+
+    def strike(self, host: str, now: float) -> bool:
+        """Note that a host broke off a session; True where that shows that it does not work."""
+        if host in self._down:
+            return True  # this was the probe
+        count, at = self._strikes.pop(host, (0, now))
+        if now - at > FORGET_S:
+            count = 0
+        if count + 1 >= STRIKES_MAX:
+            return True
+        self._strikes[host] = count + 1, now
+        if len(self._strikes) > HOSTS_MAX:
+            del self._strikes[next(iter(self._strikes))]
+        return False
+
     def vouch(self, host: str, now: float) -> bool:
         """Note that a host works for somebody; True where it was known to be down."""
         self._vouched.pop(host, None)
@@ -94,6 +117,7 @@ class Hosts:
 
     def works(self, host: str) -> bool:
         """Note that a host works; True where it was known to be down."""
+        self._strikes.pop(host, None)
         return self._down.pop(host, None) is not None
 
     def is_due(self, host: str, now: float, probe_s: float) -> bool:

@@ -12,8 +12,8 @@ from postroom.delivery.attempt import FailureScope
 from postroom.delivery.health import Health, name_of
 from postroom.observe.events import EventList, HostDown, HostUp
 from postroom.routing.destination import NextHop
-from postroom.routing.policy import MxRoute
-from postroom.shaping.hosts import VOUCH_S
+from postroom.routing.policy import MxRoute, RelayHost, RelayRoute
+from postroom.shaping.hosts import STRIKES_MAX, VOUCH_S
 from postroom.supervisor.health import HostHealth
 from postroom.supervisor.link import HostFound
 from tests.unit.delivery.scripted_server import SILENT, ScriptedServer, an_agent, an_attempt, run
@@ -142,3 +142,86 @@ def test_a_host_that_another_queue_found_to_work_while_we_asked_is_used() -> Non
     permits.meanwhile = lambda: health.heard(name_of(HOP), "")
     assert asyncio.run(health.usable((HOP,), MxRoute())) == (HOP,)
     assert permits.asked == 2
+
+
+CLOSING = "421 4.3.2 Service shutting down"
+
+
+def a_pool(*ports: int, tier: int = 1) -> tuple[RelayRoute, tuple[NextHop, ...]]:
+    """Return a route and its hops: the first is always tried first."""
+    route = RelayRoute(
+        "pool",
+        tuple(
+            RelayHost("127.0.0.1", port, tier=tier if place else 1)
+            for place, port in enumerate(ports)
+        ),
+        policy="sequence",
+    )
+    hops = tuple(NextHop(one.host, one.port, one.tier) for one in route.relays)
+    return route, hops
+
+
+@pytest.mark.parametrize("tier", [1, 2])
+@pytest.mark.parametrize("verb", ["MAIL", "RCPT"])
+def test_a_host_that_breaks_off_every_session_is_passed_over_in_the_attempt_and_then_down(
+    verb: str, tier: int
+) -> None:
+    async def test() -> None:
+        broken = ScriptedServer(answers={verb: CLOSING})
+        async with broken.running(), ScriptedServer().running() as good:
+            route, hops = a_pool(broken.port, good.port, tier=tier)
+            agent = an_agent()
+            for number in range(5):
+                report = await agent.deliver(an_attempt(hops, route=route))
+                assert report.scope is FailureScope.NONE, "the next relay took it"
+                assert len(agent.health.hosts) == (number >= STRIKES_MAX - 1)
+            assert len(broken.sessions) == STRIKES_MAX and len(good.contents) == 5
+            await agent.close()
+
+    run(test)
+
+
+@pytest.mark.parametrize("how", ["450 4.3.2 busy", "452 4.3.1 no space", "550 5.7.1 no"])
+@pytest.mark.parametrize("verb", ["MAIL", "RCPT", "DATA", "DOT"])
+def test_what_a_host_says_of_mail_does_not_make_it_down(verb: str, how: str) -> None:
+    async def test() -> None:
+        async with ScriptedServer((), {verb: how}).running() as server:
+            agent = an_agent()
+            for _ in range(2 * STRIKES_MAX):
+                await agent.deliver(an_attempt(server.port))
+            assert not agent.health.hosts.is_watching
+            await agent.close()
+
+    run(test)
+
+
+def test_a_host_that_breaks_off_some_sessions_is_not_down() -> None:
+    async def test() -> None:
+        twice = [CLOSING, CLOSING, "250 2.1.0 Ok"]
+        async with ScriptedServer(answers={"MAIL": twice * 3}).running() as server:
+            agent = an_agent()
+            for _ in range(9):
+                await agent.deliver(an_attempt(server.port, transactions_max=1))
+                assert not len(agent.health.hosts)
+            await agent.close()
+
+    run(test)
+
+
+def test_a_greeting_does_not_show_that_a_host_works_that_was_down() -> None:
+    async def test() -> None:
+        async with ScriptedServer(answers={"MAIL": [CLOSING, "250 2.1.0 Ok"]}).running() as server:
+            agent = an_agent()
+            hop = NextHop("127.0.0.1", server.port)
+            told: list[str] = []
+            agent.health.failed(hop, "refused")
+            agent.health.on_change = lambda host, error: told.append(error)
+            clock = agent.health._clock
+            assert isinstance(clock, ManualClock)
+            for _ in range(2):
+                clock.advance(3600)
+                await agent.deliver(an_attempt(server.port))
+            assert told == [CLOSING, ""], "the probe failed; the next did not"
+            await agent.close()
+
+    run(test)
