@@ -154,6 +154,21 @@ def test_with_every_relay_down_mail_waits_and_little_is_done_about_it() -> None:
         assert daemon.recipients_left() == 1000
 
 
+def test_mail_goes_soon_after_its_relay_is_back_although_no_new_mail_comes() -> None:
+    port = free_port()
+    rarely = "[channel.default]\nretry = 'list 1h for 5d'\n"
+    with Daemon(queues=2, config=pool(relay(port, "weight = 1"), rarely)) as daemon:
+        send(daemon, 0, 200)
+        daemon.wait_for_event("host-down")
+        daemon.wait_until(lambda: len(daemon.events("deferred")) >= 200, what="all is deferred")
+        time.sleep(PROBE_S)
+        with SinkThread(port=port) as main:
+            main.wait_for(200, 2 * PROBE_S + 1)
+            assert daemon.wait_for_event("host-up")
+            assert len(set(main.recipients)) == len(main.recipients) == 200
+            daemon.wait_until(lambda: daemon.recipients_left() == 0, what="nothing is left")
+
+
 def test_relays_are_listed_with_their_state_and_one_that_is_down_is_tried_at_once_if_told() -> None:
     port = free_port()
     with SinkThread() as spare:

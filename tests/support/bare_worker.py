@@ -63,7 +63,7 @@ class BareService:
     def granted(self, grants: Sequence[Grant]) -> None:
         assert not grants, "nothing was claimed"
 
-    def host_heard(self, host: str, error: str) -> None:
+    def host_heard(self, host: str, error: str, *, is_vouched: bool = False) -> None:
         pass
 
     def suspend(self) -> None:

@@ -54,7 +54,8 @@ class AttemptReport(msgspec.Struct, frozen=True):
 
     `host` is the last host spoken to, `tls` the protocol version used or "",
     `duration_s` the time it took, `transcript` the dialogue where the attempt failed. `untried`:
-    every host was known to be down, so none was asked; it counts as no attempt.
+    every host was known to be down, so none was asked; it counts as no attempt. `probe_at`: when
+    one of the site's hosts, which are all down, is to be tried again; 0 where that is not known.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -64,6 +65,7 @@ class AttemptReport(msgspec.Struct, frozen=True):
     duration_s: float = 0.0
     transcript: str = ""
     untried: bool = False
+    probe_at: float = 0.0
 
 
 class Agent(Protocol):

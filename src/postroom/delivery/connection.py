@@ -45,7 +45,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_attempt_deadline", "_deadline", "_drained", "_limits", "_loop", "_on_lost", "_paused",
         "_timer", "_timer_at", "_transport", "_waiter", "content_s", "expects_tls", "gates",
-        "host", "idle_since", "key", "on_closed", "session", "tls",
+        "heard_at", "host", "idle_since", "key", "on_closed", "session", "tls",
     )  # fmt: skip
 
     def __init__(self, session: ClientSession, deadlines: ClientDeadlines, host: str) -> None:
@@ -65,6 +65,8 @@ class Connection(asyncio.Protocol):
         self.tls = ""
         self.expects_tls = False
         self.idle_since = 0.0
+        self.heard_at = 0.0
+        """When the host last said something, by the loop's clock."""
         self.key: Hashable = None
         self.on_closed: Callable[[Connection], None] | None = None
         self.gates: tuple[Gate, ...] = ()
@@ -81,6 +83,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Feed the session; write what it says; wake who waits once it is settled."""
         session = self.session
+        self.heard_at = self._loop.time()
         if self.expects_tls:
             session.fail(Cause.VIOLATION, f"{self.host} spoke before the TLS handshake", "4.7.5")
         else:
@@ -279,6 +282,16 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         return (
             self.session.state is State.READY
+            and transport is not None
+            and not transport.is_closing()
+        )
+
+    @property
+    def is_open(self) -> bool:
+        """True from when it is ready for mail until either side ends it."""
+        transport = self._transport
+        return (
+            self.session.state is not State.CLOSED
             and transport is not None
             and not transport.is_closing()
         )

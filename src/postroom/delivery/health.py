@@ -18,10 +18,13 @@ from collections.abc import Callable
 from typing import Protocol
 
 from postroom.core.clock import Clock
+from postroom.delivery.trouble import LIVELY_S, is_broken_off
 from postroom.routing.destination import NextHop
 from postroom.routing.policy import MxRoute, RelayRoute, RoutePolicy
 from postroom.shaping.hosts import Hosts
+from postroom.smtp.client_states import Failure
 
+ASK_AGAIN_S = 0.5
 WAIT_S = 0.2
 WAIT_ALL_DOWN_S = 1.0
 """How long an attempt waits for the permission to probe, where it has no other host."""
@@ -43,6 +46,10 @@ class Health:
         self.permits: Permits | None = None
         self.on_change: Callable[[str, str], None] = lambda host, error: None
         """Told of a host that failed, with the error, or that works again, with ""."""
+        self.on_vouch: Callable[[str], None] = lambda host: None
+        """Told of a host that another queue could not use, and that works for us."""
+        self.heard_ago: Callable[[str], float | None] = lambda host: None
+        """Says how long ago a host was heard of on an open session; None without one."""
         self._clock = clock
 
     async def usable(self, hops: tuple[NextHop, ...], route: RoutePolicy) -> tuple[NextHop, ...]:
@@ -63,6 +70,9 @@ class Health:
             ):
                 # First, so that it is found out; the others stand behind it.
                 return (due, *up)
+            # While we waited another queue may have found out that it works.
+            now = self._clock.now()
+            up = [hop for hop in hops if not hosts.is_down(name_of(hop), now)]
         return tuple(up)
 
     def may_try(
@@ -84,20 +94,43 @@ class Health:
 
     def failed(self, hop: NextHop, error: str) -> None:
         """Note that a host could not be used."""
-        self.hosts.failed(name_of(hop), self._clock.now(), error)
-        self.on_change(name_of(hop), error)
+        now = self._clock.now()
+        if not self.hosts.is_vouched(name_of(hop), now):
+            self.hosts.failed(name_of(hop), now, error)
+            self.on_change(name_of(hop), error)
 
-    def works(self, hop: NextHop) -> None:
-        """Note that a host could be used."""
-        if len(self.hosts) and self.hosts.works(name_of(hop)):
+    def judge(self, hop: NextHop, failure: Failure | None) -> bool:
+        """Note what a transaction shows of its host; False where the host broke it off."""
+        if failure is not None and is_broken_off(failure):
+            now = self._clock.now()
+            if self.hosts.strike(name_of(hop), now):
+                self.failed(hop, str(failure.reply))
+            return False
+        if self.hosts.is_watching and self.hosts.works(name_of(hop)):
             self.on_change(name_of(hop), "")
+        return True
 
-    def heard(self, host: str, error: str) -> None:
-        """Take what another queue found out."""
-        if error:
-            self.hosts.failed(host, self._clock.now(), error)
-        else:
+    def heard(self, host: str, error: str, *, is_vouched: bool = False) -> None:
+        """Take what another queue found out; speak up where we know better."""
+        if is_vouched:
+            self.hosts.vouch(host, self._clock.now())
+        elif not error:
             self.hosts.works(host)
+        elif (ago_s := self.heard_ago(host)) is not None and ago_s <= LIVELY_S:
+            # It has no room for a session more: that is no failure of the host.
+            self.hosts.vouch(host, self._clock.now())
+            self.on_vouch(host)
+        elif not self.hosts.is_vouched(host, self._clock.now()):
+            self.hosts.failed(host, self._clock.now(), error)
+
+    def probe_at(self, hops: tuple[NextHop, ...], route: RoutePolicy) -> float:
+        """Say when one of these hosts is to be tried again; 0 where one is not down."""
+        now = self._clock.now()
+        if not hops or not all(self.hosts.is_down(name_of(hop), now) for hop in hops):
+            return 0.0
+        due_at = min(self.hosts.due_at(name_of(hop), probe_s(route)) for hop in hops)
+        # Whoever was just refused a permission is not to ask again at once.
+        return max(due_at, now + ASK_AGAIN_S)
 
     def error_of(self, hops: tuple[NextHop, ...]) -> str:
         """Say why hosts are down."""

@@ -14,7 +14,7 @@ Called by: delivery.smtp_agent.  Raises: nothing. RFC 5321 §3.8.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 from postroom.delivery.connection import Connection
 from postroom.shaping.gate import Gate
@@ -30,7 +30,7 @@ class ConnectionPool:
 
     def __init__(self, idle_s: float, idle_max: int = IDLE_MAX) -> None:
         self._idle: dict[Hashable, list[Connection]] = {}
-        self._busy: dict[Hashable, int] = {}
+        self._busy: dict[Hashable, list[Connection]] = {}
         self._count = 0
         self._idle_s = idle_s
         self._idle_max = idle_max
@@ -43,19 +43,40 @@ class ConnectionPool:
 
     def busy(self, key: Hashable) -> int:
         """Return how many attempts use connections of this key."""
-        return self._busy.get(key, 0)
+        busy = self._busy.get(key)
+        return 0 if busy is None else len(busy)
 
-    def begin(self, key: Hashable) -> None:
+    def begin(self, key: Hashable, connection: Connection) -> None:
         """Count an attempt that starts to use a connection of this key."""
-        self._busy[key] = self._busy.get(key, 0) + 1
-
-    def end(self, key: Hashable) -> None:
-        """Count the end of that use."""
-        left = self._busy[key] - 1
-        if left:
-            self._busy[key] = left
+        busy = self._busy.get(key)
+        if busy is None:
+            self._busy[key] = [connection]
         else:
+            busy.append(connection)
+
+    def end(self, key: Hashable, connection: Connection) -> None:
+        """Count the end of that use."""
+        busy = self._busy[key]
+        busy.remove(connection)
+        if not busy:
             del self._busy[key]
+
+    def last_heard(self, is_wanted: Callable[[Hashable], bool]) -> float | None:
+        """Return when an open connection of such a key was last answered on; None without one.
+
+        It looks at every key: for when something has failed.
+        """
+        return max(
+            (
+                connection.heard_at
+                for connections in (self._idle, self._busy)
+                for key, some in connections.items()
+                if some and is_wanted(key)
+                for connection in some
+                if connection.is_open
+            ),
+            default=None,
+        )
 
     def take(self, key: Hashable) -> Connection | None:
         """Return a usable idle connection, which is then the caller's, or None."""

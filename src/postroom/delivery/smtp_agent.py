@@ -25,7 +25,7 @@ from postroom.delivery.attempt import Attempt, AttemptReport, FailureScope
 from postroom.delivery.connection import Connection
 from postroom.delivery.connector import Connector
 from postroom.delivery.deadlines import ClientDeadlines
-from postroom.delivery.health import Health
+from postroom.delivery.health import Health, name_of
 from postroom.delivery.hop_order import Tickets, order_hops
 from postroom.delivery.lmtp import lmtp_hop
 from postroom.delivery.opener import Opener, label_of
@@ -33,7 +33,7 @@ from postroom.delivery.pool import ConnectionPool
 from postroom.delivery.tally import Tally
 from postroom.delivery.tls import TlsContexts
 from postroom.delivery.transcript import Transcript
-from postroom.delivery.trouble import is_about_host, is_stale_reuse
+from postroom.delivery.trouble import AT_LIMIT, Remedy, is_about_host, is_at_limit, is_stale_reuse
 from postroom.routing.destination import Destination, NextHop
 from postroom.routing.policy import LmtpRoute, RelayRoute, RoutePolicy
 from postroom.routing.resolver import Resolver
@@ -72,6 +72,7 @@ class SmtpAgent:
         self._attempt_s = deadlines.attempt_s
         self._pool = ConnectionPool(deadlines.idle_s, idle_max)
         self._opener = Opener(resolver, connector, TlsContexts(), deadlines, hostname)
+        health.heard_ago = self._heard_ago
 
     async def deliver(self, attempt: Attempt) -> AttemptReport:
         """Try once, over all hops."""
@@ -87,15 +88,19 @@ class SmtpAgent:
             key, connection = reused
             transaction = await self._transact(run, key, connection, attempt.envelope)
             if _is_all_delivered(transaction):
+                if self.health.hosts.is_watching:
+                    self.health.judge(key[3], None)
                 return run.delivered(transaction, connection)
             failure = transaction.failure
             if failure is None or not is_stale_reuse(failure, run.replies):
+                self.health.judge(key[3], failure)
                 run.note(transaction, connection)
                 hops = tuple(hop for hop in hops if hop != key[3])
         elif not hops and wanted:
-            return _untried(attempt, self.health.error_of(wanted))
+            probe_at = self.health.probe_at(wanted, destination.route)
+            return _untried(attempt, self.health.error_of(wanted), probe_at)
         await self._try_hops(run, hops)
-        return run.report()
+        return run.report(self.health.probe_at(wanted, destination.route))
 
     def trim(self, gate: Gate) -> None:
         """Close kept connections of which slots were called back."""
@@ -138,6 +143,13 @@ class SmtpAgent:
         connection = self._pool.take(key)
         return None if connection is None else (key, connection)
 
+    def _heard_ago(self, host: str) -> float | None:
+        """Say how long ago a host was heard of on a session that is open; None without one."""
+        heard_at = self._pool.last_heard(
+            lambda key: isinstance(key, tuple) and name_of(key[3]) == host
+        )
+        return None if heard_at is None else asyncio.get_running_loop().time() - heard_at
+
     async def _try_hops(self, run: _Run, hops: tuple[NextHop, ...]) -> None:
         destination = run.attempt.destination
         tally = run.tally
@@ -153,7 +165,7 @@ class SmtpAgent:
                 failed.add(hop)
                 continue
             trouble: Failure | None = None
-            was_open = False
+            is_up = False
             for address in addresses:
                 if not run.may_go_on():
                     return
@@ -162,16 +174,21 @@ class SmtpAgent:
                 connection = await self._opener.open(hop, address, destination.route, run.deadline)
                 if isinstance(connection, Failure):
                     trouble = connection
-                    run.note_failure(connection, label_of(hop, address))
+                    at_limit = is_at_limit(connection, self._heard_ago(name_of(hop)))
+                    is_up = is_up or at_limit
+                    run.note_failure(
+                        connection, label_of(hop, address), AT_LIMIT if at_limit else None
+                    )
                     continue
-                was_open = True
-                self.health.works(hop)
+                is_up = True
                 run.sessions += 1
                 key = _key(destination, hop)
                 envelope = tally.pending_envelope()
                 transaction = await self._transact(run, key, connection, envelope)
                 run.note(transaction, connection)
-            if trouble is not None and not was_open:
+                if not self.health.judge(hop, transaction.failure):
+                    failed.add(hop)
+            if trouble is not None and not is_up:
                 failed.add(hop)
                 if is_about_host(trouble):
                     self.health.failed(hop, str(trouble.reply))
@@ -185,14 +202,14 @@ class SmtpAgent:
         session = connection.session
         before = session.replies
         pool = self._pool
-        pool.begin(key)
+        pool.begin(key, connection)
         try:
             await connection.transact(transaction, content, run.deadline)
         except BaseException:
             connection.abort()
             raise
         finally:
-            pool.end(key)
+            pool.end(key, connection)
         run.replies = session.replies - before
         if session.transactions < run.attempt.destination.channel.transactions_max:
             pool.give(key, connection, run.attempt.gates)
@@ -245,10 +262,10 @@ class _Run:
             and asyncio.get_running_loop().time() < self.deadline
         )
 
-    def note_failure(self, failure: Failure, host: str) -> None:
+    def note_failure(self, failure: Failure, host: str, remedy: Remedy | None = None) -> None:
         """Take a failure to get a connection that is ready for mail."""
         self.host = host
-        self.tally.add_failure(failure, host)
+        self.tally.add_failure(failure, host, remedy)
         self.transcript.add_failure(failure, host)
 
     def note(self, transaction: Transaction, connection: Connection) -> None:
@@ -270,8 +287,8 @@ class _Run:
             duration_s=asyncio.get_running_loop().time() - self._started,
         )
 
-    def report(self) -> AttemptReport:
-        """Report what came of the whole attempt."""
+    def report(self, probe_at: float) -> AttemptReport:
+        """Report what came of the whole attempt, and when a site that is down is to be probed."""
         tally = self.tally
         outcomes = tally.outcomes()
         delivered = all(outcome.kind is OutcomeKind.DELIVERED for outcome in outcomes)
@@ -282,15 +299,16 @@ class _Run:
             tls=self.tls,
             duration_s=asyncio.get_running_loop().time() - self._started,
             transcript="" if delivered else self.transcript.text(),
+            probe_at=probe_at,
         )
 
 
-def _untried(attempt: Attempt, error: str) -> AttemptReport:
+def _untried(attempt: Attempt, error: str, probe_at: float) -> AttemptReport:
     # RFC 3463 §3.5: 4.4.1, no answer from host.
     reply = Reply(451, EnhancedStatusCode("4.4.1"), f"every host is down: {error}")
     outcome = Outcome(OutcomeKind.DEFERRED, reply)
     outcomes = (outcome,) * len(attempt.envelope.recipients)
-    return AttemptReport(outcomes, FailureScope.SITE, untried=True)
+    return AttemptReport(outcomes, FailureScope.SITE, untried=True, probe_at=probe_at)
 
 
 def _key(destination: Destination, hop: NextHop) -> _Key:

@@ -55,9 +55,9 @@ class Tally:
             envelope.smtputf8,
         )
 
-    def add_failure(self, failure: Failure, host: str) -> None:
-        """Take a failure that concerns every pending recipient."""
-        remedy = remedy_for(failure)
+    def add_failure(self, failure: Failure, host: str, remedy: Remedy | None = None) -> None:
+        """Take a failure that concerns every pending recipient; None: the table's remedy."""
+        remedy = remedy or remedy_for(failure)
         self.pending = [
             index for index in self.pending if self._add(index, remedy, failure.reply, host)
         ]

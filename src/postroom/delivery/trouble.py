@@ -97,6 +97,12 @@ FINAL_RECIPIENT = {
     Cause.VIOLATION: _DEFER_RECIPIENT,
 }
 
+AT_LIMIT = _DEFER_MESSAGE_NEXT
+"""What a host means that gives no further session beside one that works."""
+
+LIVELY_S = 10.0
+"""A session that heard of its host so lately shows that the host works."""
+
 _SCOPES = {
     Concern.RECIPIENT: FailureScope.RECIPIENT,
     Concern.MESSAGE: FailureScope.MESSAGE,
@@ -137,6 +143,37 @@ def is_about_host(failure: Failure) -> bool:
         remedy_for(failure).concern is Concern.HOST
         and failure.stage in (Stage.CONNECT, Stage.GREETING, Stage.HELLO)
         and failure.cause not in (Cause.LOOP, Cause.UNSUITABLE)
+    )
+
+
+def is_at_limit(failure: Failure, heard_ago_s: float | None) -> bool:
+    """Say whether a host that gave us no session works, and only has no room for one more.
+
+    `heard_ago_s`: when an open session with it last heard of it; None: there is no such session.
+    """
+    if (
+        heard_ago_s is None
+        or not is_about_host(failure)
+        or failure.cause not in (Cause.CLOSING, Cause.TRANSIENT, Cause.LOST, Cause.TIMEOUT)
+    ):
+        return False
+    # Whoever greets us with 421 is there (RFC 5321 §4.2.3). Silence may also be that of a host
+    # that died beside its sessions, which do not notice before they are used.
+    greeted = failure.stage is not Stage.CONNECT and failure.cause in (
+        Cause.CLOSING,
+        Cause.TRANSIENT,
+    )
+    return greeted or heard_ago_s <= LIVELY_S
+
+
+def is_broken_off(failure: Failure) -> bool:
+    """Say whether a host that had greeted us broke off the transaction, and not for this mail.
+
+    421 says that it does not serve anybody now. Without a reply that is as likely before it knows
+    more of the mail than who sends it. Any other 4xx and 5xx is about the mail.
+    """
+    return (failure.cause is Cause.CLOSING and Stage.MAIL <= failure.stage <= Stage.DATA) or (
+        failure.cause in (Cause.LOST, Cause.TIMEOUT) and failure.stage is Stage.MAIL
     )
 
 

@@ -30,6 +30,7 @@ from postroom.engine.backlog import Backlog
 from postroom.engine.judge import Case
 from postroom.engine.parts import INTERNAL, Parts
 from postroom.engine.settle import Settler
+from postroom.engine.stranded import Stranded
 from postroom.engine.suspects import Suspects
 from postroom.engine.tasks import Tasks
 from postroom.groups.classes import ClassTable
@@ -69,6 +70,8 @@ class Admission:
         self._resolving: dict[str, list[tuple[ActiveMessage, int]]] = {}
         self.destinations: dict[LaneKey, Destination] = {}
         """The newest destination of each lane, which names the hosts to try."""
+        self.stranded = Stranded()
+        """Mail that was deferred because its site could not be used."""
         self.open = False
         """False before the start and after a stop: then everything stays in the store."""
         self.classes = ClassTable()
@@ -292,6 +295,19 @@ class Admission:
         self, active: ActiveMessage, destination: Destination, indexes: Sequence[int], rest: Rest
     ) -> None:
         """Settle mail of a lane that rests as deferred, without an attempt."""
+        now = self._clock.now()
+        self.strand(active, destination, indexes, rest)
+        # What was brought in before it was due stays in the store as it is.
+        early = tuple(
+            index
+            for index in indexes
+            if (status := active.statuses.get(index)) is not None and status.due_at > now
+        )
+        if early:
+            self._table.remove(active, early)
+            indexes = [index for index in indexes if index not in early]
+        if not indexes:
+            return
         # RFC 3463 §3.5: 4.4.1, no answer from host.
         reply = Reply(451, "4.4.1", f"not tried, the site is resting: {rest.reply}")
         outcome = Outcome(OutcomeKind.DEFERRED, reply)
@@ -299,6 +315,32 @@ class Admission:
             active.id, active.arrived_at, active.envelope.reverse_path, destination, rest
         )
         await self._settler.settle(active, case, [(index, outcome) for index in indexes])
+
+    def strand(
+        self,
+        active: ActiveMessage,
+        destination: Destination,
+        indexes: Sequence[int],
+        rest: Rest,
+        *,
+        was_tried: bool = False,
+    ) -> None:
+        """Note that recipients are deferred only because their site could not be used."""
+        domains = {
+            recipient.domain.lower()
+            for index in indexes
+            if (recipient := active.recipients.get(index)) is not None
+        }
+        key = LaneKey(destination.channel.name, destination.site)
+        tried = [(active.id, index) for index in indexes] if was_tried else ()
+        self.stranded.note(key, domains, rest.until, tried)
+
+    def lane_of(self, domain: str) -> LaneKey | None:
+        """Return the lane of a domain, None where its route is not known at once."""
+        destination = self._lookup(domain)
+        if destination is None:
+            return None
+        return LaneKey(destination.channel.name, destination.site)
 
     def room_for(self, key: LaneKey) -> int:
         """Return how many more recipients of a lane would find room; 0 below a good half."""

@@ -31,6 +31,7 @@ from postroom.engine.policy import EnginePolicy
 from postroom.engine.probation import Probation
 from postroom.engine.pump import Pump
 from postroom.engine.reporter import Reporter
+from postroom.engine.revival import Revival
 from postroom.engine.settle import Settler
 from postroom.engine.stored_ready import StoredReady
 from postroom.engine.suspects import Suspects
@@ -112,7 +113,9 @@ class Engine:
             self.permits = ProbePermits(self.lessee, parts.clock)
         self._probation = Probation(parts, suspects, self._table, self._admission, self._pump)
         self._has_suspects = bool(suspects)
-        self._walk = Walk(parts, self._admission, self._table, self._backlog, policy)
+        revival = Revival(parts, self._admission, self._backlog, scheduler)
+        self._walk = Walk(parts, self._admission, self._table, self._backlog, policy, revival)
+        self._admission.stranded.on_sooner = self._walk.revive
         self._stored_ready = StoredReady(parts, self._backlog, self._table, scheduler)
         self._looked_at = 0.0
         self._oldest_due: float | None = None

@@ -111,17 +111,17 @@ class Pump:
             reached = report.scope not in (FailureScope.SITE, FailureScope.LOCAL)
         finally:
             if self.scheduler.finish(entry, reached=reached):
-                self._events.emit(SiteResumed(entry.lane.channel, entry.lane.site))
+                self._resumed(entry.lane)
             self.kick()
         if report.scope is FailureScope.SITE:
             reply = report.outcomes[0].reply
-            rest = self._rest(entry.lane, destination, reply, untried=report.untried)
+            rest = self._rest(entry.lane, destination, reply, report)
             if report.untried:
                 await self._admission.defer(active, destination, indexes, rest)
                 return
-        left = [one for one in report.outcomes if one.kind is OutcomeKind.DEFERRED]
-        seconds = self._clock.now() - entry.started_at
-        self.paces.note(entry.lane, max(0.0, seconds), len(indexes), len(left))
+            self._admission.strand(active, destination, indexes, rest, was_tried=True)
+        if reached:
+            self._note_pace(entry, report)
         if report.transcript:
             number = active.statuses[indexes[0]].attempts + 1
             site = destination.site
@@ -129,6 +129,11 @@ class Pump:
         outcomes = list(zip(indexes, report.outcomes, strict=True))
         case = Case.of(active.id, active.arrived_at, active.envelope.reverse_path, destination)
         await self._settler.settle(active, case, outcomes)
+
+    def _note_pace(self, entry: Entry, report: AttemptReport) -> None:
+        left = [one for one in report.outcomes if one.kind is OutcomeKind.DEFERRED]
+        seconds = self._clock.now() - entry.started_at
+        self.paces.note(entry.lane, max(0.0, seconds), len(entry.indexes), len(left))
 
     async def _fly(
         self,
@@ -209,13 +214,17 @@ class Pump:
 
     # Sites that cannot be used.
 
-    def _rest(self, key: LaneKey, destination: Destination, reply: Reply, *, untried: bool) -> Rest:
+    def _rest(
+        self, key: LaneKey, destination: Destination, reply: Reply, report: AttemptReport
+    ) -> Rest:
         now = self._clock.now()
-        already = self.scheduler.resting(key, now) is not None
+        lane = self.scheduler.lane(key)
+        is_new = lane is not None and lane.rest is None
         rest, drained = self.scheduler.rest(
-            key, now, self._policy.site_rest_s, str(reply), untried=untried
-        )
-        if not already:
+            key, now, self._policy.site_rest_s, str(reply),
+            untried=report.untried, until=report.probe_at,
+        )  # fmt: skip
+        if is_new:
             self._events.emit(SiteSuspended(key.channel, key.site, str(reply), rest.until))
         for entry in drained:
             active = self._table.get(entry.id)
@@ -229,8 +238,12 @@ class Pump:
         for key, destination in self._admission.destinations.items():
             named = any(f"{hop.host}:{hop.port}" == host for hop in destination.hops)
             if named and self.scheduler.wake(key):
-                self._events.emit(SiteResumed(key.channel, key.site))
+                self._resumed(key)
         self.kick()
+
+    def _resumed(self, key: LaneKey) -> None:
+        self._events.emit(SiteResumed(key.channel, key.site))
+        self._admission.stranded.wake(key, self._clock.now())
 
     # Operators.
 

@@ -19,6 +19,7 @@ from postroom.engine.admission import Admission
 from postroom.engine.backlog import Backlog
 from postroom.engine.parts import Parts
 from postroom.engine.policy import EnginePolicy
+from postroom.engine.revival import Revival
 from postroom.observe.events import Defect
 from postroom.queueing.lane import LaneKey
 from postroom.spool.store import DueKey
@@ -42,6 +43,7 @@ class Walk:
         table: ActiveTable,
         backlog: Backlog,
         policy: EnginePolicy,
+        revival: Revival,
     ) -> None:
         self._store = parts.store
         self._clock = parts.clock
@@ -50,6 +52,7 @@ class Walk:
         self._table = table
         self._backlog = backlog
         self.policy = policy
+        self._revival = revival
         self._look = asyncio.Event()
         self._next_due = float("inf")
         self._next_due_is_known = False
@@ -59,6 +62,10 @@ class Walk:
         """Look at the store now, from the start."""
         self._backlog.restart()
         self._next_due_is_known = False
+        self._look.set()
+
+    def revive(self) -> None:
+        """Look soon for mail that was stranded and may come."""
         self._look.set()
 
     def changed(self, due_at: float | None) -> None:
@@ -104,6 +111,7 @@ class Walk:
         await self._lanes()
         if not self._backlog.exhausted:
             await self._all()
+        await self._revival.look()
         if not self._next_due_is_known:
             # What is settled while we ask is told to `changed`. Later than the beginning, not
             # than now: what became due since then may not be in a page.
@@ -127,7 +135,7 @@ class Walk:
             if self._table.room > 0:
                 self.wake()
                 return
-        until = min(self._next_due, self._rescan_at)
+        until = min(self._next_due, self._rescan_at, self._revival.next_at)
         try:
             async with asyncio.timeout(max(until - now, 0.001)):
                 await self._look.wait()

@@ -157,7 +157,7 @@ class SessionRefused(Event, frozen=True, tag="refused"):
 
 
 class SiteSuspended(Event, frozen=True, tag="site-suspended"):
-    """No host of a site could be used; its mail waits until `until`."""
+    """No host of a site could be used; one is tried at `until`, and later until one works."""
 
     channel: str
     site: str

@@ -171,19 +171,27 @@ class Lane:
         self._failures = 0
         return ended
 
-    def unreachable(self, now: float, base_s: float, reply: str, *, untried: bool = False) -> Rest:
-        """Note that the site could not be used: rest, and then probe with one attempt."""
+    def unreachable(
+        self, now: float, base_s: float, reply: str, *, untried: bool = False, until: float = 0.0
+    ) -> Rest:
+        """Note that the site could not be used: rest, and then probe with one attempt.
+
+        It rests until a host is to be probed, where that is known; else by a length of its own.
+        """
         current = self.resting(now)
         if current is not None:
             # Attempts that were in flight when the rest began fail one after the other;
             # they tell nothing new.
             return current
+        self.window = 1
+        if until > now:
+            self.rest = Rest(now, until, reply)
+            return self.rest
         if untried:
             # Its length goes by what was found out: nothing was.
             self.rest = Rest(now, now + base_s, reply)
             return self.rest
         self._failures += 1
-        self.window = 1
         length_s = min(base_s * 2.0 ** min(self._failures - 1, 16), max(REST_MAX_S, base_s))
         self.rest = Rest(now, now + length_s, reply)
         return self.rest

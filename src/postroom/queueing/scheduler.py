@@ -255,14 +255,16 @@ class Scheduler:
         return ended
 
     def rest(
-        self, key: LaneKey, now: float, base_s: float, reply: str, *, untried: bool = False
-    ) -> tuple[Rest, list[Entry]]:
+        self, key: LaneKey, now: float, base_s: float, reply: str,
+        *, untried: bool = False, until: float = 0.0,
+    ) -> tuple[Rest, list[Entry]]:  # fmt: skip
         """Let a lane rest and return what waited in it, for the caller to defer.
 
-        `untried`: its hosts were not even asked, so that nothing new is known.
+        `untried`: its hosts were not even asked, so that nothing new is known. `until` is when
+        one of them is to be probed, where that is known.
         """
         lane = self._lanes[key]
-        rest = lane.unreachable(now, base_s, reply, untried=untried)
+        rest = lane.unreachable(now, base_s, reply, untried=untried, until=until)
         drained = lane.drain()
         self._channels[key.channel].ready -= len(drained)
         self._ready -= len(drained)

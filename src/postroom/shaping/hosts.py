@@ -18,6 +18,10 @@ import msgspec
 
 HOSTS_MAX = 10_000
 FORGET_S = 3600.0
+VOUCH_S = 15.0
+"""So long a host cannot fail for whom it had no room, after another queue has used it."""
+STRIKES_MAX = 3
+"""A host that opens sessions but breaks off each: so many in a row, and it is down."""
 ASK_SHARE = 0.5
 """Who was not permitted to probe asks again after this part of the interval."""
 
@@ -36,10 +40,14 @@ class DownHost(msgspec.Struct):
 class Hosts:
     """The hosts that are down, as one worker knows them."""
 
-    __slots__ = ("_down",)
+    __slots__ = ("_down", "_strikes", "_vouched")
 
     def __init__(self) -> None:
         self._down: dict[str, DownHost] = {}
+        self._strikes: dict[str, tuple[int, float]] = {}
+        """How many, and when the last was."""
+        self._vouched: dict[str, float] = {}
+        """Until when."""
 
     def __len__(self) -> int:
         return len(self._down)
@@ -70,18 +78,56 @@ class Hosts:
             del self._down[next(iter(self._down))]
         return is_new
 
+    @property
+    def is_watching(self) -> bool:
+        """True where it matters to know that a host works."""
+        return bool(self._down) or bool(self._strikes)
+
+    def strike(self, host: str, now: float) -> bool:
+        """Note that a host broke off a session; True where that shows that it does not work."""
+        if host in self._down:
+            return True  # this was the probe
+        count, at = self._strikes.pop(host, (0, now))
+        if now - at > FORGET_S:
+            count = 0
+        if count + 1 >= STRIKES_MAX:
+            return True
+        self._strikes[host] = count + 1, now
+        if len(self._strikes) > HOSTS_MAX:
+            del self._strikes[next(iter(self._strikes))]
+        return False
+
+    def vouch(self, host: str, now: float) -> bool:
+        """Note that a host works for somebody; True where it was known to be down."""
+        self._vouched.pop(host, None)
+        self._vouched[host] = now + VOUCH_S
+        if len(self._vouched) > HOSTS_MAX:
+            del self._vouched[next(iter(self._vouched))]
+        return self.works(host)
+
+    def is_vouched(self, host: str, now: float) -> bool:
+        """Say whether a host works for somebody, so that it cannot be down."""
+        until = self._vouched.get(host)
+        if until is None:
+            return False
+        if now >= until:
+            del self._vouched[host]
+            return False
+        return True
+
     def works(self, host: str) -> bool:
         """Note that a host works; True where it was known to be down."""
+        self._strikes.pop(host, None)
         return self._down.pop(host, None) is not None
 
     def is_due(self, host: str, now: float, probe_s: float) -> bool:
         """Say whether it is time to ask for a probe of a host that is down."""
-        known = self._down.get(host)
-        return (
-            known is not None
-            and now >= known.failed_at + probe_s
-            and now >= known.asked_at + probe_s * ASK_SHARE
-        )
+        return host in self._down and now >= self.due_at(host, probe_s)
+
+    def due_at(self, host: str, probe_s: float) -> float:
+        """Return when it is time to ask for a probe of a host that is down."""
+        known = self._down[host]
+        return max(known.failed_at + probe_s, known.asked_at + probe_s * ASK_SHARE)
 
     def asked(self, host: str, now: float) -> None:
         """Note that somebody asks: others need not at the same time."""

@@ -363,10 +363,10 @@ class Fleet:
 
     def _pass_on(self, slot: Slot, found: HostFound) -> None:
         """Let all other workers know what one found out about a host."""
-        self.health.found(found.host, found.error)
+        self.health.found(found)
         for each in self.slots:
             if each.worker is not None and each is not slot:
-                each.worker.link.send(HostHeard(found.host, found.error))
+                each.worker.link.send(HostHeard(found.host, found.error, found.is_vouched))
 
     def purge(self, host: str) -> int:
         """Have all queues forget that a host, or ("") any, is down; return how many were."""

@@ -15,6 +15,7 @@ from postroom.core.clock import Clock
 from postroom.observe.events import EventSink, HostDown, HostUp
 from postroom.routing.policy import RelayRoute
 from postroom.shaping.hosts import DownHost, Hosts
+from postroom.supervisor.link import HostFound
 
 
 class HostHealth:
@@ -25,12 +26,14 @@ class HostHealth:
         self._events = events
         self._hosts = Hosts()
 
-    def found(self, host: str, error: str) -> None:
+    def found(self, found: HostFound) -> None:
         """Take what a worker found out; a change is told once, whoever finds it out as well."""
+        host, error = found.host, found.error
+        now = self._clock.now()
         if error:
-            if self._hosts.failed(host, self._clock.now(), error):
+            if not self._hosts.is_vouched(host, now) and self._hosts.failed(host, now, error):
                 self._events.emit(HostDown(host, error))
-        elif self._hosts.works(host):
+        elif self._hosts.vouch(host, now) if found.is_vouched else self._hosts.works(host):
             self._events.emit(HostUp(host))
 
     def forget(self, host: str) -> list[str]:

@@ -100,10 +100,14 @@ class Granted(msgspec.Struct, frozen=True, tag="granted"):
 
 
 class HostHeard(msgspec.Struct, frozen=True, tag="host-heard"):
-    """Master: another queue found out that a host is down, or ("") that it works again."""
+    """Master: another queue found out that a host is down, or ("") that it works again.
+
+    `is_vouched`: that queue uses it at the moment, whatever others may find.
+    """
 
     host: str
     error: str
+    is_vouched: bool = False
 
 
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
@@ -136,10 +140,14 @@ class Claimed(msgspec.Struct, frozen=True, tag="claimed"):
 
 
 class HostFound(msgspec.Struct, frozen=True, tag="host-found"):
-    """Worker: I found out that a host is down, or ("") that it works again."""
+    """Worker: I found out that a host is down, or ("") that it works again.
+
+    `is_vouched`: I use it at the moment, whatever others may find.
+    """
 
     host: str
     error: str
+    is_vouched: bool = False
 
 
 class Failing(msgspec.Struct, frozen=True, tag="failing"):

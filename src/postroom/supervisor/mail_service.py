@@ -131,6 +131,7 @@ class MailService:
         )  # fmt: skip
         self._agent.health.permits = self._engine.permits
         self._agent.health.on_change = self._host_changed
+        self._agent.health.on_vouch = lambda host: master.found(host, "", is_vouched=True)
         self._master = master
         board = Board(Path(begin.board), writable=True)
         self._turn = BoardTurn(board, begin.slot, clock, self._room_octets)
@@ -284,9 +285,9 @@ class MailService:
         if not error:
             self._engine.host_works(host)
 
-    def host_heard(self, host: str, error: str) -> None:
+    def host_heard(self, host: str, error: str, *, is_vouched: bool = False) -> None:
         """Take what another queue found out about a host."""
-        self._agent.health.heard(host, error)
+        self._agent.health.heard(host, error, is_vouched=is_vouched)
         if not error:
             self._engine.host_works(host)
 

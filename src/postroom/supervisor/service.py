@@ -19,8 +19,11 @@ from postroom.spool.queue_state import QueueState
 class Master(Lender, Protocol):
     """What a service asks of the master, by way of the worker."""
 
-    def found(self, host: str, error: str) -> None:
-        """Tell all other queues that a host is down, or ("") that it works again."""
+    def found(self, host: str, error: str, *, is_vouched: bool = False) -> None:
+        """Tell all other queues that a host is down, or ("") that it works again.
+
+        `is_vouched`: it was in use here all the time.
+        """
         ...
 
 
@@ -51,7 +54,7 @@ class Service(Protocol):
         """Take slots and tokens that were claimed, or leave some that others need."""
         ...
 
-    def host_heard(self, host: str, error: str) -> None:
+    def host_heard(self, host: str, error: str, *, is_vouched: bool = False) -> None:
         """Take what another queue found out about a host."""
         ...
 

@@ -221,9 +221,9 @@ class Worker:
                     self._publish()
                 case Granted(grants):
                     self._granted(grants)
-                case HostHeard(host, error):
+                case HostHeard(host, error, is_vouched):
                     if self._service is not None:
-                        self._service.host_heard(host, error)
+                        self._service.host_heard(host, error, is_vouched=is_vouched)
                 case Order(verb):
                     self._follow(verb)
 
@@ -231,9 +231,9 @@ class Worker:
         """Pass on what the service wants, or gives back; satisfies engine.lessee.Lender."""
         self._link.send(Claimed(tuple(claims)))
 
-    def found(self, host: str, error: str) -> None:
+    def found(self, host: str, error: str, *, is_vouched: bool = False) -> None:
         """Pass on what the service found out about a host."""
-        self._link.send(HostFound(host, error))
+        self._link.send(HostFound(host, error, is_vouched))
 
     def _objection(self, config: Config) -> str:
         """Return why a configuration cannot be used, or ""."""

@@ -63,6 +63,8 @@ class ScriptedServer:
         self.reads: list[bytes] = []
         self.port = 0
         self.writers: list[asyncio.StreamWriter] = []
+        self.stop_listening: Callable[[], None] = lambda: None
+        """Refuse connections from now on; sessions go on."""
 
     @property
     def lines(self) -> list[str]:
@@ -75,6 +77,7 @@ class ScriptedServer:
             limit=1 << 24,
         )  # fmt: skip
         self.port = server.sockets[0].getsockname()[1]
+        self.stop_listening = server.close
         try:
             yield self
         finally:

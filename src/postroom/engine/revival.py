@@ -1,0 +1,118 @@
+"""Revival: mail that was stranded comes back from the store before its retry time.
+
+Owns the looks at the store that engine.stranded asks for: one recipient for a lane whose rest
+is over, all of it, as there is room, for a lane that works again.
+
+Called by: engine.walk, between its own pages.  Raises: StoreUnavailable.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from postroom.core.message import StoredMessage
+from postroom.engine.admission import Admission
+from postroom.engine.backlog import Backlog
+from postroom.engine.parts import Parts
+from postroom.queueing.lane import LaneKey
+from postroom.queueing.scheduler import Scheduler
+from postroom.spool.store import DueKey
+
+PAGE = 500
+FIRST_PAGE = 20
+"""Read where one recipient is looked for: as a rule the first is one."""
+WAIT_FOR_ROOM_S = 0.25
+FAR_S = 10 * 365 * 86_400.0
+"""Nothing is due later than that."""
+
+
+class Revival:
+    """Brings in stranded mail of one queue."""
+
+    def __init__(
+        self, parts: Parts, admission: Admission, backlog: Backlog, scheduler: Scheduler
+    ) -> None:
+        self._store = parts.store
+        self._clock = parts.clock
+        self._admission = admission
+        self._backlog = backlog
+        self._scheduler = scheduler
+        self._stranded = admission.stranded
+
+    @property
+    def next_at(self) -> float:
+        """When there is something to look at."""
+        return self._stranded.next_at
+
+    async def look(self) -> None:
+        """Bring in what may come now."""
+        if not self._admission.open:
+            return
+        for lane in self._stranded.due(self._clock.now()):
+            if self._stranded.is_awake(lane):
+                await self._bring_all(lane)
+            else:
+                await self._bring_one(lane)
+
+    async def _bring_all(self, lane: LaneKey) -> None:
+        while self._stranded.is_awake(lane):
+            now = self._clock.now()
+            room = self._admission.room_for(lane)
+            place = self._stranded.place(lane)
+            if room <= 0:
+                # As it has been brought in it is tried; the rest can wait a moment.
+                self._stranded.advance(lane, place or DueKey(now, "", -1), now + WAIT_FOR_ROOM_S)
+                return
+            _, key = await self._page(lane, place, min(room, PAGE), PAGE)
+            self._stranded.advance(lane, key, now)
+            if key is None:
+                return
+
+    async def _bring_one(self, lane: LaneKey) -> None:
+        known = self._scheduler.lane(lane)
+        if known is not None and known.recipients:
+            return  # something is tried anyway
+        place: DueKey | None = None
+        size = FIRST_PAGE
+        while True:
+            found, place = await self._page(lane, place, size, 1)
+            if found:
+                return
+            if place is None:
+                self._stranded.forget(lane)
+                return
+            size = PAGE
+
+    async def _page(
+        self, lane: LaneKey, after: DueKey | None, size: int, most: int
+    ) -> tuple[int, DueKey | None]:
+        """Read a page of what is due later, and admit what is stranded; return how many."""
+        now = self._clock.now()
+        self._backlog.begin_page()
+        page, key = await self._store.due(
+            now + FAR_S, size, after or DueKey(now, "", -1), domains=self._stranded.domains(lane)
+        )
+        stale = self._backlog.end_page()
+        found = 0
+        for message in page:
+            if found < most and message.id not in stale:
+                found += self._admit(lane, message, most - found)
+        return found, key
+
+    def _admit(self, lane: LaneKey, message: StoredMessage, most: int) -> int:
+        chosen = [
+            (recipient, status)
+            for recipient, status in zip(message.envelope.recipients, message.statuses, strict=True)
+            if self._stranded.has(lane, message.id, status.index, status.reply)
+            and self._admission.lane_of(recipient.domain.lower()) in (lane, None)
+        ][:most]
+        if not chosen:
+            return 0
+        narrowed = msgspec.structs.replace(
+            message,
+            envelope=msgspec.structs.replace(
+                message.envelope, recipients=tuple(recipient for recipient, _ in chosen)
+            ),
+            statuses=tuple(status for _, status in chosen),
+        )
+        return self._admission.admit_stored(narrowed, lane)
