@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from postroom.channels.match import normalise_rule
 from postroom.channels.policy import RetrySchedule
 from postroom.channels.retry import format_schedule, parse_schedule
+from postroom.channels.rules import normalise_rule
 from postroom.config.kinds import Misread, Mistake, Place, shown
 from postroom.config.measures import NO_BOUND
 from postroom.core.limits import Rate, format_rate, parse_rate

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postroom.channels.match import ChannelTable, normalise_rule
+from postroom.channels.match import ChannelTable
 from postroom.channels.policy import ChannelPolicy
+from postroom.channels.rules import normalise_rule
 
 
 def table(*channels: tuple[str, ...]) -> ChannelTable:
