@@ -13,6 +13,7 @@ from postroom.delivery.attempt import Attempt, AttemptReport, FailureScope
 from postroom.engine.engine import Engine
 from postroom.engine.parts import Parts
 from postroom.engine.policy import EnginePolicy
+from postroom.groups.tenants import TenantPolicy
 from postroom.observe.events import EventList
 from postroom.observe.flights import Flights
 from postroom.routing.policy import MxRoute
@@ -28,6 +29,7 @@ NO_USER = Reply(550, "5.1.1", "no such user")
 UNREACHABLE = Reply(451, "4.4.1", "connection refused")
 
 DEFAULTS = EnginePolicy()
+NOWHERE = Provenance()
 NO_JITTER = RetrySchedule(jitter=0.0)
 
 
@@ -97,6 +99,7 @@ class Bench:
         router: type[Router] = Router,
         flights: Flights | None = None,
         crash: str = "",
+        tenants: Sequence[TenantPolicy] = (),
     ) -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
@@ -114,9 +117,14 @@ class Bench:
             self.store, self.router, agent, self.clock, random.Random(7), self.events,
             transcripts, flights or Flights(), crash,
         )  # fmt: skip
-        self.engine = Engine(self.parts, policy, "mail.home.test")
+        self.engine = Engine(self.parts, policy, "mail.home.test", tenants=tenants)
 
-    async def put(self, *recipients: str | Recipient, reverse_path: str = "me@home.test") -> str:
+    async def put(
+        self,
+        *recipients: str | Recipient,
+        reverse_path: str = "me@home.test",
+        provenance: Provenance = NOWHERE,
+    ) -> str:
         """Take in one message."""
         intake = self.engine.intake
         queue_id = intake.new_id()
@@ -125,7 +133,7 @@ class Bench:
             tuple(Recipient(one) if isinstance(one, str) else one for one in recipients),
         )
         await asyncio.shield(
-            intake.accept(queue_id, envelope, (b"Subject: x\r\n\r\nhello\r\n",), Provenance())
+            intake.accept(queue_id, envelope, (b"Subject: x\r\n\r\nhello\r\n",), provenance)
         )
         await asyncio.sleep(0)  # The engine hears of the commit in a callback.
         return queue_id

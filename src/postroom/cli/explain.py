@@ -10,31 +10,42 @@ import asyncio
 
 import msgspec
 
-from postroom.cli.output import FINDING, OK, fail, print_json, print_table
+from postroom.channels.match import ChannelTable
+from postroom.cli.output import FINDING, OK, USAGE, fail, print_json, print_table
 from postroom.cli.reach import configuration
 from postroom.config.model import Config
 from postroom.core.units import format_duration
+from postroom.engine.kinds import Kinds, Rules, path_of
 from postroom.groups.classes import ClassTable
 from postroom.groups.policy import GroupPolicy
 from postroom.groups.table import GroupTable, Reason
+from postroom.groups.tenants import TenantTable
 from postroom.routing.router import Explanation
 
 
 def route(options: argparse.Namespace) -> int:
     """Say where mail to each address goes, and by which rule."""
     config = configuration(options)
-    found = asyncio.run(_explain(config, options.address))
+    channels, tenants = ChannelTable(config.channels), TenantTable(config.tenants)
+    kind, tenant = Kinds(Rules(channels), tenants).asked(
+        options.sender, options.listener, options.user, options.tenant, options.tag
+    )
+    _check_tenant(config, options.tenant)
+    found = asyncio.run(_explain(config, options.address, kind))
+    path = path_of(options.sender)
+    whose = tenants.reason(path, options.listener, options.user)
     table, classes = GroupTable(config.groups), ClassTable(config.classes)
     for number, explanation in enumerate(found):
         domain = explanation.domain or explanation.address.rpartition("@")[2]
-        why = table.reason(domain, options.sender, options.listener, options.user)
-        goes = classes.reason(options.sender or "?", options.listener, options.user)
+        why = table.reason(domain, path, options.listener, options.user)
+        goes = classes.reason(path, options.listener, options.user)
         if options.json:
             print_json(
                 {
                     **msgspec.structs.asdict(explanation),
                     **_group_in_json(why),
                     "class": goes.group.name,
+                    "tenant": tenant,
                 }
             )
             continue
@@ -46,6 +57,8 @@ def route(options: argparse.Namespace) -> int:
             ("group", f"{why.group.name}, {_queues(why.group)}, {why.group.placement}"),
             ("rule", str(why)),
             ("rule", str(goes)),
+            ("tenant", tenant),
+            ("rule", str(whose) if whose is not None and not options.tenant else ""),
             ("channel", explanation.channel),
             ("rule", explanation.rule),
             ("route", f"{explanation.route} ({explanation.route_type})"),
@@ -57,6 +70,12 @@ def route(options: argparse.Namespace) -> int:
             if value and value != " ()":
                 print(f"{name + ':':<10}{value}")
     return FINDING if any(explanation.error for explanation in found) else OK
+
+
+def _check_tenant(config: Config, name: str) -> None:
+    known = [one.name for one in config.tenants]
+    if name and name not in known:
+        fail(f"there is no tenant {name!r}", f"there are: {', '.join(known) or 'none'}", USAGE)
 
 
 def _queues(group: GroupPolicy) -> str:
@@ -80,7 +99,7 @@ def _hop(hop: object) -> str:
     return f"{shown}:{port} preference {getattr(hop, 'preference', 0)}"
 
 
-async def _explain(config: Config, addresses: list[str]) -> list[Explanation]:
+async def _explain(config: Config, addresses: list[str], kind: int) -> list[Explanation]:
     from postroom.core.clock import SystemClock
     from postroom.hooks.runner import load_hooks
     from postroom.observe.events import EventList
@@ -94,7 +113,7 @@ async def _explain(config: Config, addresses: list[str]) -> list[Explanation]:
     hooks = load_hooks(config.policy, SystemClock(), EventList())
     if hooks is not None and hooks.on_route is not None:
         router.ask_policy = hooks.route
-    return [await router.explain(address) for address in addresses]
+    return [await router.explain(address, kind) for address in addresses]
 
 
 def retry_table(options: argparse.Namespace) -> int:

@@ -228,9 +228,15 @@ def _mail_commands(commands: Any) -> None:
 def _other_commands(commands: Any) -> None:
     route = _json(_add(commands, "route", "explain where mail goes, and why", "explain:route"))
     route.add_argument("address", nargs="+", metavar="ADDRESS", help="an address or a domain")
-    route.add_argument("--sender", default="", metavar="ADDRESS", help="the reverse-path")
+    route.add_argument(
+        "--sender", default="", metavar="ADDRESS", help="the reverse-path; <>: the null one"
+    )
     route.add_argument("--listener", default="", metavar="NAME", help="where it comes in")
     route.add_argument("--user", default="", metavar="NAME", help="the authenticated user")
+    route.add_argument(
+        "--tenant", default="", metavar="NAME", help="default: the one that these lead to"
+    )
+    route.add_argument("--tag", default="", metavar="TAG", help="the tag in its header")
     table = _json(
         _add(commands, "retry-table", "when deferred mail is tried again", "explain:retry_table")
     )

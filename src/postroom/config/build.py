@@ -20,11 +20,13 @@ from postroom.config.model import Config, LogPolicy
 from postroom.config.server_settings import GENERAL, LISTEN, LOG, POLICY, SCALING, SPOOL
 from postroom.config.setting import Setting, Table
 from postroom.config.settings import TABLES
+from postroom.config.tenant_settings import TENANT
 from postroom.core.limits import LimitsPolicy
 from postroom.engine.policy import EnginePolicy
 from postroom.groups.classes import ClassPolicy
 from postroom.groups.policy import GroupPolicy
 from postroom.groups.scaling import ScalingPolicy
+from postroom.groups.tenants import TenantPolicy
 from postroom.hooks.runner import PolicySettings
 from postroom.ingress.policy import ListenPolicy
 from postroom.routing.policy import ResolverPolicy, RoutePolicy, TlsPolicy
@@ -51,13 +53,14 @@ class Builder:
         """Return the configuration; `hostname` and `base` are their defaults."""
         general = {"hostname": hostname} | self._fields(GENERAL, "")
         return Config(
-            hostname=general["hostname"],
+            **general,
             spool=SpoolPolicy(**({"base": base} | self._fields(SPOOL, ""))),
             listen=tuple(map(self._listen, self._gathered.instances("listen"))),
             routes={name: self._route(name) for name in self._gathered.instances("route")},
             channels=tuple(map(self._channel, self._in_order("channel"))),
             groups=tuple(map(self._group, self._in_order("group"))),
             classes=tuple(map(self._class, self._in_order("class"))),
+            tenants=tuple(map(self._tenant, self._gathered.instances("tenant"))),
             policy=PolicySettings(**self._fields(POLICY, "")),
             scaling=ScalingPolicy(**self._fields(SCALING, "")),
             limits=LimitsPolicy(**self._fields(LIMITS, "")),
@@ -113,6 +116,10 @@ class Builder:
     def _class(self, instance: str) -> ClassPolicy:
         origin = self._gathered.where(Name("class", instance, "priority"))
         return ClassPolicy(name=instance, origin=origin, **self._fields(CLASS, instance))
+
+    def _tenant(self, instance: str) -> TenantPolicy:
+        origin = self._gathered.where(Name("tenant", instance, "users"))
+        return TenantPolicy(name=instance, origin=origin, **self._fields(TENANT, instance))
 
     def _group(self, instance: str) -> GroupPolicy:
         origin = self._gathered.where(Name("group", instance, "queues"))

@@ -46,6 +46,7 @@ def diff(old: Config, new: Config) -> tuple[Change, ...]:
     for table, old_order, new_order in (
         ("channel", [one.name for one in old.channels], [one.name for one in new.channels]),
         ("class", [one.name for one in old.classes], [one.name for one in new.classes]),
+        ("tenant", [one.name for one in old.tenants], [one.name for one in new.tenants]),
         ("group", [one.name for one in old.groups], [one.name for one in new.groups]),
     ):
         if old_order != new_order and set(old_order) == set(new_order):

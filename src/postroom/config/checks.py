@@ -19,6 +19,7 @@ from postroom.config.given import Gathered, Name
 from postroom.config.group_settings import check_classes, check_groups
 from postroom.config.kinds import did_you_mean, shown
 from postroom.config.model import Config
+from postroom.config.tenant_settings import check_tenants
 from postroom.hooks.loader import PolicyError
 from postroom.hooks.loader import load as load_policy
 from postroom.ingress.policy import ListenPolicy
@@ -79,6 +80,7 @@ def check_values(config: Config, gathered: Gathered) -> None:
     _check_channels(config, gathered)
     check_groups(config, gathered)
     check_classes(config, gathered)
+    check_tenants(config, gathered)
 
 
 def _check_general(config: Config, gathered: Gathered) -> None:

@@ -130,8 +130,11 @@ CHANNEL = Table(
         Setting(
             "match", ListOf(MatchRule(), most=10_000), "match",
             "Rules: a domain, `.suffix` (the domain and all below), a pattern with `*`, or "
-            "`mx:` before one of these to compare MX hosts.",
-            '["gmail.com", "mx:*.google.com"]', default="none, and only for `channel.default`",
+            "`mx:` before one of these to compare MX hosts. Or about the message: `from:` (its "
+            "reverse-path: an address, `@domain`, `.suffix`, a pattern or `<>`), `tenant:` or "
+            "`tag:`.",
+            '["gmail.com", "mx:*.google.com", "tenant:shop"]',
+            default="none, and only for `channel.default`",
         ),
         Setting("route", Text(64, "the name of a route"), "route", "The route.", '"out"'),
         Setting(
@@ -219,7 +222,8 @@ DELIVERY = Table(
         ),
         Setting(
             "rescan", Duration(1, HOUR), "rescan_s",
-            "How often the store is walked from the start.", '"1m"',
+            "How often the store is walked from the start; less often where that reads very much.",
+            '"1m"',
         ),
         Setting(
             "site_rest", Duration(1, DAY), "site_rest_s",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from postroom.channels.match import normalise_rule
+from postroom.channels.rules import normalise_rule
 from postroom.config.given import Gathered, Name
 from postroom.config.kinds import Boolean, Choice, ListOf, Misread, Mistake, Place, Text, shown
 from postroom.config.measures import Bound, Integer, Share

@@ -10,9 +10,11 @@ import msgspec
 from postroom.channels.policy import ChannelPolicy
 from postroom.core.limits import LimitsPolicy
 from postroom.engine.policy import EnginePolicy
+from postroom.engine.tag import DEFAULT_FIELD
 from postroom.groups.classes import ClassPolicy
 from postroom.groups.policy import GroupPolicy
 from postroom.groups.scaling import ScalingPolicy
+from postroom.groups.tenants import TenantPolicy
 from postroom.hooks.runner import PolicySettings
 from postroom.ingress.policy import ListenPolicy
 from postroom.routing.policy import MxRoute, ResolverPolicy, RoutePolicy
@@ -33,7 +35,8 @@ class Config(msgspec.Struct, frozen=True):
     """One generation of the configuration.
 
     `channels`, `groups` and `classes` are in order of the file, the default one last and
-    always there; `routes` always holds "default".
+    always there; `tenants` in order of the file; `routes` always holds "default". `tag_header`
+    is the field that rules about tags look at.
     """
 
     hostname: str
@@ -43,6 +46,8 @@ class Config(msgspec.Struct, frozen=True):
     channels: tuple[ChannelPolicy, ...] = (ChannelPolicy(name="default"),)
     groups: tuple[GroupPolicy, ...] = (GroupPolicy(),)
     classes: tuple[ClassPolicy, ...] = (ClassPolicy(),)
+    tenants: tuple[TenantPolicy, ...] = ()
+    tag_header: str = DEFAULT_FIELD
     limits: LimitsPolicy = LimitsPolicy()
     scaling: ScalingPolicy = ScalingPolicy()
     policy: PolicySettings = PolicySettings()

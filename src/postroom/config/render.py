@@ -77,6 +77,8 @@ def policies_of(config: Config, table: Table) -> list[tuple[str, Any]]:
             return [(channel.name, channel) for channel in config.channels]
         case "class":
             return [(one.name, one) for one in config.classes]
+        case "tenant":
+            return [(one.name, one) for one in config.tenants]
         case "group":
             return [(group.name, group) for group in config.groups]
         case _:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from postroom.channels.match import normalise_rule
+from postroom.channels.message_rules import message_rule
 from postroom.channels.policy import RetrySchedule
 from postroom.channels.retry import format_schedule, parse_schedule
+from postroom.channels.rules import normalise_rule
 from postroom.config.kinds import Misread, Mistake, Place, shown
 from postroom.config.measures import NO_BOUND
 from postroom.core.limits import Rate, format_rate, parse_rate
 
-RULE_MAX = 260
-"""Characters of a rule: "mx:" and the longest domain (RFC 1035 §2.3.4)."""
+RULE_MAX = 330
+"""Characters of a rule: "from:" and the longest address (RFC 5321 §4.5.3.1), and some."""
 SCHEDULE_MAX = 1000
 DELAY_MAX_S = 365 * 86400.0
 """No delay needs to be longer than the longest lifetime."""
@@ -26,14 +27,18 @@ DELAY_MAX_S = 365 * 86400.0
 class MatchRule:
     """One rule of a channel, kept as it was written."""
 
-    expected: str = '"gmail.com", ".example.org", "*.mail.*" or "mx:*.google.com"'
+    expected: str = (
+        '"gmail.com", ".example.org", "*.mail.*", "mx:*.google.com", "from:@example.com", '
+        '"tenant:shop" or "tag:newsletter"'
+    )
 
     def read(self, given: object, place: Place) -> str:
         """Return the rule without blanks around it."""
         if not isinstance(given, str) or len(given) > RULE_MAX:
             raise Misread(Mistake(f"{shown(given)} is no rule", self.expected))
         try:
-            normalise_rule(given)
+            if message_rule(given) is None:
+                normalise_rule(given)
         except ValueError:
             raise Misread(Mistake(f"{shown(given)} is no rule", self.expected)) from None
         return given.strip()

@@ -6,7 +6,7 @@ Called by: config.settings.  Raises: nothing.
 from __future__ import annotations
 
 from postroom.config.addresses import Address, Hostname, NetworkText
-from postroom.config.kinds import Boolean, Choice, FilePath, ListOf
+from postroom.config.kinds import Boolean, Choice, FilePath, ListOf, Text
 from postroom.config.measures import Duration, Integer, LoadMark, Share, Size
 from postroom.config.model import Config, LogPolicy
 from postroom.config.setting import Setting, Table
@@ -29,6 +29,12 @@ GENERAL = Table(
             "The name of this machine in greetings, EHLO, Received headers and DSNs. Remote "
             "hosts expect a name that leads to this machine's address.",
             '"mail.example.org"', default="the machine's own name",
+        ),
+        Setting(
+            # RFC 5322 §3.6.8: visible US-ASCII without a colon.
+            "tag_header", Text(76, "the name of a header field", "[!-9;-~]+"), "tag_header",
+            "The header field in which `tag:` rules of channels find the tag of a message. It is "
+            "read only where there are such rules.", '"X-Campaign"',
         ),
     ),
 )  # fmt: skip

@@ -10,9 +10,10 @@ from postroom.config.delivery_settings import CHANNEL, DELIVERY, LIMITS, RESOLVE
 from postroom.config.group_settings import CLASS, GROUP
 from postroom.config.server_settings import GENERAL, LISTEN, LOG, POLICY, SCALING, SPOOL
 from postroom.config.setting import Table
+from postroom.config.tenant_settings import TENANT
 
 TABLES: tuple[Table, ...] = (
-    GENERAL, SPOOL, SCALING, GROUP, CLASS, LIMITS, POLICY, LISTEN, ROUTE, CHANNEL, DELIVERY,
+    GENERAL, SPOOL, SCALING, GROUP, CLASS, TENANT, LIMITS, POLICY, LISTEN, ROUTE, CHANNEL, DELIVERY,
     RESOLVER, LOG,
 )  # fmt: skip
 

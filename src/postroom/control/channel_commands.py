@@ -5,7 +5,7 @@ Called by: supervisor.mail_service, control.offline.  Raises: StoreUnavailable.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from postroom.channels.match import ChannelTable
 from postroom.channels.policy import ChannelPolicy
@@ -13,7 +13,9 @@ from postroom.control.answers import ChannelCount, ChannelMoved
 from postroom.control.commands import ChannelArgs, NoArgs
 from postroom.control.server import Handler
 from postroom.core.clock import Clock
-from postroom.engine.channel_counts import count_channels
+from postroom.core.message import StoredMessage
+from postroom.engine.channel_counts import ChannelOf, census, count_channels
+from postroom.engine.kinds import Kinds, Rules
 from postroom.engine.workload import Workloads
 from postroom.queueing.forecast import Workload
 from postroom.queueing.scheduler import Scheduler
@@ -27,8 +29,9 @@ class ChannelCommands:
         self,
         store: Store,
         clock: Clock,
-        channel_of: Callable[[str], str],
+        channel_of: ChannelOf,
         channels: Sequence[ChannelPolicy],
+        kinds: Kinds,
         scheduler: Scheduler | None = None,
         workloads: Workloads | None = None,
     ) -> None:
@@ -37,6 +40,7 @@ class ChannelCommands:
         self._clock = clock
         self._channel_of = channel_of
         self._channels = tuple(channels)
+        self._kinds = kinds
         self._scheduler = scheduler
         self._workloads = workloads
         self._before: tuple[ChannelPolicy, ...] = ()
@@ -59,7 +63,7 @@ class ChannelCommands:
 
     async def count(self, _args: NoArgs) -> AsyncIterator[ChannelCount]:
         """Give each channel with what the queue has of it."""
-        counts = await count_channels(self._store, self._clock.now(), self._channel_of)
+        counts = await count_channels(self._store, self._clock.now(), self._channel_of, self._kinds)
         scheduler = self._scheduler
         most = scheduler.concurrency if scheduler is not None else 0
         for channel in self._channels:
@@ -86,11 +90,19 @@ class ChannelCommands:
         if not self._before:
             return
         before, there = ChannelTable(self._before), {one.name for one in self._channels}
+        old = Kinds(Rules(before), self._kinds.tenants)
+
+        def depends(domain: str) -> bool:
+            return self._kinds.depends(domain) or old.depends(domain)
+
+        def kind_by(kinds: Kinds, message: StoredMessage | None) -> int:
+            return kinds.of(message.envelope, message.provenance) if message is not None else 0
+
         moved: dict[tuple[str, str], int] = {}
-        for one in await self._store.census(self._clock.now()):
-            name = before.match(one.domain).channel.name
+        async for one, message in census(self._store, self._clock.now(), depends):
+            name = before.match(one.domain, kind=kind_by(old, message)).channel.name
             if name not in there:
-                key = (name, self._channel_of(one.domain))
+                key = (name, self._channel_of(one.domain, kind_by(self._kinds, message)))
                 moved[key] = moved.get(key, 0) + one.waiting + one.deferred + one.held
         for (name, to), recipients in moved.items():
             yield ChannelMoved(name, to, recipients)

@@ -111,9 +111,17 @@ class ChannelSetArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RouteArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The address (or domain) to explain."""
+    """The address (or domain) to explain, and the message that rules may be about.
+
+    "" means that nothing is known of it; a `sender` of "<>" is the null reverse-path.
+    """
 
     address: str
+    sender: str = ""
+    listener: str = ""
+    user: str = ""
+    tenant: str = ""
+    tag: str = ""
 
 
 class WhyArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -24,7 +24,9 @@ from postroom.control.mail_commands import mail_handlers
 from postroom.control.protocol import Code, ControlError
 from postroom.core.clock import SystemClock
 from postroom.core.errors import ReplyError
+from postroom.engine.kinds import Kinds, Rules
 from postroom.engine.steering import Steering
+from postroom.groups.tenants import TenantTable
 from postroom.observe.events import EventList, EventSink
 from postroom.observe.log import EventLog
 from postroom.spool.embedded import EmbeddedStore, ManifestQueue, open_store, transcripts_of
@@ -65,8 +67,9 @@ class OfflineQueue:
         steering = Steering(self._store, None, events, clock, self._transcripts)
         channels = ChannelTable(config.channels)
         counting = ChannelCommands(
-            self._store, clock, lambda domain: channels.match(domain).channel.name, config.channels
-        )
+            self._store, clock, lambda domain, kind: channels.match(domain, kind=kind).channel.name,
+            config.channels, Kinds(Rules(channels), TenantTable(config.tenants)),
+        )  # fmt: skip
         self._handlers = {**mail_handlers(steering), **counting.handlers}
 
     def call(self, command: str, args: object = None, type: Any = Any) -> Any:

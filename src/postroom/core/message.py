@@ -67,7 +67,8 @@ class Provenance(msgspec.Struct, frozen=True, gc=False):
     """Where a message came from; for the Received header, logs and rules.
 
     `protocol` is a "with" word of RFC 3848 (SMTP, ESMTP, ESMTPS, ESMTPA, ESMTPSA, with
-    UTF8 before it for RFC 6531), or "local", or "report" for our own DSNs.
+    UTF8 before it for RFC 6531), or "local", or "report" for our own DSNs. `tag` is that of the
+    message's header, where a rule asked for it when the message came.
     """
 
     protocol: str = "local"
@@ -75,6 +76,7 @@ class Provenance(msgspec.Struct, frozen=True, gc=False):
     helo: str = ""
     user: str = ""
     listener: str = ""
+    tag: str = ""
 
 
 class RecipientState(enum.IntEnum):

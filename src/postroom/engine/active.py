@@ -12,7 +12,13 @@ Called by: engine.pump, engine.settle.  Raises: nothing.
 from __future__ import annotations
 
 from postroom.core.ids import QueueId
-from postroom.core.message import Envelope, MemoryContent, Recipient, RecipientStatus
+from postroom.core.message import (
+    Envelope,
+    MemoryContent,
+    Provenance,
+    Recipient,
+    RecipientStatus,
+)
 from postroom.queueing.lane import Entry
 
 LANE_MIN = 20
@@ -20,6 +26,8 @@ LANE_MIN = 20
 
 LOW_SHARE = 0.75
 """Part of all room that mail of lower ranks may fill: what goes first finds room at once."""
+
+NOWHERE = Provenance()
 
 LANE_SHARE = 0.5
 """Part of the free room that one lane may take."""
@@ -34,7 +42,9 @@ class ActiveMessage:
         "entries",
         "envelope",
         "id",
+        "kind",
         "live",
+        "provenance",
         "rank",
         "recipients",
         "size_octets",
@@ -52,6 +62,9 @@ class ActiveMessage:
         """Recipients of the whole message that are not final, in memory or not."""
         self.rank = 0
         """Of its class: 0 goes first."""
+        self.kind = 0
+        """Which rules about messages hold for it; see engine.kinds."""
+        self.provenance = NOWHERE
         self.content: MemoryContent | None = None
         self.entries: list[Entry] = []
         """Entries that have not started."""

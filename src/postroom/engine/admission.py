@@ -28,6 +28,7 @@ from postroom.core.reply import Reply
 from postroom.engine.active import ActiveMessage, ActiveTable
 from postroom.engine.backlog import Backlog
 from postroom.engine.judge import Case
+from postroom.engine.kinds import Kinds
 from postroom.engine.parts import INTERNAL, Parts
 from postroom.engine.settle import Settler
 from postroom.engine.stranded import Stranded
@@ -67,7 +68,7 @@ class Admission:
         self._scheduler = scheduler
         self._tasks = tasks
         self._suspects = suspects
-        self._resolving: dict[str, list[tuple[ActiveMessage, int]]] = {}
+        self._resolving: dict[LaneKey, list[tuple[ActiveMessage, int]]] = {}
         self.destinations: dict[LaneKey, Destination] = {}
         """The newest destination of each lane, which names the hosts to try."""
         self.stranded = Stranded()
@@ -76,6 +77,8 @@ class Admission:
         """False before the start and after a stop: then everything stays in the store."""
         self.classes = ClassTable()
         """Which mail goes first."""
+        self.kinds = Kinds(parts.router)
+        """Which rules about messages hold for it."""
         self.only_trials = False
         """True for a moment after a crash: fresh mail stays in the store as well."""
 
@@ -100,6 +103,8 @@ class Admission:
             message.id, arrived_at, envelope, message.size_octets, len(recipients)
         )
         active.rank = rank
+        active.kind = self.kinds.of(envelope, provenance)
+        active.provenance = provenance
         self._place(
             active,
             [
@@ -131,6 +136,8 @@ class Admission:
             message.live_count,
         )
         active.rank = self.rank_of(message)
+        active.kind = self.kinds.of(message.envelope, message.provenance)
+        active.provenance = message.provenance
         placed = self._place(
             active,
             list(zip(message.envelope.recipients, message.statuses, strict=True)),
@@ -152,19 +159,25 @@ class Admission:
         """Give recipients to their lanes, or to a name look-up; leave what has no room."""
         by_lane: dict[LaneKey, tuple[Destination, list[int]]] = {}
         placed = 0
+        has_kinds = self._router.channels.has_kinds
         # What goes first does not wait for room that lower ranks have taken.
         is_trial = is_trial or (self._is_urgent(active.rank) and self._table.room > 0)
         for recipient, status in pairs:
             if self._suspects and self._suspects.withholds(active.id, status.index):
                 continue
             domain = recipient.domain.lower()
-            destination = self._lookup(domain)
+            shared = has_kinds and self.kinds.depends(domain)
+            if shared and status.index in active.statuses:
+                continue  # met again: the walks of several lanes come by here
+            destination = self._lookup(domain, active.kind)
             if destination is None:
                 placed += self._await_route(
                     active, (recipient, status), domain, refilled, is_trial=is_trial
                 )
                 continue
             key = LaneKey(destination.channel.name, destination.site)
+            if shared and self._is_for_later(key, refilled, active, status):
+                continue
             group = by_lane.get(key)
             if group is None:
                 group = by_lane[key] = (destination, [])
@@ -172,7 +185,9 @@ class Admission:
             size = lane.recipients if lane is not None else 0
             room = self._table.lane_room(size + len(group[1]))
             if not is_trial and (room <= 0 or self._must_wait(key, domain, refilled)):
-                self._backlog.left_in(key, domain, status.due_at, active.id, status.index)
+                self._backlog.left_in(
+                    key, domain, status.due_at, active.id, status.index, shared=shared
+                )
             elif self._table.add(active, recipient, status):
                 group[1].append(status.index)
                 placed += 1
@@ -190,6 +205,18 @@ class Admission:
 
     def _is_urgent(self, rank: int) -> bool:
         return rank == 0 and not self.classes.is_single
+
+    def _is_for_later(
+        self,
+        lane: LaneKey,
+        refilled: LaneKey | None,
+        active: ActiveMessage,
+        status: RecipientStatus,
+    ) -> bool:
+        """Say whether mail met on the walk of another lane is yet to be met in its own order."""
+        if refilled is None or lane == refilled:
+            return False
+        return self._backlog.is_ahead(status.due_at, active.id, status.index)
 
     def _must_wait(self, lane: LaneKey, domain: str, refilled: LaneKey | None) -> bool:
         """Say whether older mail of the same lane waits in the store: that goes first."""
@@ -214,10 +241,10 @@ class Admission:
             self._scheduler.add(entry, destination.channel)
         self._tasks.kick()
 
-    def _lookup(self, domain: str) -> Destination | None:
+    def _lookup(self, domain: str, kind: int) -> Destination | None:
         """Return the destination where it is known, at once."""
         try:
-            return self._router.lookup(domain)
+            return self._router.lookup(domain, kind)
         except Exception:
             # SEEDS row 36: a defect of ours. `_resolve` meets it again, tells of it and defers
             # the mail of this domain; the rest of the page goes its way.
@@ -235,46 +262,64 @@ class Admission:
         is_trial: bool,
     ) -> int:
         recipient, status = place
-        waiting = self._resolving.get(domain)
-        lane = LaneKey(UNKNOWN, domain)
+        lane = _unknown(domain, active.kind)
+        shared = self.kinds.depends(domain)
+        if shared and self._is_for_later(lane, refilled, active, status):
+            return 0
+        waiting = self._resolving.get(lane)
         full = waiting is not None and self._table.lane_room(len(waiting)) <= 0
         if not is_trial and (full or self._must_wait(lane, domain, refilled)):
-            self._backlog.left_in(lane, domain, status.due_at, active.id, status.index)
+            self._backlog.left_in(
+                lane, domain, status.due_at, active.id, status.index, shared=shared
+            )
             return 0
         if not self._table.add(active, recipient, status):
             return 0
-        if waiting is None:
-            waiting = self._resolving[domain] = []
-            self._tasks.spawn(self._resolve(domain))
-        waiting.append((active, status.index))
+        self._ask(active, status.index, domain)
         return 1
 
-    async def _resolve(self, domain: str) -> None:
+    def _ask(self, active: ActiveMessage, index: int, domain: str) -> None:
+        """Have an active recipient wait for its route, which is looked up once for all."""
+        lane = _unknown(domain, active.kind)
+        waiting = self._resolving.get(lane)
+        if waiting is None:
+            waiting = self._resolving[lane] = []
+            generation = self._router.generation
+            self._tasks.spawn(self._resolve(domain, active.kind, generation))
+        waiting.append((active, index))
+
+    async def _resolve(self, domain: str, kind: int, generation: int) -> None:
+        """Find a route; `generation` is of the rules by which the kind was found."""
         destination: Destination | None = None
         reply = INTERNAL
         try:
-            generation = -1
-            while generation != self._router.generation:
-                # A channel that a reload took away meanwhile must get no more mail.
-                generation = self._router.generation
-                destination = await self._router.resolve(domain)
+            destination = await self._router.resolve(domain, kind)
         except RoutingFailure as failure:
             reply = failure.reply
         except Exception as error:
             self._events.emit(Defect("routing", repr(error)))
-        waiting = self._resolving.pop(domain)
+        waiting = [
+            (active, index)
+            for active, index in self._resolving.pop(_unknown(domain, kind))
+            if self._table.get(active.id) is active and index in active.statuses
+        ]
+        if generation != self._router.generation:
+            # A channel that a reload took away meanwhile must get no more mail, and other rules
+            # may make another kind of a message.
+            for active, index in waiting:
+                active.kind = self.kinds.of(active.envelope, active.provenance)
+                self._ask(active, index, domain)
+            return
         by_message: dict[QueueId, tuple[ActiveMessage, list[int]]] = {}
         for active, index in waiting:
-            if self._table.get(active.id) is active and index in active.statuses:
-                by_message.setdefault(active.id, (active, []))[1].append(index)
+            by_message.setdefault(active.id, (active, []))[1].append(index)
         if destination is not None:
             key = LaneKey(destination.channel.name, destination.site)
             for active, indexes in by_message.values():
                 self._enqueue(active, key, destination, indexes)
             return
-        kind = OutcomeKind.FAILED if reply.is_permanent else OutcomeKind.DEFERRED
-        outcome = Outcome(kind, reply)
-        channel = self._channel_of(domain)
+        outcome = Outcome(OutcomeKind.FAILED if reply.is_permanent else OutcomeKind.DEFERRED, reply)
+        channel = self._channel_of(domain, kind)
         # Side by side: the failures of one message may wait for others of the same message.
         async with asyncio.TaskGroup() as settlements:
             for active, indexes in by_message.values():
@@ -284,10 +329,10 @@ class Admission:
                 outcomes = [(index, outcome) for index in indexes]
                 settlements.create_task(self._settler.settle(active, case, outcomes))
 
-    def _channel_of(self, domain: str) -> ChannelPolicy:
+    def _channel_of(self, domain: str, kind: int) -> ChannelPolicy:
         """Return the channel by the domain alone, a plain one where that meets a defect."""
         try:
-            return self._router.channel_of(domain)
+            return self._router.channel_of(domain, kind)
         except Exception:
             return ChannelPolicy("default")
 
@@ -335,9 +380,9 @@ class Admission:
         tried = [(active.id, index) for index in indexes] if was_tried else ()
         self.stranded.note(key, domains, rest.until, tried)
 
-    def lane_of(self, domain: str) -> LaneKey | None:
+    def lane_of(self, domain: str, kind: int) -> LaneKey | None:
         """Return the lane of a domain, None where its route is not known at once."""
-        destination = self._lookup(domain)
+        destination = self._lookup(domain, kind)
         if destination is None:
             return None
         return LaneKey(destination.channel.name, destination.site)
@@ -345,7 +390,7 @@ class Admission:
     def room_for(self, key: LaneKey) -> int:
         """Return how many more recipients of a lane would find room; 0 below a good half."""
         if key.channel == UNKNOWN:
-            waiting = len(self._resolving.get(key.site, ()))
+            waiting = len(self._resolving.get(key, ()))
         else:
             lane = self._scheduler.lane(key)
             waiting = lane.recipients if lane is not None else 0
@@ -357,3 +402,8 @@ class Admission:
         self._scheduler.prune(self._clock.now())
         for key in [key for key in self.destinations if self._scheduler.lane(key) is None]:
             del self.destinations[key]
+
+
+def _unknown(domain: str, kind: int) -> LaneKey:
+    """Return the lane of mail whose route is being found."""
+    return LaneKey(UNKNOWN, f"{domain} {kind}" if kind else domain)

@@ -5,8 +5,13 @@ there and remembered here: as a lane that has more, with the domains whose mail 
 stepping the walk back (memory is full). A lane that has more is walked alone, from a place of
 its own, and the walk of everything leaves its domains out.
 
+Where rules about messages send the mail of one domain to several lanes, that domain is shared:
+each lane is walked for its own part, and the walk of everything does not leave it out, or a
+lane that stands still would keep the mail of the others from being found.
+
 Pure. Guarantees: 1. a due recipient that is not active is at or after the walk's place, or
-its domain belongs to a lane that has more. 2. a fresh start from `restart` finds everything.
+its domain belongs to a lane that has more, or it is shared and at or after the place of its
+lane. 2. a fresh start from `restart` finds everything.
 Called by: engine.walk, engine.admission.  Raises: nothing.
 """
 
@@ -111,7 +116,8 @@ class Backlog:
         if ended and left is None:
             del self._lanes[lane]
             for domain in behind.domains:
-                del self._lane_of[domain]
+                if self._lane_of.get(domain) == lane:
+                    del self._lane_of[domain]
             return
         if last is not None:
             behind.place = last
@@ -127,7 +133,14 @@ class Backlog:
         self._step_back(before)
 
     def left_in(
-        self, lane: LaneKey, domain: str, due_at: float, queue_id: QueueId, index: int
+        self,
+        lane: LaneKey,
+        domain: str,
+        due_at: float,
+        queue_id: QueueId,
+        index: int,
+        *,
+        shared: bool = False,
     ) -> None:
         """A due recipient found no room in its lane, or has to wait for others of it."""
         before = DueKey(due_at, queue_id, index - 1)
@@ -137,7 +150,9 @@ class Backlog:
         if behind is None:
             behind = self._lanes[lane] = _Lane(before)
         known = self._lane_of.get(domain)
-        if known != lane:
+        if shared:
+            behind.domains[domain] = None
+        elif known != lane:
             # The walk of everything leaves the domain out from now on, so what it has not come
             # to yet is found here; likewise what was left where the domain belonged before.
             behind.place = _earlier(behind.place, self._place)
@@ -153,6 +168,19 @@ class Backlog:
         lane = self._lane_of.get(domain)
         if lane is not None:
             self.left_in(lane, domain, due_at, queue_id, index)
+
+    def is_ahead(self, due_at: float, queue_id: QueueId, index: int) -> bool:
+        """Say whether the walk of everything has yet to come to a recipient."""
+        # At its end it stays where it is, and does not come to what arrived since then.
+        if self.exhausted:
+            return False
+        return self._place is None or DueKey(due_at, queue_id, index) > self._place
+
+    def forget_lanes(self) -> None:
+        """Walk everything from the start, in one walk: other rules are in force."""
+        self._lanes.clear()
+        self._lane_of.clear()
+        self.restart()
 
     def restart(self) -> None:
         """Walk everything from the start: due times were changed behind the walk."""

@@ -18,6 +18,7 @@ from postroom.core.message import Outcome, OutcomeKind, StoredMessage
 from postroom.core.reply import Reply
 from postroom.engine.active import ActiveMessage, ActiveTable
 from postroom.engine.judge import Case
+from postroom.engine.kinds import Kinds
 from postroom.engine.parts import Parts
 from postroom.engine.settle import Settler
 from postroom.engine.transit import transit_of
@@ -40,8 +41,9 @@ def returned(reason: str) -> Reply:
 class Bouncer:
     """Fails the mail of one queue at an operator's word."""
 
-    def __init__(self, parts: Parts, table: ActiveTable, settler: Settler) -> None:
+    def __init__(self, parts: Parts, table: ActiveTable, settler: Settler, kinds: Kinds) -> None:
         self._router = parts.router
+        self._kinds = kinds
         self._table = table
         self._settler = settler
 
@@ -58,6 +60,7 @@ class Bouncer:
                 active = self._table.get(message.id)
                 assert active is not None
                 settled.append((message.id, [one for some in by_domain.values() for one in some]))
+                active.kind = self._kinds.of(message.envelope, message.provenance)
                 for domain, indexes in by_domain.items():
                     # Side by side: the failures of one message wait for one another.
                     settlements.create_task(self._fail(active, domain, indexes, reply))
@@ -81,7 +84,7 @@ class Bouncer:
     async def _fail(
         self, active: ActiveMessage, domain: str, indexes: list[int], reply: Reply
     ) -> None:
-        channel = self._router.channel_of(domain)
+        channel = self._router.channel_of(domain, active.kind)
         case = Case(active.id, active.arrived_at, active.envelope.reverse_path, channel, domain)
         outcome = Outcome(OutcomeKind.FAILED, reply)
         await self._settler.settle(active, case, [(index, outcome) for index in indexes])

@@ -2,6 +2,7 @@
 
 Satisfies ingress.acceptor.Acceptor, before the intake of the queue that the message came to.
 What taking a message involves:
+  0. the tag is read from the header, where rules of channels ask for it
   1. the groups are found, recipient by recipient; mail for several becomes a message for each
   2. a queue is chosen for each among those of the group that can take it
   3. the parts for other queues are handed over, and then ours is kept; a queue that refuses,
@@ -33,6 +34,7 @@ from postroom.core.message import Envelope, Provenance
 from postroom.core.reply import Reply
 from postroom.engine.intake import Intake
 from postroom.engine.peers import PeerLost, PeerUnreachable
+from postroom.engine.tag import TagReader
 from postroom.groups.placement import Candidate, Placement
 from postroom.groups.policy import GroupPolicy, group_of
 from postroom.groups.table import GroupTable
@@ -96,8 +98,9 @@ class Distributor:
         self._stays = False
         self.reconfigure((GroupPolicy(),))
 
-    def reconfigure(self, groups: Sequence[GroupPolicy]) -> None:
-        """Put other groups in force."""
+    def reconfigure(self, groups: Sequence[GroupPolicy], tags: TagReader | None = None) -> None:
+        """Put other groups in force; `tags` reads the tag of messages, None: nobody asks."""
+        self._tags = tags
         self._table = GroupTable(groups)
         self._placements = {group.name: Placement(group, self._entropy) for group in groups}
         named = {queue for group in groups[:-1] for queue in group.queues}
@@ -140,6 +143,9 @@ class Distributor:
         hold: str = "",
     ) -> asyncio.Future[None]:
         """Keep a message; see ingress.acceptor.Acceptor."""
+        if self._tags is not None and not provenance.tag:
+            tag = self._tags.read(content)
+            provenance = msgspec.structs.replace(provenance, tag=tag)
         if self._is_simple():
             return self._intake.accept(
                 queue_id, envelope, content, provenance, arrived_at=arrived_at, hold=hold

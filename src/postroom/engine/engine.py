@@ -24,6 +24,7 @@ from postroom.engine.admission import Admission
 from postroom.engine.backlog import Backlog
 from postroom.engine.bouncer import Bouncer
 from postroom.engine.intake import Intake
+from postroom.engine.kinds import Kinds
 from postroom.engine.lessee import IDLE_S, Lender, Lessee
 from postroom.engine.parts import Parts
 from postroom.engine.permits import KIND, ProbePermits
@@ -40,6 +41,7 @@ from postroom.engine.walk import Walk
 from postroom.engine.why import Explainer
 from postroom.engine.workload import Workloads
 from postroom.groups.classes import ClassPolicy, ClassTable
+from postroom.groups.tenants import TenantPolicy, TenantTable
 from postroom.queueing.load import ChannelLoad, busiest, with_whole
 from postroom.queueing.scheduler import Scheduler
 from postroom.shaping.gate import Gate
@@ -75,6 +77,7 @@ class Engine:
         classes: Sequence[ClassPolicy] = (ClassPolicy(),),
         lender: Lender | None = None,
         outer: Sequence[tuple[LimitKey, Limit]] = (),
+        tenants: Sequence[TenantPolicy] = (),
     ) -> None:
         """`lender`: who shares the limits with other queues; None: they are this queue's alone.
 
@@ -97,12 +100,15 @@ class Engine:
         )
         self._settler = Settler(parts, self._table, self._reporter)
         self._settler.settled = self._settled
-        self.bouncer = Bouncer(parts, self._table, self._settler)
+        self._kinds = Kinds(parts.router, TenantTable(tenants))
+        self.bouncer = Bouncer(parts, self._table, self._settler, self._kinds)
         suspects = Suspects(parts.flights.left if parts.crash else ())
         self._admission = Admission(
             parts, self._settler, self._table, self._backlog, scheduler, self._tasks, suspects
         )
         self._admission.classes = table
+        self._admission.kinds = self._kinds
+        self._had_kinds = parts.router.channels.has_kinds
         self._pump = Pump(
             parts, self._admission, self._settler, scheduler, self._tasks, suspects, policy,
             self.lessee,
@@ -198,15 +204,22 @@ class Engine:
         hostname: str,
         classes: Sequence[ClassPolicy] = (ClassPolicy(),),
         outer: Sequence[tuple[LimitKey, Limit]] = (),
+        tenants: Sequence[TenantPolicy] = (),
     ) -> None:
         """Put new limits, retry schedules, classes and names in force for what comes next."""
         table = ClassTable(classes)
         self._admission.classes = table
+        self._kinds.tenants = TenantTable(tenants)
         self.scheduler.set_shares(table.shares)
         self._table.resize(policy.active_max, policy.lane_active_max, policy.content_memory_octets)
         self._walk.policy = policy
-        if self._pump.reconfigure(policy, channels, outer):
+        has_kinds = self._parts.router.channels.has_kinds
+        if has_kinds or self._had_kinds:
+            # Which domains are shared between lanes may be otherwise now.
+            self._backlog.forget_lanes()
+        if self._pump.reconfigure(policy, channels, outer) or has_kinds or self._had_kinds:
             self._walk.wake()
+        self._had_kinds = has_kinds
         self._reporter.reconfigure(hostname, policy.postmaster)
 
     def forget(self, ids: tuple[QueueId, ...]) -> None:
@@ -228,12 +241,21 @@ class Engine:
     def explainer(self) -> Explainer:
         """Who says why mail waits."""
         parts = self._parts
-        return Explainer(parts.store, parts.router, self._table, self.scheduler, parts.clock)
+        return Explainer(
+            parts.store, parts.router, self._table, self.scheduler, parts.clock, self._kinds
+        )
+
+    @property
+    def kinds(self) -> Kinds:
+        """Who says which rules about messages hold for a message, and whose it is."""
+        return self._kinds
 
     def workloads(self, queue: int) -> Workloads:
         """Return who says what is to be done for a channel; `queue` is our number."""
         parts, pump = self._parts, self._pump
-        return Workloads(queue, parts.store, parts.router, pump.scheduler, pump.paces, parts.clock)
+        return Workloads(
+            queue, parts.store, parts.router, pump.scheduler, pump.paces, self.kinds, parts.clock
+        )
 
     def wake(self) -> None:
         """Look at the store again, from the start."""

@@ -9,6 +9,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from postroom.channels.match import ChannelTable
 from postroom.channels.policy import ChannelPolicy
 from postroom.core.clock import Clock
 from postroom.core.reply import Reply
@@ -26,7 +27,7 @@ INTERNAL = Reply(451, "4.3.0", "internal error; the attempt will be repeated")
 class Routes(Protocol):
     """What the engine asks of routing.router.Router."""
 
-    def lookup(self, domain: str) -> Destination | None:
+    def lookup(self, domain: str, kind: int = 0) -> Destination | None:
         """Return the destination where it is known, at once."""
         ...
 
@@ -35,11 +36,16 @@ class Routes(Protocol):
         """Rises with each configuration."""
         ...
 
-    async def resolve(self, domain: str) -> Destination:
+    @property
+    def channels(self) -> ChannelTable:
+        """The rules in force."""
+        ...
+
+    async def resolve(self, domain: str, kind: int = 0) -> Destination:
         """Find the destination; raises RoutingFailure."""
         ...
 
-    def channel_of(self, domain: str) -> ChannelPolicy:
+    def channel_of(self, domain: str, kind: int = 0) -> ChannelPolicy:
         """Return the channel by the domain's name alone, for mail that has no route."""
         ...
 

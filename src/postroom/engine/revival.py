@@ -100,11 +100,12 @@ class Revival:
         return found, key
 
     def _admit(self, lane: LaneKey, message: StoredMessage, most: int) -> int:
+        kind = self._admission.kinds.of(message.envelope, message.provenance)
         chosen = [
             (recipient, status)
             for recipient, status in zip(message.envelope.recipients, message.statuses, strict=True)
             if self._stranded.has(lane, message.id, status.index, status.reply)
-            and self._admission.lane_of(recipient.domain.lower()) in (lane, None)
+            and self._admission.lane_of(recipient.domain.lower(), kind) in (lane, None)
         ][:most]
         if not chosen:
             return 0

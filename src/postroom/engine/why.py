@@ -14,6 +14,7 @@ from postroom.core.errors import ReplyError
 from postroom.core.ids import QueueId
 from postroom.core.message import Recipient, RecipientState, RecipientStatus, StoredMessage
 from postroom.engine.active import ActiveTable
+from postroom.engine.kinds import Kinds
 from postroom.engine.parts import Routes
 from postroom.queueing.lane import LaneKey
 from postroom.queueing.scheduler import Scheduler
@@ -61,13 +62,20 @@ class Explainer:
     """Says why, for one queue."""
 
     def __init__(
-        self, store: Store, router: Routes, table: ActiveTable, scheduler: Scheduler, clock: Clock
+        self,
+        store: Store,
+        router: Routes,
+        table: ActiveTable,
+        scheduler: Scheduler,
+        clock: Clock,
+        kinds: Kinds,
     ) -> None:
         self._store = store
         self._router = router
         self._table = table
         self._scheduler = scheduler
         self._clock = clock
+        self._kinds = kinds
 
     async def message(self, queue_id: QueueId) -> MessageWhy | None:
         """Say why a message waits; None where it is not in this queue."""
@@ -90,9 +98,16 @@ class Explainer:
         if not keys:
             key, _ = await self._lane_of(what.lower())
             keys = {key} if key is not None else set()
+            if self._kinds.depends(what.lower()):
+                keys |= self._lanes_by_kind(what.lower())
         now = self._clock.now()
         found = [self._lane(key, now) for key in sorted(keys)]
         return tuple(one for one in found if one is not None)
+
+    def _lanes_by_kind(self, domain: str) -> set[LaneKey]:
+        """Return the lanes of mail for a domain that rules about messages have sent elsewhere."""
+        found = (self._router.lookup(domain, kind) for kind in self._router.channels.kinds())
+        return {LaneKey(one.channel.name, one.site) for one in found if one is not None}
 
     async def _recipient(
         self, message: StoredMessage, recipient: Recipient, status: RecipientStatus
@@ -100,7 +115,8 @@ class Explainer:
         now = self._clock.now()
         lane, waits_for = None, ""
         if not status.state.is_final:
-            key, error = await self._lane_of(recipient.domain.lower())
+            kind = self._kinds.of(message.envelope, message.provenance)
+            key, error = await self._lane_of(recipient.domain.lower(), kind)
             lane = self._lane(key, now) if key is not None else None
             waits_for = self._waits_for(message, status, lane, error, now)
         state = "waiting" if status.state is RecipientState.WAITING else status.state.name.lower()
@@ -143,9 +159,11 @@ class Explainer:
         limits[lane.channel.key] = lane.channel.limit
         return lane_why(lane, limits, scheduler.busy, scheduler.concurrency, now)
 
-    async def _lane_of(self, domain: str) -> tuple[LaneKey | None, str]:
+    async def _lane_of(self, domain: str, kind: int = 0) -> tuple[LaneKey | None, str]:
         try:
-            destination = self._router.lookup(domain) or await self._router.resolve(domain)
+            destination = self._router.lookup(domain, kind)
+            if destination is None:
+                destination = await self._router.resolve(domain, kind)
         except ReplyError as failure:
             return None, str(failure.reply)
         return LaneKey(destination.channel.name, destination.site), ""

@@ -12,6 +12,8 @@ import msgspec
 
 from postroom.channels.policy import ChannelPolicy
 from postroom.core.clock import Clock
+from postroom.engine.channel_counts import census
+from postroom.engine.kinds import Kinds
 from postroom.engine.parts import Routes
 from postroom.queueing.forecast import OuterLimit, SiteWork, Workload
 from postroom.queueing.pace import PaceBook
@@ -27,21 +29,26 @@ class Workloads:
 
     def __init__(
         self, queue: int, store: Store, router: Routes, scheduler: Scheduler, paces: PaceBook,
-        clock: Clock,
+        kinds: Kinds, clock: Clock,
     ) -> None:  # fmt: skip
         self._queue = queue
         self._store = store
         self._router = router
         self._scheduler = scheduler
         self._paces = paces
+        self._kinds = kinds
         self._clock = clock
 
     async def of(self, channel: ChannelPolicy) -> Workload:
         """Return what is to be done for a channel: where a site is not known, by domain."""
         sites: dict[str, SiteWork] = {}
-        for one in await self._store.census(self._clock.now()):
-            found = self._router.lookup(one.domain)
-            policy = found.channel if found is not None else self._router.channel_of(one.domain)
+        now, kinds = self._clock.now(), self._kinds
+        async for one, message in census(self._store, now, kinds.depends):
+            kind = kinds.of(message.envelope, message.provenance) if message is not None else 0
+            found = self._router.lookup(one.domain, kind)
+            policy = (
+                found.channel if found is not None else self._router.channel_of(one.domain, kind)
+            )
             if policy.name != channel.name:
                 continue
             site = found.site if found is not None else one.domain

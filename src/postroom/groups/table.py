@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from postroom.channels.match import RuleIndex, normalise_rule, to_a_labels
+from postroom.channels.rules import RuleIndex, normalise_rule, to_a_labels
 from postroom.core.message import Envelope, Provenance
 from postroom.groups.policy import GroupPolicy
 

@@ -1,7 +1,8 @@
 """From a recipient's domain to a destination: channel, route, site and hosts.
 
 Owns the rules of the present configuration and the destinations found by them. `lookup` is
-for the hot path and never waits; `resolve` asks the DNS where it must.
+for the hot path and never waits; `resolve` asks the DNS where it must. The kind of a message
+(channels.match) says which rules about messages hold for it; most configurations have none.
 
 Guarantees: 1. one look-up per domain at a time. 2. Nothing found under an old
 configuration is answered after `reconfigure`. 3. Mail is never sent to a host of equal or
@@ -34,6 +35,9 @@ FIXED_TTL_S = 86400.0
 FAILURE_TTL_S = 60.0
 FAILURE_TRANSIENT_TTL_S = 15.0
 DESTINATIONS_MAX = 100_000
+
+_Asked = str | tuple[str, int]
+"""A domain as given, with the kind of the message where it has one."""
 
 
 class Explanation(msgspec.Struct, frozen=True):
@@ -74,8 +78,8 @@ class Router:
         """The policy file's word about a domain: the name of a channel, or None."""
         self._resolver = resolver
         self._hostname = hostname.lower().rstrip(".")
-        self._cache: AnswerCache[str, Destination] = AnswerCache(clock, destinations_max)
-        self._flights: Flights[str, Destination] = Flights()
+        self._cache: AnswerCache[_Asked, Destination] = AnswerCache(clock, destinations_max)
+        self._flights: Flights[_Asked, Destination] = Flights()
         self._generation = 0
         self.reconfigure(channels, routes)
 
@@ -97,33 +101,39 @@ class Router:
         self._cache.clear()
         self._flights.forget()
 
-    def lookup(self, domain: str) -> Destination | None:
+    def lookup(self, domain: str, kind: int = 0) -> Destination | None:
         """Return the destination for a domain as given, if it is known without waiting.
 
         None says nothing: then `resolve` finds the destination or the failure.
         """
-        found = self._cache.peek(domain)
+        found = self._cache.peek((domain, kind) if kind else domain)
         if found is None:
-            return self._fixed(domain)
+            return self._fixed(domain, kind)
         return found
+
+    @property
+    def channels(self) -> ChannelTable:
+        """The rules in force."""
+        return self._channels
 
     @property
     def generation(self) -> int:
         """Counts the configurations: what was found under another may not be so any more."""
         return self._generation
 
-    async def resolve(self, domain: str) -> Destination:
+    async def resolve(self, domain: str, kind: int = 0) -> Destination:
         """Return the destination for a domain as given; raise RoutingFailure without one.
 
         "" stands for an address without a domain: mail for this host, which has a
         destination only where a channel names the host.
         """
-        found = self._cache.get(domain) or self._fixed(domain)
+        key: _Asked = (domain, kind) if kind else domain
+        found = self._cache.get(key) or self._fixed(domain, kind)
         if found is not None:
             return found
-        return await self._flights.join(domain, lambda: self._find_and_keep(domain))
+        return await self._flights.join(key, lambda: self._find_and_keep(domain, kind, key))
 
-    def channel_of(self, domain: str) -> ChannelPolicy:
+    def channel_of(self, domain: str, kind: int = 0) -> ChannelPolicy:
         """Return the channel by the domain's name alone, for mail that has no destination.
 
         Rules about MX hosts are passed over; what can be no domain is the default channel's.
@@ -132,15 +142,15 @@ class Router:
             name = self._named(domain)
         except RoutingFailure:
             name = ""
-        return self._channels.match(name).channel
+        return self._channels.match(name, kind=kind).channel
 
-    async def explain(self, address: str) -> Explanation:
+    async def explain(self, address: str, kind: int = 0) -> Explanation:
         """Say where mail to `address` goes and why, or why nowhere. Nothing is cached."""
         domain = address.rpartition("@")[2] if "@" in address else ""
         rule: Rule | None = None
         try:
             domain = self._named(domain)
-            rule, hops, failed = await self._choose(domain)
+            rule, hops, failed = await self._choose(domain, kind)
             if failed is not None and self._needs_mx(rule):
                 raise failed
             destination = self._destination(domain, rule, hops)
@@ -183,7 +193,7 @@ class Router:
                 return self._hostname
         raise answers.no_local_mail(self._hostname)
 
-    def _fixed(self, domain: str) -> Destination | None:
+    def _fixed(self, domain: str, kind: int) -> Destination | None:
         """Return, and keep, a destination that configuration alone decides."""
         try:
             name = self._named(domain)
@@ -191,37 +201,39 @@ class Router:
             return None
         if self.ask_policy is not None:
             return None  # `resolve` asks, where a failure can be told
-        rule = self._channels.decide(name)
+        rule = self._channels.decide(name, kind)
         if rule is None or self._needs_mx(rule):
             return None
         destination = self._destination(name, rule, ())
-        self._cache.put(domain, destination, FIXED_TTL_S)
+        self._cache.put((domain, kind) if kind else domain, destination, FIXED_TTL_S)
         return destination
 
-    async def _find_and_keep(self, domain: str) -> Destination:
+    async def _find_and_keep(self, domain: str, kind: int, key: _Asked) -> Destination:
         generation = self._generation
         try:
-            destination = await self._find(domain)
+            destination = await self._find(domain, kind)
         except RoutingFailure as failure:
             if generation == self._generation:
                 transient = failure.reply.is_transient
                 ttl_s = FAILURE_TRANSIENT_TTL_S if transient else FAILURE_TTL_S
-                self._cache.put_failure(domain, failure.reply, ttl_s)
+                self._cache.put_failure(key, failure.reply, ttl_s)
             raise
         if generation == self._generation:
-            self._cache.put(domain, destination, MX_TTL_S)
+            self._cache.put(key, destination, MX_TTL_S)
         return destination
 
-    async def _find(self, domain: str) -> Destination:
+    async def _find(self, domain: str, kind: int) -> Destination:
         name = self._named(domain)
-        rule, hops, failed = await self._choose(name)
+        rule, hops, failed = await self._choose(name, kind)
         if failed is not None and self._needs_mx(rule):
             raise failed
         return self._destination(name, rule, hops)
 
-    async def _choose(self, name: str) -> tuple[Rule, tuple[NextHop, ...], RoutingFailure | None]:
+    async def _choose(
+        self, name: str, kind: int
+    ) -> tuple[Rule, tuple[NextHop, ...], RoutingFailure | None]:
         """Return the rule for a domain and, where they were needed, its MX hosts."""
-        rule = self._said_by_policy(name) or self._channels.decide(name)
+        rule = self._said_by_policy(name) or self._channels.decide(name, kind)
         if rule is not None and not self._needs_mx(rule):
             return rule, (), None
         try:
@@ -232,9 +244,11 @@ class Router:
                     # The channel itself is not known before the DNS answers.
                     raise
                 # No MX hosts, so no rule about them applies; another route may still take it.
-                rule = self._channels.match(name)
+                rule = self._channels.match(name, kind=kind)
             return rule, (), failure
-        return rule or self._channels.match(name, [hop.host for hop in hops]), hops, None
+        if rule is None:
+            rule = self._channels.match(name, [hop.host for hop in hops], kind)
+        return rule, hops, None
 
     def _said_by_policy(self, name: str) -> Rule | None:
         """Return the channel that the policy file chose, as a rule; None where it chose none."""

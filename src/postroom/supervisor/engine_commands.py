@@ -23,7 +23,8 @@ def engine_handlers(
     """Return the handlers, by name of the command."""
 
     async def route(args: RouteArgs) -> Explanation:
-        return await router.explain(args.address)
+        kind, _ = engine.kinds.asked(args.sender, args.listener, args.user, args.tenant, args.tag)
+        return await router.explain(args.address, kind)
 
     async def bounce(args: MailVerbArgs) -> Changed:
         if args.dry_run:

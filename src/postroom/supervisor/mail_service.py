@@ -36,6 +36,7 @@ from postroom.engine.channel_counts import channel_by
 from postroom.engine.engine import Engine
 from postroom.engine.parts import Parts
 from postroom.engine.steering import Steering
+from postroom.engine.tag import TagReader
 from postroom.engine.transit import Place
 from postroom.groups.policy import group_of
 from postroom.hooks.runner import Hooks, load_hooks
@@ -127,7 +128,7 @@ class MailService:
         )  # fmt: skip
         self._engine = Engine(
             parts, config.delivery, config.hostname, config.classes, master,
-            LimitTable(config).outer(begin.queue),
+            LimitTable(config).outer(begin.queue), config.tenants,
         )  # fmt: skip
         self._agent.health.permits = self._engine.permits
         self._agent.health.on_change = self._host_changed
@@ -140,7 +141,7 @@ class MailService:
         self._exchange = Exchange(
             Path(config.spool.base), own, parts, self._engine, board, self._largest_octets
         )
-        self._exchange.distributor.reconfigure(config.groups)
+        self._exchange.distributor.reconfigure(config.groups, self._tags(config))
         self._hooks = load_hooks(config.policy, clock, events)
         self._router.ask_policy = _asked_about_routes(self._hooks)
         self._prepared: tuple[Config, Hooks | None] | None = None
@@ -148,8 +149,8 @@ class MailService:
             store, self._engine, events, clock, transcripts, self._exchange.holds
         )
         self._channels = ChannelCommands(
-            store, clock, channel_by(self._router), config.channels, self._engine.scheduler,
-            self._engine.workloads(begin.queue),
+            store, clock, channel_by(self._router), config.channels, self._engine.kinds,
+            self._engine.scheduler, self._engine.workloads(begin.queue),
         )  # fmt: skip
         self._listeners = Listeners(
             self._exchange.distributor,
@@ -261,10 +262,14 @@ class MailService:
         self._channels.reconfigure(config.channels)
         self._engine.reconfigure(
             config.delivery, config.channels, config.hostname, config.classes,
-            LimitTable(config).outer(self._begin.queue),
+            LimitTable(config).outer(self._begin.queue), config.tenants,
         )  # fmt: skip
-        self._exchange.distributor.reconfigure(config.groups)
+        self._exchange.distributor.reconfigure(config.groups, self._tags(config))
         self._config, self._fits = config, fits
+
+    def _tags(self, config: Config) -> TagReader | None:
+        """Return who reads the tag of new mail; None where no rule asks for it."""
+        return TagReader(config.tag_header) if self._router.channels.needs_tags else None
 
     def set_state(self, state: QueueState) -> None:
         """Take new mail, or leave it to other queues."""

@@ -30,7 +30,7 @@ ALL = [
 NOT_SETTINGS = {
     "name", "origin", "generation", "source",
     *("spool", "listen", "routes", "channels", "groups", "classes", "scaling", "policy"),
-    *("resolver", "delivery", "log", "limits"),
+    *("resolver", "delivery", "log", "limits", "tenants"),
 }  # fmt: skip
 
 

@@ -211,17 +211,17 @@ class DefectiveRouter(Router):
 
     __slots__ = ()
 
-    def lookup(self, domain: str) -> Destination | None:
+    def lookup(self, domain: str, kind: int = 0) -> Destination | None:
         assert domain != "d1.test", "a defect of ours"
-        return super().lookup(domain)
+        return super().lookup(domain, kind)
 
-    async def resolve(self, domain: str) -> Destination:
+    async def resolve(self, domain: str, kind: int = 0) -> Destination:
         assert domain != "d1.test", "a defect of ours"
-        return await super().resolve(domain)
+        return await super().resolve(domain, kind)
 
-    def channel_of(self, domain: str) -> ChannelPolicy:
+    def channel_of(self, domain: str, kind: int = 0) -> ChannelPolicy:
         assert domain != "d1.test", "a defect of ours"
-        return super().channel_of(domain)
+        return super().channel_of(domain, kind)
 
 
 def test_a_defect_in_routing_defers_its_own_mail_and_no_other() -> None:
