@@ -37,6 +37,7 @@ class ActiveMessage:
         "live",
         "rank",
         "recipients",
+        "since",
         "size_octets",
         "statuses",
     )
@@ -46,6 +47,8 @@ class ActiveMessage:
     ) -> None:
         self.id = queue_id
         self.arrived_at = arrived_at
+        self.since = envelope.begins_at(arrived_at)
+        """When its lifetime began: on arrival, or when it was released."""
         self.envelope = envelope
         self.size_octets = size_octets
         self.live = live

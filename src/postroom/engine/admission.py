@@ -278,9 +278,7 @@ class Admission:
         # Side by side: the failures of one message may wait for others of the same message.
         async with asyncio.TaskGroup() as settlements:
             for active, indexes in by_message.values():
-                case = Case(
-                    active.id, active.arrived_at, active.envelope.reverse_path, channel, domain
-                )
+                case = Case(active.id, active.since, active.envelope.reverse_path, channel, domain)
                 outcomes = [(index, outcome) for index in indexes]
                 settlements.create_task(self._settler.settle(active, case, outcomes))
 
@@ -311,9 +309,7 @@ class Admission:
         # RFC 3463 §3.5: 4.4.1, no answer from host.
         reply = Reply(451, "4.4.1", f"not tried, the site is resting: {rest.reply}")
         outcome = Outcome(OutcomeKind.DEFERRED, reply)
-        case = Case.of(
-            active.id, active.arrived_at, active.envelope.reverse_path, destination, rest
-        )
+        case = Case.of(active.id, active.since, active.envelope.reverse_path, destination, rest)
         await self._settler.settle(active, case, [(index, outcome) for index in indexes])
 
     def strand(

@@ -287,6 +287,10 @@ class Engine:
             lessee.sweep(self._parts.clock.now())
 
     def _admit_new(self, message: NewMessage) -> None:
+        if message.envelope.terms is not None and message.begins_at > self._parts.clock.now():
+            # It waits in the store until it is released.
+            self._walk.changed(message.begins_at)
+            return
         self._admission.admit_new(message)
 
     def _settled(

@@ -127,7 +127,7 @@ class Pump:
             site = destination.site
             self._settler.transcripts.note(active.id, site, number, report.transcript)
         outcomes = list(zip(indexes, report.outcomes, strict=True))
-        case = Case.of(active.id, active.arrived_at, active.envelope.reverse_path, destination)
+        case = Case.of(active.id, active.since, active.envelope.reverse_path, destination)
         await self._settler.settle(active, case, outcomes)
 
     def _note_pace(self, entry: Entry, report: AttemptReport) -> None:
@@ -176,6 +176,7 @@ class Pump:
                     envelope.envid,
                     envelope.eight_bit,
                     envelope.smtputf8,
+                    envelope.terms,
                 ),
                 content,
                 destination,

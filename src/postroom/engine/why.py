@@ -13,6 +13,7 @@ from postroom.core.clock import Clock
 from postroom.core.errors import ReplyError
 from postroom.core.ids import QueueId
 from postroom.core.message import Recipient, RecipientState, RecipientStatus, StoredMessage
+from postroom.core.terms import format_moment
 from postroom.engine.active import ActiveTable
 from postroom.engine.parts import Routes
 from postroom.queueing.lane import LaneKey
@@ -125,6 +126,9 @@ class Explainer:
             if not queued:
                 return "the end of an attempt that is under way, or of a name look-up"
             return lane.binds if lane is not None else "its turn"
+        scheduled = message.scheduled_until(now)
+        if scheduled and status.due_at > now:
+            return f"its time: it is scheduled until {format_moment(scheduled)}"
         if status.due_at > now:
             return "its next attempt, by the retry schedule of its channel"
         if error:
