@@ -2,7 +2,8 @@
 
 Owns the name look-ups in flight and what waits for them. Mail comes in fresh from intake,
 or from the store by engine.walk; both ways end in a lane of the scheduler. Mail whose lane
-rests is deferred at once; mail that finds no room stays in the store.
+rests is deferred at once; mail that finds no room, or whose channel is closed, stays in the
+store.
 
 Guarantees: 1. only durable mail comes in. 2. a recipient without a route is settled with
 the reply that says why.
@@ -27,6 +28,7 @@ from postroom.core.message import (
 from postroom.core.reply import Reply
 from postroom.engine.active import ActiveMessage, ActiveTable
 from postroom.engine.backlog import Backlog
+from postroom.engine.hours import Hours, waiting_lane
 from postroom.engine.judge import Case
 from postroom.engine.parts import INTERNAL, Parts
 from postroom.engine.settle import Settler
@@ -74,6 +76,8 @@ class Admission:
         """Mail that was deferred because its site could not be used."""
         self.open = False
         """False before the start and after a stop: then everything stays in the store."""
+        self.hours = Hours(parts.clock)
+        """Which channels may be tried now."""
         self.classes = ClassTable()
         """Which mail goes first."""
         self.only_trials = False
@@ -164,7 +168,11 @@ class Admission:
                     active, (recipient, status), domain, refilled, is_trial=is_trial
                 )
                 continue
-            key = LaneKey(destination.channel.name, destination.site)
+            channel = destination.channel
+            if channel.window and self.hours.opens_at(channel):
+                self._leave(channel, domain, status.due_at, active.id, status.index)
+                continue
+            key = LaneKey(channel.name, destination.site)
             group = by_lane.get(key)
             if group is None:
                 group = by_lane[key] = (destination, [])
@@ -187,6 +195,12 @@ class Admission:
         return self.classes.rank(
             message.envelope.reverse_path, provenance.listener, provenance.user
         )
+
+    def _leave(
+        self, channel: ChannelPolicy, domain: str, due_at: float, queue_id: QueueId, index: int
+    ) -> None:
+        """Leave a recipient in the store until its channel opens."""
+        self._backlog.left_in(waiting_lane(channel.name), domain, due_at, queue_id, index)
 
     def _is_urgent(self, rank: int) -> bool:
         return rank == 0 and not self.classes.is_single
@@ -268,8 +282,15 @@ class Admission:
             if self._table.get(active.id) is active and index in active.statuses:
                 by_message.setdefault(active.id, (active, []))[1].append(index)
         if destination is not None:
-            key = LaneKey(destination.channel.name, destination.site)
+            channel = destination.channel
+            key = LaneKey(channel.name, destination.site)
             for active, indexes in by_message.values():
+                if channel.window and self.hours.opens_at(channel):
+                    for index in indexes:
+                        due_at = active.statuses[index].due_at
+                        self._leave(channel, domain, due_at, active.id, index)
+                    self._table.remove(active, tuple(indexes))
+                    continue
                 self._enqueue(active, key, destination, indexes)
             return
         kind = OutcomeKind.FAILED if reply.is_permanent else OutcomeKind.DEFERRED
@@ -340,6 +361,8 @@ class Admission:
 
     def room_for(self, key: LaneKey) -> int:
         """Return how many more recipients of a lane would find room; 0 below a good half."""
+        if not key.site and self.hours.is_closed(key.channel):
+            return 0
         if key.channel == UNKNOWN:
             waiting = len(self._resolving.get(key.site, ()))
         else:

@@ -113,6 +113,9 @@ class Engine:
             self.permits = ProbePermits(self.lessee, parts.clock)
         self._probation = Probation(parts, suspects, self._table, self._admission, self._pump)
         self._has_suspects = bool(suspects)
+        self._hours = self._admission.hours
+        self._hours.on_open, self._hours.on_close = self._open_channel, self._close_channel
+        self._watching: asyncio.Task[None] | None = None
         revival = Revival(parts, self._admission, self._backlog, scheduler)
         self._walk = Walk(parts, self._admission, self._table, self._backlog, policy, revival)
         self._admission.stranded.on_sooner = self._walk.revive
@@ -141,6 +144,7 @@ class Engine:
             self._trying = loop.create_task(self._probation.run())
         self._walking = loop.create_task(self._deliver())
         self._counting = loop.create_task(self._stored_ready.run())
+        self._watching = loop.create_task(self._hours.run())
         if self.lessee is not None:
             self.lessee.on_claim = self._flush_soon
             self._lending = loop.create_task(self._sweep_gates(self.lessee))
@@ -170,7 +174,8 @@ class Engine:
         self.intake.stop()
         self._admission.open = False
         for task in (
-            self._walking, self._trying, self._sweeping, self._counting, self._lending
+            self._walking, self._trying, self._sweeping, self._counting, self._lending,
+            self._watching,
         ):  # fmt: skip
             if task is not None:
                 task.cancel()
@@ -205,7 +210,9 @@ class Engine:
         self.scheduler.set_shares(table.shares)
         self._table.resize(policy.active_max, policy.lane_active_max, policy.content_memory_octets)
         self._walk.policy = policy
-        if self._pump.reconfigure(policy, channels, outer):
+        channels = tuple(channels)
+        other_hours = self._hours.reconfigure(channels)
+        if self._pump.reconfigure(policy, channels, outer) or other_hours:
             self._walk.wake()
         self._reporter.reconfigure(hostname, policy.postmaster)
 
@@ -228,7 +235,9 @@ class Engine:
     def explainer(self) -> Explainer:
         """Who says why mail waits."""
         parts = self._parts
-        return Explainer(parts.store, parts.router, self._table, self.scheduler, parts.clock)
+        return Explainer(
+            parts.store, parts.router, self._table, self.scheduler, self._hours, parts.clock
+        )
 
     def workloads(self, queue: int) -> Workloads:
         """Return who says what is to be done for a channel; `queue` is our number."""
@@ -276,6 +285,14 @@ class Engine:
             return
         self.scheduler.opened(gate)
         self._pump.kick()
+
+    def _open_channel(self, name: str) -> None:
+        self._pump.open(name)
+        self._walk.changed(None)
+
+    def _close_channel(self, name: str) -> None:
+        if self._pump.close(name):
+            self._walk.wake()
 
     def _flush_soon(self) -> None:
         assert self.lessee is not None

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import msgspec
 
+from postroom.channels.policy import ChannelPolicy
 from postroom.core.clock import Clock
 from postroom.core.errors import ReplyError
 from postroom.core.ids import QueueId
 from postroom.core.message import Recipient, RecipientState, RecipientStatus, StoredMessage
 from postroom.core.terms import format_moment
 from postroom.engine.active import ActiveTable
+from postroom.engine.hours import Hours, waiting_lane
 from postroom.engine.parts import Routes
 from postroom.queueing.lane import LaneKey
 from postroom.queueing.scheduler import Scheduler
 from postroom.queueing.why import LaneWhy, lane_why
+from postroom.routing.destination import Destination
 from postroom.spool.store import Store
 
 
@@ -62,12 +65,19 @@ class Explainer:
     """Says why, for one queue."""
 
     def __init__(
-        self, store: Store, router: Routes, table: ActiveTable, scheduler: Scheduler, clock: Clock
+        self,
+        store: Store,
+        router: Routes,
+        table: ActiveTable,
+        scheduler: Scheduler,
+        hours: Hours,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._router = router
         self._table = table
         self._scheduler = scheduler
+        self._hours = hours
         self._clock = clock
 
     async def message(self, queue_id: QueueId) -> MessageWhy | None:
@@ -83,16 +93,21 @@ class Explainer:
 
     async def lanes(self, what: str) -> tuple[LaneWhy, ...]:
         """Say why the mail of a channel, of a site or for a domain waits."""
-        keys = {
-            lane.key
+        channels = {
+            lane.key: lane.channel
             for lane in self._scheduler.lanes()
             if what in (lane.key.channel, lane.key.site)
         }
-        if not keys:
-            key, _ = await self._lane_of(what.lower())
-            keys = {key} if key is not None else set()
+        if not channels:
+            closed = self._hours.channel(what)
+            if closed is not None:
+                channels = {waiting_lane(what): closed}
+            else:
+                destination, _ = await self._destination(what.lower())
+                if destination is not None:
+                    channels = {_key(destination): destination.channel}
         now = self._clock.now()
-        found = [self._lane(key, now) for key in sorted(keys)]
+        found = [self._lane(key, channel, now) for key, channel in sorted(channels.items())]
         return tuple(one for one in found if one is not None)
 
     async def _recipient(
@@ -101,8 +116,8 @@ class Explainer:
         now = self._clock.now()
         lane, waits_for = None, ""
         if not status.state.is_final:
-            key, error = await self._lane_of(recipient.domain.lower())
-            lane = self._lane(key, now) if key is not None else None
+            to, error = await self._destination(recipient.domain.lower())
+            lane = self._lane(_key(to), to.channel, now) if to is not None else None
             waits_for = self._waits_for(message, status, lane, error, now)
         state = "waiting" if status.state is RecipientState.WAITING else status.state.name.lower()
         return RecipientWhy(
@@ -133,11 +148,22 @@ class Explainer:
             return "its next attempt, by the retry schedule of its channel"
         if error:
             return f"a route: {error}"
+        if lane is not None and lane.opens_at:
+            return lane.binds
         if lane is not None and lane.waiting:
             return f"room in memory, behind {lane.waiting} others of its site: {lane.binds}"
         return "room in memory, or the next look at the store"
 
-    def _lane(self, key: LaneKey, now: float) -> LaneWhy | None:
+    def _lane(self, key: LaneKey, channel: ChannelPolicy, now: float) -> LaneWhy | None:
+        opens_at = self._hours.opens_at(channel)
+        why = self._lane_in_memory(key, now)
+        if not opens_at:
+            return why
+        why = why or LaneWhy(key.channel, key.site, 0, 0, 0, (), "")
+        binds = f"the hours of channel {key.channel}: its window opens at {format_moment(opens_at)}"
+        return msgspec.structs.replace(why, binds=binds, opens_at=opens_at)
+
+    def _lane_in_memory(self, key: LaneKey, now: float) -> LaneWhy | None:
         scheduler = self._scheduler
         lane = scheduler.lane(key)
         if lane is None:
@@ -147,9 +173,12 @@ class Explainer:
         limits[lane.channel.key] = lane.channel.limit
         return lane_why(lane, limits, scheduler.busy, scheduler.concurrency, now)
 
-    async def _lane_of(self, domain: str) -> tuple[LaneKey | None, str]:
+    async def _destination(self, domain: str) -> tuple[Destination | None, str]:
         try:
-            destination = self._router.lookup(domain) or await self._router.resolve(domain)
+            return self._router.lookup(domain) or await self._router.resolve(domain), ""
         except ReplyError as failure:
             return None, str(failure.reply)
-        return LaneKey(destination.channel.name, destination.site), ""
+
+
+def _key(destination: Destination) -> LaneKey:
+    return LaneKey(destination.channel.name, destination.site)
