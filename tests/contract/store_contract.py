@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+import msgspec
 import pytest
 
 from postroom.core.errors import StoreUnavailable
@@ -22,6 +23,7 @@ from postroom.core.message import (
     RecipientStatus,
     StoredMessage,
 )
+from postroom.core.terms import Terms
 from postroom.spool.store import Arrival, Counts, DomainCount, DueKey, Selection, Settlement, Store
 
 T0 = 1_700_000_000.125
@@ -100,6 +102,45 @@ class StoreContract:
             asyncio.run(main())
 
         return runner
+
+    def test_scheduled_mail_is_due_when_it_is_released_and_keeps_its_terms(self, run) -> None:
+        def scheduled(number: int, release_at: float) -> NewMessage:
+            plain = message(number)
+            terms = Terms(release_at, 3600)
+            return msgspec.structs.replace(
+                plain, envelope=msgspec.structs.replace(plain.envelope, terms=terms)
+            )
+
+        async def test(store: Store) -> None:
+            await store.put(scheduled(1, T0 + 3600))
+            await store.put(scheduled(2, T0 - 3600))
+            await store.put(message(3))
+            await store.put(scheduled(4, T0 + 7200))
+            now = T0 + 10
+            assert [key.id for key in await walk(store, now, 10)] == [queue_id(2), queue_id(3)]
+            assert await store.next_due(now) == T0 + 3600
+            first = await store.get(queue_id(1))
+            assert first is not None
+            assert first.envelope.terms == Terms(T0 + 3600, 3600)
+            assert first.provenance == Provenance()
+            assert first.statuses == (RecipientStatus(0, due_at=T0 + 3600),)
+            assert first.scheduled_until(now) == T0 + 3600
+            for state, numbers in (("scheduled", [1, 4]), ("waiting", [2, 3]), ("deferred", [])):
+                found = await store.select(Selection(state=state), now, 10)
+                assert ids_of(found) == [queue_id(number) for number in numbers], state
+            # Released before its time: its lifetime counts from then. What is past stays past.
+            await store.make_due((queue_id(1), queue_id(2), queue_id(3)), now)
+            for number, release_at in ((1, now), (2, T0 - 3600)):
+                found_one = await store.get(queue_id(number))
+                assert found_one is not None
+                assert found_one.envelope.terms == Terms(release_at, 3600)
+                assert found_one.statuses[0].due_at == now
+            third = await store.get(queue_id(3))
+            assert third is not None and third.envelope.terms is None
+            [due], _ = await store.due(now, 10, DueKey(now, queue_id(2), 0))
+            assert due.id == queue_id(3)
+
+        run(test)
 
     def test_a_message_comes_back_as_it_was_put(self, run) -> None:
         async def test(store: Store) -> None:

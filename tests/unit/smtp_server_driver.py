@@ -43,10 +43,14 @@ class OpenGate:
         self.reserved = 0
         self.refusals: list[tuple[Reply, str]] = []
         self.mail_refusal: Reply | None = None
+        self.time = 1_790_000_000.0
         self.named: list[XclientAttributes] = []
 
     def mail(self, size_octets: int) -> Reply | None:
         return self.mail_refusal
+
+    def now(self) -> float:
+        return self.time
 
     def recipient(self, reverse_path: str, address: str) -> Reply | None:
         return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from postroom.channels.window import Span
 from postroom.core.limits import Limit, LimitKey, Rate
 
 
@@ -37,7 +38,8 @@ class ChannelPolicy(msgspec.Struct, frozen=True):
     it), "*.mail.*" (a pattern), "mx:*.google.com" (by MX host). Limits count simultaneous
     attempts; 0 holds all mail of the channel; rates count transactions. Both hold over all
     queues. `recipients_max` is per transaction,
-    `transactions_max` per connection. `delay_warning_s` of 0 sends no delay warning.
+    `transactions_max` per connection. `delay_warning_s` of 0 sends no delay warning. `window`
+    holds the hours in which mail is tried, () for always.
     `origin` is "file:line" of the rule, for explanations; so is `is_suspended`, by an operator:
     its concurrency is 0 meanwhile.
     """
@@ -53,6 +55,8 @@ class ChannelPolicy(msgspec.Struct, frozen=True):
     recipients_max: int = 100
     transactions_max: int = 100
     delay_warning_s: float = 14400.0
+    window: tuple[Span, ...] = ()
+    time_zone: str = "UTC"
     origin: str = ""
     is_suspended: bool = False
 

@@ -21,6 +21,7 @@ from postroom.cli.reach import Spool, master
 from postroom.control.answers import ChannelCount, ChannelStatus
 from postroom.control.client import ServerUnavailable
 from postroom.control.commands import ChannelArgs, ChannelSetArgs
+from postroom.core.clock import SystemClock
 from postroom.spool.errors import QueueBusy, QueueUnusable
 
 if TYPE_CHECKING:
@@ -190,9 +191,10 @@ def _from_files(spool: Spool) -> list[ChannelStatus]:
     from postroom.supervisor.channel_changes import status_of
 
     config, overrides = spool.configuration(), overrides_of(spool.base)
-    listed = [status_of(one, overrides.get(one.name, Override())) for one in config.channels]
+    clock = SystemClock()
+    listed = [status_of(one, overrides.get(one.name, Override()), clock) for one in config.channels]
     gone = orphaned(config.channels, overrides)
-    return listed + [status_of(None, overrides[name], name) for name in gone]
+    return listed + [status_of(None, overrides[name], clock, name) for name in gone]
 
 
 def _by_hand(spool: Spool, name: str, fields: dict[str, int | None]) -> ChannelStatus:
@@ -219,7 +221,7 @@ def _by_hand(spool: Spool, name: str, fields: dict[str, int | None]) -> ChannelS
         fail(str(error), "a server is starting or stopping: try again", TEMPORARY)
     except (QueueUnusable, OSError) as error:
         fail(str(error), "nothing was changed")
-    return status_of(known.get(name), override, name)
+    return status_of(known.get(name), override, SystemClock(), name)
 
 
 def overrides_of(base: str) -> dict[str, Override]:

@@ -3,7 +3,7 @@
     ID ...                    these messages
     domain=example.com        a recipient's domain; *.example.com and all below it
     recipient=a@example.com   sender=a@example.com   sender=<> (the null reverse-path)
-    state=waiting|deferred|held
+    state=waiting|deferred|scheduled|held
     age>1h   age<10m          since arrival
     queue=2                   only that queue
     all                       everything: asked for, never assumed
@@ -23,10 +23,10 @@ from postroom.core.ids import QueueId, parse_queue_id
 from postroom.core.units import parse_duration
 from postroom.spool.store import Selection
 
-STATES = ("waiting", "deferred", "held")
+STATES = ("waiting", "deferred", "scheduled", "held")
 EXPECTED = (
-    "an id, domain=, recipient=, sender=, state=waiting|deferred|held, age>1h, age<10m, "
-    "queue=N, or all"
+    "an id, domain=, recipient=, sender=, state=waiting|deferred|scheduled|held, age>1h, "
+    "age<10m, queue=N, or all"
 )
 _CONDITION = re.compile(r"(id|domain|recipient|sender|state|queue)=(.*)\Z", re.DOTALL)
 _AGE = re.compile(r"age([<>])(.*)\Z")
@@ -91,7 +91,7 @@ def _field(name: str, value: str) -> tuple[str, object]:
             return "recipient", value.strip("<>")
         case "state":
             if value not in STATES:
-                raise ValueError(f"state={value}: expected waiting, deferred or held")
+                raise ValueError(f"state={value}: expected waiting, deferred, scheduled or held")
             return "state", value
         case "age>":
             return "older_than_s", parse_duration(value)

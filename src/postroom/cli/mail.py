@@ -74,6 +74,8 @@ def state_of(message: StoredMessage, now: float) -> str:
     """Return the state of a message in a word, as filters name it."""
     if message.hold:
         return "held"
+    if message.scheduled_until(now):
+        return "scheduled"
     waiting = [s for s in message.statuses if not s.state.is_final]
     if any(status.attempts and status.due_at > now for status in waiting):
         return "deferred"
@@ -88,6 +90,7 @@ def in_json(message: StoredMessage, queue: int, now: float) -> dict[str, Any]:
         "state": state_of(message, now),
         "hold": message.hold,
         "arrived_at": message.arrived_at,
+        "scheduled_until": message.scheduled_until(now),
         "size_octets": message.size_octets,
         "sender": message.envelope.reverse_path,
         "envid": message.envelope.envid,
@@ -141,6 +144,7 @@ def _row(message: StoredMessage, queue: int, now: float) -> tuple[object, ...]:
         if not status.state.is_final
     ]
     address, reply = (waiting[0][0], waiting[0][1].reply) if waiting else ("", "")
+    scheduled = message.scheduled_until(now)
     more = f" +{len(waiting) - 1}" if len(waiting) > 1 else ""
     return (
         message.id,
@@ -150,7 +154,7 @@ def _row(message: StoredMessage, queue: int, now: float) -> tuple[object, ...]:
         format_size(message.size_octets),
         message.envelope.reverse_path or "<>",
         address + more,
-        message.hold or reply[:60],
+        message.hold or (f"until {_moment(scheduled)}" if scheduled else reply[:60]),
     )
 
 
@@ -204,6 +208,7 @@ def _print_transcript(transcript: str) -> None:
 
 def _print_message(message: StoredMessage, queue: int, now: float) -> None:
     envelope, provenance = message.envelope, message.provenance
+    scheduled = message.scheduled_until(now)
     age = format_duration(max(0.0, now - message.arrived_at))
     source = provenance.client or provenance.user or provenance.listener
     facts = [
@@ -211,6 +216,7 @@ def _print_message(message: StoredMessage, queue: int, now: float) -> None:
         ("queue", f"queue{queue}"),
         ("state", state_of(message, now) + (f": {message.hold}" if message.hold else "")),
         ("arrived", f"{_moment(message.arrived_at)} ({age} ago)"),
+        *([("scheduled", f"until {_moment(scheduled)}")] if scheduled else []),
         ("from", f"{provenance.protocol} {source}".strip()),
         ("size", format_size(message.size_octets)),
         ("sender", envelope.reverse_path or "<>"),

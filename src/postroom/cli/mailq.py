@@ -98,6 +98,9 @@ def _print_message(message: StoredMessage, now: float) -> None:
     )
     if message.hold:
         print(f"{_INDENT}({printable(message.hold)})")
+    if scheduled := message.scheduled_until(now):
+        begins = datetime.fromtimestamp(scheduled, UTC).astimezone()
+        print(f"{_INDENT}(scheduled until {begins.strftime('%a %b %e %H:%M:%S')})")
     for recipient, status in zip(message.envelope.recipients, message.statuses, strict=True):
         if status.state.is_final:
             continue

@@ -21,12 +21,12 @@ reached, or refuses for now; 78 the configuration is wrong."""
 FILTER_HELP = (
     f"which messages; all words must hold: an id ({QUEUE_ID_LENGTH} characters), "
     "domain=example.com (or *.example.com), recipient=ADDRESS, sender=ADDRESS (or <>), "
-    "state=waiting|deferred|held, age>1h, age<10m, queue=N; or all"
+    "state=waiting|deferred|scheduled|held, age>1h, age<10m, queue=N; or all"
 )
 VERBS = (
-    ("run", "make messages due now, whatever their next try was to be"),
+    ("run", "make messages due now, whatever their next try was to be; not what is scheduled"),
     ("hold", "keep messages from being tried until they are released"),
-    ("release", "lift a hold"),
+    ("release", "lift a hold; let scheduled mail go now, by id or state=scheduled"),
     ("bounce", "give up on messages; their senders get a DSN"),
     ("quarantine", "hold messages as harmful to try; release lifts it"),
     ("reroute", "choose the channel and route of messages anew, by the rules in force"),
@@ -177,6 +177,10 @@ def _mail_commands(commands: Any) -> None:
     inject.add_argument("--envid", default="", metavar="TEXT", help="ENVID (RFC 3461)")
     inject.add_argument("--ret", default="", choices=("full", "hdrs"), help="what DSNs return")
     inject.add_argument("--notify", default="", metavar="WORDS", help="success,failure,delay")
+    inject.add_argument("--hold-for", default="", metavar="TIME", help="send it later: in 2h")
+    inject.add_argument(
+        "--hold-until", default="", metavar="MOMENT", help="send it then: 2026-12-01T08:00Z"
+    )
 
     takeover = _json(
         _add(commands, "import", "take over a stopped system's queue", "takeover:take_over")

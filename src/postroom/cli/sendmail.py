@@ -21,6 +21,7 @@ from postroom.cli.sendmail_options import SendmailOptions, UsageError, parse_opt
 from postroom.client import Client, NotAccepted, Unavailable
 from postroom.client.header import BLIND, Header, with_crlf
 from postroom.client.submission import envelope_of, parse_notify
+from postroom.client.wishes import Wish, terms_of
 from postroom.config.loader import load
 from postroom.config.model import Config
 from postroom.core.clock import SystemClock
@@ -131,7 +132,14 @@ def compose(
     for address in (sender, *(recipient.address for recipient in recipients)):
         if address and not is_address(address):
             raise Refused(f"not an address: {address!r}", EX_NOUSER)
-    envelope = envelope_of(content, sender, recipients, envid=options.envid, ret=options.ret)
+    wishes = Wish(hold_for=options.hold_for, hold_until=options.hold_until)
+    try:
+        terms = terms_of(SystemClock().now(), wishes)
+    except ValueError as error:
+        raise Refused(str(error), EX_USAGE) from error
+    envelope = envelope_of(
+        content, sender, recipients, envid=options.envid, ret=options.ret, terms=terms
+    )
     return envelope, content
 
 

@@ -24,6 +24,8 @@ _WITH_VALUE = "fFrBNRVLoXCDOhpMxbqd"
 _VALUE_IN_WORD = "bqodpM"
 _FLAGS = "tivnGcesUAmIk"
 _MODES = "mspdDtiavhHP"
+_LONG = {"--hold-for": "hold_for", "--hold-until": "hold_until"}
+"""Options of our own."""
 
 
 @dataclass(slots=True)
@@ -45,6 +47,8 @@ class SendmailOptions:
     ret: str = ""
     envid: str = ""
     config: str = ""
+    hold_for: str = ""
+    hold_until: str = ""
     recipients: list[str] = field(default_factory=list)
 
 
@@ -57,6 +61,14 @@ def parse_options(words: Sequence[str]) -> SendmailOptions:
         if word == "--":
             options.recipients += rest
             break
+        name, equals, value = word.partition("=")
+        if name in _LONG:
+            if not equals:
+                if not rest:
+                    raise UsageError(f"{name} needs a value")
+                value = rest.pop(0)
+            setattr(options, _LONG[name], value)
+            continue
         if not word.startswith("-") or word == "-":
             options.recipients.append(word)
             continue

@@ -14,12 +14,14 @@ import sys
 from postroom.cli.output import OK
 from postroom.client import Client, NotAccepted, Unavailable
 from postroom.config.model import Config
+from postroom.core.clock import SystemClock
 from postroom.core.errors import PostroomError
 from postroom.core.message import Envelope
 from postroom.core.reply import Reply
 from postroom.smtp.server import ServerSession
 from postroom.smtp.server_data import ContentLimits
 from postroom.smtp.server_events import ClientRights, Closed, MessageComplete, ServerSettings
+from postroom.smtp.server_terms import TermsOffered
 from postroom.smtp.xclient import XclientAttributes
 
 READ_OCTETS = 65536
@@ -31,6 +33,10 @@ class _Gate:
     def mail(self, size_octets: int) -> Reply | None:
         """Any announced size: the limit is that of the settings."""
         return None
+
+    def now(self) -> float:
+        """Return the time."""
+        return SystemClock().now()
 
     def recipient(self, reverse_path: str, address: str) -> Reply | None:
         """Any: the server asks its policy about the whole message."""
@@ -61,6 +67,7 @@ def talk(config: Config) -> int:
         recipients_max=policy.recipients_max,
         messages_max=sys.maxsize,
         errors_max=policy.errors_max,
+        terms=TermsOffered(max(policy.future_release_s for policy in config.listen)),
     )
     # Who may run this program may send: it is no network client.
     session = ServerSession(settings, ClientRights(may_relay=True), _Gate())

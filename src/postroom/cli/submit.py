@@ -32,6 +32,8 @@ def inject(options: argparse.Namespace) -> int:
                     envid=options.envid,
                     ret=options.ret,
                     notify=options.notify or Notify.UNSET,
+                    hold_for=options.hold_for,
+                    hold_until=options.hold_until,
                 )
             except ValueError as error:
                 fail(f"{source}: {error}", code=USAGE)

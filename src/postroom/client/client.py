@@ -15,11 +15,12 @@ import socket
 import threading
 from collections.abc import Generator, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from postroom.client.exchange import Connect, Finish, Pause, Receive, Send, Step, hand_over
 from postroom.client.queues import Queues
 from postroom.client.submission import submission_of
+from postroom.client.wishes import Wish, terms_of
 from postroom.control.paths import connect_unix
 from postroom.core.clock import SystemClock
 from postroom.core.ids import QueueId, QueueIdGenerator
@@ -67,16 +68,19 @@ class Client:
         envid: str = "",
         ret: str = "",
         notify: str | Notify = Notify.UNSET,
+        **wishes: Unpack[Wish],
     ) -> str:
         """Hand over a message; return its queue id once it is durable.
 
         `sender` None means Sender or From of the header, "" the null reverse-path;
         `recipients` None means To, Cc and Bcc of the header, and Bcc is then removed.
         `ret` is "FULL" or "HDRS", `notify` "never" or some of "success,failure,delay".
+        `wishes` are those of client.wishes: `hold_for="1h"`, `hold_until=...`.
         """
         envelope, content = submission_of(
-            message, sender=sender, recipients=recipients, envid=envid, ret=ret, notify=notify
-        )
+            message, sender=sender, recipients=recipients, envid=envid, ret=ret, notify=notify,
+            terms=terms_of(self._clock.now(), wishes),
+        )  # fmt: skip
         return self.submit(envelope, content)
 
     async def asend(
@@ -88,11 +92,13 @@ class Client:
         envid: str = "",
         ret: str = "",
         notify: str | Notify = Notify.UNSET,
+        **wishes: Unpack[Wish],
     ) -> str:
         """Do as `send` does, without blocking the event loop."""
         envelope, content = submission_of(
-            message, sender=sender, recipients=recipients, envid=envid, ret=ret, notify=notify
-        )
+            message, sender=sender, recipients=recipients, envid=envid, ret=ret, notify=notify,
+            terms=terms_of(self._clock.now(), wishes),
+        )  # fmt: skip
         return await self.asubmit(envelope, content)
 
     def submit(self, envelope: Envelope, content: bytes) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from postroom.client.header import BLIND, Header, with_crlf
 from postroom.core.message import Envelope, Notify, Recipient
+from postroom.core.terms import Terms
 
 if TYPE_CHECKING:
     from email.message import Message
@@ -58,6 +59,7 @@ def submission_of(
     envid: str = "",
     ret: str = "",
     notify: str | Notify = Notify.UNSET,
+    terms: Terms | None = None,
 ) -> tuple[Envelope, bytes]:
     """Return envelope and content.
 
@@ -82,11 +84,17 @@ def submission_of(
                 content = header.encode()
     if not given:
         raise ValueError("no recipients: give some, or a To, Cc or Bcc field in the header")
-    return envelope_of(content, sender, given, envid=envid, ret=ret), content
+    return envelope_of(content, sender, given, envid=envid, ret=ret, terms=terms), content
 
 
 def envelope_of(
-    content: bytes, sender: str, recipients: tuple[Recipient, ...], *, envid: str, ret: str
+    content: bytes,
+    sender: str,
+    recipients: tuple[Recipient, ...],
+    *,
+    envid: str,
+    ret: str,
+    terms: Terms | None = None,
 ) -> Envelope:
     """Return an envelope that says what the content needs of the hosts on its way."""
     plain = content.isascii()
@@ -103,6 +111,7 @@ def envelope_of(
         envid=envid,
         eight_bit=not plain,
         smtputf8=smtputf8,
+        terms=terms,
     )
 
 

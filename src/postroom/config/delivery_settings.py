@@ -12,7 +12,7 @@ from postroom.channels.policy import ChannelPolicy
 from postroom.config.addresses import Address, OneRelay, PoolMember
 from postroom.config.kinds import Choice, FilePath, ListOf, Text
 from postroom.config.measures import Bound, Duration, Integer, Size
-from postroom.config.schedules import MatchRule, Rated, Retry
+from postroom.config.schedules import Hours, MatchRule, Rated, Retry, TimeZone
 from postroom.config.setting import Setting, Table
 from postroom.core.limits import LimitsPolicy
 from postroom.engine.policy import EnginePolicy
@@ -173,6 +173,16 @@ CHANNEL = Table(
         Setting(
             "delay_warning", Duration(1, 30 * DAY, never=True), "delay_warning_s",
             "The age at which a delay DSN is sent.", '"4h"',
+        ),
+        Setting(
+            "window", ListOf(Hours(), most=50), "window",
+            "The hours in which mail is tried; outside them it waits, and no attempt is counted. "
+            "Days are those on which the hours begin.",
+            '["Mon-Fri 08:00-20:00", "Sat 22:00-04:00"]', default="always",
+        ),
+        Setting(
+            "time_zone", TimeZone(), "time_zone",
+            "The time zone of `window`.", '"Europe/Berlin"',
         ),
     ),
     named=True,

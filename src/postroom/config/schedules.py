@@ -1,4 +1,4 @@
-"""The kinds of value that channels understand: match rules, rates and retry schedules.
+"""The kinds of value that channels understand: match rules, rates, hours, retry schedules.
 
 What a rule or a schedule means is said in `channels`; here it only becomes a setting.
 Called by: config.settings.  Raises: Misread.
@@ -7,11 +7,13 @@ Called by: config.settings.  Raises: Misread.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from postroom.channels.message_rules import message_rule
 from postroom.channels.policy import RetrySchedule
 from postroom.channels.retry import format_schedule, parse_schedule
 from postroom.channels.rules import normalise_rule
+from postroom.channels.window import EXPECTED, Span, format_span, parse_span
 from postroom.config.kinds import Misread, Mistake, Place, shown
 from postroom.config.measures import NO_BOUND
 from postroom.core.limits import Rate, format_rate, parse_rate
@@ -19,6 +21,7 @@ from postroom.core.limits import Rate, format_rate, parse_rate
 RULE_MAX = 330
 """Characters of a rule: "from:" and the longest address (RFC 5321 §4.5.3.1), and some."""
 SCHEDULE_MAX = 1000
+ZONE_MAX = 100
 DELAY_MAX_S = 365 * 86400.0
 """No delay needs to be longer than the longest lifetime."""
 
@@ -78,6 +81,58 @@ class Rated:
     def plain(self, value: Rate | None) -> str:
         """Return the text form."""
         return NO_BOUND if value is None else format_rate(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """One span of a window in its text form."""
+
+    expected: str = EXPECTED
+
+    def read(self, given: object, place: Place) -> Span:
+        """Return the span."""
+        if not isinstance(given, str) or len(given) > SCHEDULE_MAX:
+            raise Misread(Mistake(f"{shown(given)} is no window", self.expected))
+        try:
+            return parse_span(given)
+        except ValueError as error:
+            raise Misread(Mistake(str(error))) from None
+
+    def from_text(self, text: str) -> object:
+        """Text stands for itself."""
+        return text
+
+    def plain(self, value: Span) -> str:
+        """Return the text form."""
+        return format_span(value)
+
+
+@dataclass(frozen=True, slots=True)
+class TimeZone:
+    """The name of a time zone that this machine knows."""
+
+    expected: str = 'a time zone: "UTC", "Europe/Berlin"'
+
+    def read(self, given: object, place: Place) -> str:
+        """Return the name."""
+        if not isinstance(given, str) or not given or len(given) > ZONE_MAX:
+            raise Misread(Mistake(f"{shown(given)} is no time zone", self.expected))
+        try:
+            ZoneInfo(given)
+        except (ValueError, OSError, ZoneInfoNotFoundError):
+            hint = "their names come with the package tzdata of the operating system"
+            raise Misread(
+                Mistake(f"{shown(given)} is not known here", self.expected, hint)
+            ) from None
+        return given
+
+    def from_text(self, text: str) -> object:
+        """Text stands for itself."""
+        return text
+
+    def plain(self, value: str) -> str:
+        """Return the name."""
+        return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -217,6 +217,11 @@ LISTEN = Table(
             '["10.0.0.5"]',
         ),
         Setting(
+            "future_release", Duration(1, 3650 * DAY, never=True), "future_release_s",
+            "How far ahead a client may schedule its mail (FUTURERELEASE, RFC 4865). Programs of "
+            "this machine have the widest bound of all listeners.", '"7d"',
+        ),
+        Setting(
             "xclient", _NETWORKS, "xclient",
             "Clients that may use XCLIENT.", '["127.0.0.1"]',
         ),

@@ -63,8 +63,9 @@ class QueueLoad(msgspec.Struct, frozen=True):
 class ChannelStatus(msgspec.Struct, frozen=True):
     """One channel as the master knows it: what the file says, and what was set over it.
 
-    `state` is running, suspended (by an operator), held (a limit of 0) or gone: the channel is
-    not in the file any more, and what was set of it waits for its return; `reason` says why.
+    `state` is running, suspended (by an operator), held (a limit of 0), closed (outside its
+    hours) or gone: the channel is not in the file any more, and what was set of it waits for its
+    return; `reason` says why.
     An override of None is what the file says.
     """
 

@@ -84,7 +84,7 @@ class MailCommands:
     async def run(self, args: MailVerbArgs) -> Changed:
         """Make messages due now."""
         if args.dry_run:
-            return await self._matching(args.selection)
+            return Changed(await self._steering.count(args.selection, self._steering.may_run))
         return Changed(await self._steering.run(args.selection))
 
     async def hold(self, args: MailVerbArgs) -> Changed:
@@ -95,12 +95,11 @@ class MailCommands:
         return Changed(await self._steering.hold(args.selection, reason))
 
     async def release(self, args: MailVerbArgs) -> Changed:
-        """Release those of the messages that are held."""
+        """Release those of the messages that are held, or scheduled and named."""
         if not args.dry_run:
             return Changed(await self._steering.release(args.selection))
-        if args.selection.state not in ("", "held"):
-            return Changed(0)
-        return await self._matching(msgspec.structs.replace(args.selection, state="held"))
+        is_meant = self._steering.may_release(args.selection)
+        return Changed(await self._steering.count(args.selection, is_meant))
 
     async def delete(self, args: MailVerbArgs) -> Changed:
         """Forget messages."""

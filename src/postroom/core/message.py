@@ -19,6 +19,7 @@ import msgspec
 
 from postroom.core.ids import QueueId
 from postroom.core.reply import Reply
+from postroom.core.terms import Terms
 
 
 class Notify(enum.IntFlag):
@@ -47,12 +48,13 @@ class Recipient(msgspec.Struct, frozen=True, gc=False):
         return self.address.rpartition("@")[2] if "@" in self.address else ""
 
 
-class Envelope(msgspec.Struct, frozen=True, gc=False):
+class Envelope(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Reverse-path, recipients and ESMTP parameters.
 
     `reverse_path` is "" for the null reverse-path. `ret` is "FULL", "HDRS" or "" (RFC 3461
     §4.3), `envid` decoded from xtext or "" (§4.4). `eight_bit` is BODY=8BITMIME (RFC 6152),
-    `smtputf8` is RFC 6531.
+    `smtputf8` is RFC 6531. `terms` is what the sender asked for beside delivery, None where it
+    is nothing.
     """
 
     reverse_path: str
@@ -61,6 +63,12 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
     envid: str = ""
     eight_bit: bool = False
     smtputf8: bool = False
+    terms: Terms | None = None
+
+    def begins_at(self, arrived_at: float) -> float:
+        """Return when a message that arrived then is due first, and its lifetime begins."""
+        terms = self.terms
+        return arrived_at if terms is None else max(arrived_at, terms.release_at)
 
 
 class Provenance(msgspec.Struct, frozen=True, gc=False):
@@ -115,7 +123,7 @@ class NewMessage(msgspec.Struct, frozen=True, gc=False):
     """A message on its way into a store: everything that is needed to keep it.
 
     `content` is the octets in order, our Received header included; CRLF line ends, no dot
-    stuffing. All recipients are due at `arrived_at`.
+    stuffing. All recipients are due at `begins_at`.
     """
 
     id: QueueId
@@ -128,6 +136,11 @@ class NewMessage(msgspec.Struct, frozen=True, gc=False):
     def size_octets(self) -> int:
         """Length of the content."""
         return sum(map(len, self.content))
+
+    @property
+    def begins_at(self) -> float:
+        """When its recipients are due first."""
+        return self.envelope.begins_at(self.arrived_at)
 
 
 class StoredMessage(msgspec.Struct, frozen=True, gc=False):
@@ -149,6 +162,11 @@ class StoredMessage(msgspec.Struct, frozen=True, gc=False):
     provenance: Provenance = Provenance()
     hold: str = ""
     crashes: int = 0
+
+    def scheduled_until(self, now: float) -> float:
+        """Return until when it waits because its sender wished so; 0 where it does not."""
+        begins_at = self.envelope.begins_at(self.arrived_at)
+        return begins_at if begins_at > now and begins_at > self.arrived_at else 0.0
 
 
 class Content(Protocol):

@@ -53,6 +53,7 @@ class Tally:
             envelope.envid,
             envelope.eight_bit,
             envelope.smtputf8,
+            envelope.terms,
         )
 
     def add_failure(self, failure: Failure, host: str, remedy: Remedy | None = None) -> None:

@@ -47,6 +47,7 @@ class ActiveMessage:
         "provenance",
         "rank",
         "recipients",
+        "since",
         "size_octets",
         "statuses",
     )
@@ -56,6 +57,8 @@ class ActiveMessage:
     ) -> None:
         self.id = queue_id
         self.arrived_at = arrived_at
+        self.since = envelope.begins_at(arrived_at)
+        """When its lifetime began: on arrival, or when it was released."""
         self.envelope = envelope
         self.size_octets = size_octets
         self.live = live

@@ -2,7 +2,8 @@
 
 Owns the name look-ups in flight and what waits for them. Mail comes in fresh from intake,
 or from the store by engine.walk; both ways end in a lane of the scheduler. Mail whose lane
-rests is deferred at once; mail that finds no room stays in the store.
+rests is deferred at once; mail that finds no room, or whose channel is closed, stays in the
+store.
 
 Guarantees: 1. only durable mail comes in. 2. a recipient without a route is settled with
 the reply that says why.
@@ -27,6 +28,7 @@ from postroom.core.message import (
 from postroom.core.reply import Reply
 from postroom.engine.active import ActiveMessage, ActiveTable
 from postroom.engine.backlog import Backlog
+from postroom.engine.hours import Hours, waiting_lane
 from postroom.engine.judge import Case
 from postroom.engine.kinds import Kinds
 from postroom.engine.parts import INTERNAL, Parts
@@ -75,6 +77,8 @@ class Admission:
         """Mail that was deferred because its site could not be used."""
         self.open = False
         """False before the start and after a stop: then everything stays in the store."""
+        self.hours = Hours(parts.clock)
+        """Which channels may be tried now."""
         self.classes = ClassTable()
         """Which mail goes first."""
         self.kinds = Kinds(parts.router)
@@ -175,8 +179,17 @@ class Admission:
                     active, (recipient, status), domain, refilled, is_trial=is_trial
                 )
                 continue
-            key = LaneKey(destination.channel.name, destination.site)
+            channel = destination.channel
+            is_closed = bool(channel.window) and self.hours.opens_at(channel) > 0
+            key = (
+                waiting_lane(channel.name) if is_closed else LaneKey(channel.name, destination.site)
+            )
             if shared and self._is_for_later(key, refilled, active, status):
+                continue
+            if is_closed:
+                self._backlog.left_in(
+                    key, domain, status.due_at, active.id, status.index, shared=shared
+                )
                 continue
             group = by_lane.get(key)
             if group is None:
@@ -202,6 +215,16 @@ class Admission:
         return self.classes.rank(
             message.envelope.reverse_path, provenance.listener, provenance.user
         )
+
+    def _leave(
+        self, active: ActiveMessage, indexes: Sequence[int], channel: ChannelPolicy, domain: str
+    ) -> None:
+        """Leave active recipients in the store until their channel opens."""
+        shared = self._router.channels.has_kinds and self.kinds.depends(domain)
+        for index in indexes:
+            due_at, lane = active.statuses[index].due_at, waiting_lane(channel.name)
+            self._backlog.left_in(lane, domain, due_at, active.id, index, shared=shared)
+        self._table.remove(active, tuple(indexes))
 
     def _is_urgent(self, rank: int) -> bool:
         return rank == 0 and not self.classes.is_single
@@ -314,8 +337,12 @@ class Admission:
         for active, index in waiting:
             by_message.setdefault(active.id, (active, []))[1].append(index)
         if destination is not None:
-            key = LaneKey(destination.channel.name, destination.site)
+            channel = destination.channel
+            key = LaneKey(channel.name, destination.site)
             for active, indexes in by_message.values():
+                if channel.window and self.hours.opens_at(channel):
+                    self._leave(active, indexes, channel, domain)
+                    continue
                 self._enqueue(active, key, destination, indexes)
             return
         outcome = Outcome(OutcomeKind.FAILED if reply.is_permanent else OutcomeKind.DEFERRED, reply)
@@ -323,9 +350,7 @@ class Admission:
         # Side by side: the failures of one message may wait for others of the same message.
         async with asyncio.TaskGroup() as settlements:
             for active, indexes in by_message.values():
-                case = Case(
-                    active.id, active.arrived_at, active.envelope.reverse_path, channel, domain
-                )
+                case = Case(active.id, active.since, active.envelope.reverse_path, channel, domain)
                 outcomes = [(index, outcome) for index in indexes]
                 settlements.create_task(self._settler.settle(active, case, outcomes))
 
@@ -356,9 +381,7 @@ class Admission:
         # RFC 3463 §3.5: 4.4.1, no answer from host.
         reply = Reply(451, "4.4.1", f"not tried, the site is resting: {rest.reply}")
         outcome = Outcome(OutcomeKind.DEFERRED, reply)
-        case = Case.of(
-            active.id, active.arrived_at, active.envelope.reverse_path, destination, rest
-        )
+        case = Case.of(active.id, active.since, active.envelope.reverse_path, destination, rest)
         await self._settler.settle(active, case, [(index, outcome) for index in indexes])
 
     def strand(
@@ -389,6 +412,8 @@ class Admission:
 
     def room_for(self, key: LaneKey) -> int:
         """Return how many more recipients of a lane would find room; 0 below a good half."""
+        if not key.site and self.hours.is_closed(key.channel):
+            return 0
         if key.channel == UNKNOWN:
             waiting = len(self._resolving.get(key, ()))
         else:

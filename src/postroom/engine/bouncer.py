@@ -85,7 +85,7 @@ class Bouncer:
         self, active: ActiveMessage, domain: str, indexes: list[int], reply: Reply
     ) -> None:
         channel = self._router.channel_of(domain, active.kind)
-        case = Case(active.id, active.arrived_at, active.envelope.reverse_path, channel, domain)
+        case = Case(active.id, active.since, active.envelope.reverse_path, channel, domain)
         outcome = Outcome(OutcomeKind.FAILED, reply)
         await self._settler.settle(active, case, [(index, outcome) for index in indexes])
 

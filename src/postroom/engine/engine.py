@@ -119,6 +119,9 @@ class Engine:
             self.permits = ProbePermits(self.lessee, parts.clock)
         self._probation = Probation(parts, suspects, self._table, self._admission, self._pump)
         self._has_suspects = bool(suspects)
+        self._hours = self._admission.hours
+        self._hours.on_open, self._hours.on_close = self._open_channel, self._close_channel
+        self._watching: asyncio.Task[None] | None = None
         revival = Revival(parts, self._admission, self._backlog, scheduler)
         self._walk = Walk(parts, self._admission, self._table, self._backlog, policy, revival)
         self._admission.stranded.on_sooner = self._walk.revive
@@ -147,6 +150,7 @@ class Engine:
             self._trying = loop.create_task(self._probation.run())
         self._walking = loop.create_task(self._deliver())
         self._counting = loop.create_task(self._stored_ready.run())
+        self._watching = loop.create_task(self._hours.run())
         if self.lessee is not None:
             self.lessee.on_claim = self._flush_soon
             self._lending = loop.create_task(self._sweep_gates(self.lessee))
@@ -176,7 +180,8 @@ class Engine:
         self.intake.stop()
         self._admission.open = False
         for task in (
-            self._walking, self._trying, self._sweeping, self._counting, self._lending
+            self._walking, self._trying, self._sweeping, self._counting, self._lending,
+            self._watching,
         ):  # fmt: skip
             if task is not None:
                 task.cancel()
@@ -217,7 +222,10 @@ class Engine:
         if has_kinds or self._had_kinds:
             # Which domains are shared between lanes may be otherwise now.
             self._backlog.forget_lanes()
-        if self._pump.reconfigure(policy, channels, outer) or has_kinds or self._had_kinds:
+        channels = tuple(channels)
+        other_hours = self._hours.reconfigure(channels)
+        others = self._pump.reconfigure(policy, channels, outer)
+        if others or other_hours or has_kinds or self._had_kinds:
             self._walk.wake()
         self._had_kinds = has_kinds
         self._reporter.reconfigure(hostname, policy.postmaster)
@@ -242,8 +250,9 @@ class Engine:
         """Who says why mail waits."""
         parts = self._parts
         return Explainer(
-            parts.store, parts.router, self._table, self.scheduler, parts.clock, self._kinds
-        )
+            parts.store, parts.router, self._table, self.scheduler, self._hours, parts.clock,
+            self._kinds,
+        )  # fmt: skip
 
     @property
     def kinds(self) -> Kinds:
@@ -299,6 +308,14 @@ class Engine:
         self.scheduler.opened(gate)
         self._pump.kick()
 
+    def _open_channel(self, name: str) -> None:
+        self._pump.open(name)
+        self._walk.changed(None)
+
+    def _close_channel(self, name: str) -> None:
+        if self._pump.close(name):
+            self._walk.wake()
+
     def _flush_soon(self) -> None:
         assert self.lessee is not None
         asyncio.get_running_loop().call_soon(self.lessee.flush)
@@ -309,6 +326,10 @@ class Engine:
             lessee.sweep(self._parts.clock.now())
 
     def _admit_new(self, message: NewMessage) -> None:
+        if message.envelope.terms is not None and message.begins_at > self._parts.clock.now():
+            # It waits in the store until it is released.
+            self._walk.changed(message.begins_at)
+            return
         self._admission.admit_new(message)
 
     def _settled(

@@ -96,7 +96,7 @@ class Intake:
             # One change, so that it is never live for a moment. The pump does not hear of the
             # message: its release will make it due.
             statuses = tuple(
-                RecipientStatus(index, due_at=arrived_at)
+                RecipientStatus(index, due_at=message.begins_at)
                 for index in range(len(envelope.recipients))
             )
             future = self._store.take_in(Arrival(message, statuses, hold))

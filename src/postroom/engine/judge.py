@@ -47,7 +47,8 @@ class Case(msgspec.Struct, frozen=True):
     """What outcomes are judged by: the message's facts and where it was going."""
 
     id: QueueId
-    arrived_at: float
+    since: float
+    """When its lifetime began."""
     reverse_path: str
     channel: ChannelPolicy
     site: str
@@ -60,7 +61,7 @@ class Case(msgspec.Struct, frozen=True):
     def of(
         cls,
         queue_id: QueueId,
-        arrived_at: float,
+        since: float,
         reverse_path: str,
         destination: Destination,
         rest: Rest | None = None,
@@ -68,7 +69,7 @@ class Case(msgspec.Struct, frozen=True):
         """Make a case for mail that was going to `destination`."""
         ends_here = not isinstance(destination.route, MxRoute | RelayRoute)
         return cls(
-            queue_id, arrived_at, reverse_path, destination.channel, destination.site, ends_here,
+            queue_id, since, reverse_path, destination.channel, destination.site, ends_here,
             rest,
         )  # fmt: skip
 
@@ -151,7 +152,7 @@ def _one(
             state = RecipientState.FAILED
         case OutcomeKind.DEFERRED:
             schedule = case.channel.retry
-            due = next_due(schedule, case.arrived_at, attempts, now, entropy)
+            due = next_due(schedule, case.since, attempts, now, entropy)
             # SEEDS row 35: a lifetime ends with a try. Where the site has not been tried since
             # the recipient was due, that comes with the end of the rest.
             if due is None and case.rest is not None and case.rest.since < before.due_at:
@@ -167,7 +168,7 @@ def _one(
     if state is RecipientState.DELIVERED:
         event = RecipientDelivered(
             case.id, recipient.address, case.channel.name, case.site, outcome.host, reply,
-            attempts, round(now - case.arrived_at, 3),
+            attempts, round(now - case.since, 3),
         )  # fmt: skip
     elif state is RecipientState.WAITING:
         event = RecipientDeferred(
@@ -195,7 +196,7 @@ def _report(
         case RecipientState.DELIVERED:
             kind = ReportKind.DELIVERED if case.ends_here else ReportKind.RELAYED
         case RecipientState.WAITING:
-            waited_s = now - case.arrived_at
+            waited_s = now - case.since
             if not channel.delay_warning_s or waited_s < channel.delay_warning_s or before.warned:
                 return None
             kind = ReportKind.DELAYED
@@ -203,5 +204,5 @@ def _report(
             kind = ReportKind.FAILED
     if not report_due(kind, case.reverse_path, recipient, outcome):
         return None
-    until = case.arrived_at + channel.retry.lifetime_s if kind is ReportKind.DELAYED else None
+    until = case.since + channel.retry.lifetime_s if kind is ReportKind.DELAYED else None
     return DueReport(kind, recipient, status, outcome, now, until)

@@ -127,7 +127,7 @@ class Pump:
             site = destination.site
             self._settler.transcripts.note(active.id, site, number, report.transcript)
         outcomes = list(zip(indexes, report.outcomes, strict=True))
-        case = Case.of(active.id, active.arrived_at, active.envelope.reverse_path, destination)
+        case = Case.of(active.id, active.since, active.envelope.reverse_path, destination)
         await self._settler.settle(active, case, outcomes)
 
     def _note_pace(self, entry: Entry, report: AttemptReport) -> None:
@@ -176,6 +176,7 @@ class Pump:
                     envelope.envid,
                     envelope.eight_bit,
                     envelope.smtputf8,
+                    envelope.terms,
                 ),
                 content,
                 destination,
@@ -274,10 +275,26 @@ class Pump:
         self.scheduler.reconfigure(channels, outer)
         # SEEDS row 28: the mail of a channel that is gone stays, and goes by the rules in force.
         drained = self.scheduler.drain_others({channel.name for channel in channels})
+        self._give_back(drained)
+        self.kick()
+        return bool(drained)
+
+    def open(self, channel: str) -> None:
+        """Let the sites of a channel that opens begin slowly: they all have mail at once."""
+        for lane in self.scheduler.lanes():
+            if lane.key.channel == channel:
+                lane.start_slowly()
+
+    def close(self, channel: str) -> bool:
+        """Take the waiting mail of a channel out of memory; True where there was some."""
+        others = {lane.key.channel for lane in self.scheduler.lanes()} - {channel}
+        drained = self.scheduler.drain_others(others)
+        self._give_back(drained)
+        return bool(drained)
+
+    def _give_back(self, drained: Iterable[Entry]) -> None:
         for entry in drained:
             active = self._table.get(entry.id)
             if active is not None:
                 active.entries.remove(entry)
                 self._table.remove(active, entry.indexes)
-        self.kick()
-        return bool(drained)

@@ -89,29 +89,48 @@ class Steering:
         """Return the exact counts of the queue, at once."""
         return self._store.counts()
 
-    async def count(self, which: Which) -> int:
+    async def count(self, which: Which, only: Callable[[StoredMessage], bool] | None = None) -> int:
         """Return how many messages match: what a verb would be done to."""
         total = 0
         async for batch in self._batches(which):
-            total += len(batch)
+            total += len(batch) if only is None else sum(map(only, batch))
         return total
+
+    def may_run(self, message: StoredMessage) -> bool:
+        """Say whether `run` is for a message: not where its sender scheduled it for later."""
+        return not message.scheduled_until(self._clock.now())
+
+    def may_release(self, which: Which) -> Callable[[StoredMessage], bool]:
+        """Say which messages `release` is for.
+
+        Mail in transit between queues is left alone, unless it is named by its id: whoever
+        does that knows that the other queue does not have it. Scheduled mail is released only
+        where it is named by its id or its state: lifting all holds must not send it.
+        """
+        ids = which if isinstance(which, tuple) else which.ids
+        scheduled = bool(ids) or (isinstance(which, Selection) and which.state == "scheduled")
+
+        def is_meant(message: StoredMessage) -> bool:
+            if message.hold:
+                return bool(ids) or transit_of(message.hold) is None
+            return scheduled and not self.may_run(message)
+
+        return is_meant
 
     async def run(self, which: Which) -> int:
         """Make every waiting recipient due now; return the number of messages.
 
-        Held messages stay held: a hold is lifted by `release` alone.
+        Held messages stay held, and scheduled ones wait: they are for `release` alone.
         """
-        now = self._clock.now()
+        return await self._each(which, self._make_due, only=self.may_run)
 
-        async def make_due(batch: list[StoredMessage]) -> None:
-            ids = _ids(batch)
-            await asyncio.shield(self._store.make_due(ids, now))
-            # What is in memory still has its old due time: the store alone is right now.
-            if self._active is not None:
-                self._active.forget(ids)
-                self._active.wake()
-
-        return await self._each(which, make_due)
+    async def _make_due(self, batch: list[StoredMessage]) -> None:
+        ids = _ids(batch)
+        await asyncio.shield(self._store.make_due(ids, self._clock.now()))
+        # What is in memory still has its old due time: the store alone is right now.
+        if self._active is not None:
+            self._active.forget(ids)
+            self._active.wake()
 
     async def reroute(self, which: Which) -> int:
         """Let messages find their channel and route anew when they are next tried; return how many.
@@ -155,24 +174,23 @@ class Steering:
         return await self._each(which, hold)
 
     async def release(self, which: Which) -> int:
-        """Lift the hold of those messages that are held; return how many were.
-
-        Mail in transit between queues is left alone, unless it is named by its id: whoever
-        does that knows that the other queue does not have it.
-        """
-        is_named = isinstance(which, tuple) or bool(which.ids)
+        """Lift holds, and release what is scheduled (see `may_release`); return how many."""
+        is_meant = self.may_release(which)
 
         def is_held(message: StoredMessage) -> bool:
-            return bool(message.hold) and (is_named or transit_of(message.hold) is None)
+            return bool(message.hold) and is_meant(message)
 
         async def release(batch: list[StoredMessage]) -> None:
             released = await self._holds.release(_ids(batch), is_held)
-            if self._active is not None:
+            scheduled = [message for message in batch if not message.hold]
+            if scheduled:
+                await self._make_due(scheduled)
+            elif self._active is not None:
                 self._active.wake()
-            for queue_id in released:
+            for queue_id in (*released, *_ids(scheduled)):
                 self._events.emit(MessageReleased(queue_id))
 
-        return await self._each(which, release, only=is_held)
+        return await self._each(which, release, only=is_meant)
 
     async def move(self, which: Which, to: Place, mover: Mover, limit: int) -> int:
         """Move at most `limit` messages to another queue; return how many.

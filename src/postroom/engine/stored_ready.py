@@ -64,7 +64,8 @@ class StoredReady:
         domains: list[str] = []
         active = self._table.recipients
         for key in self._backlog.lanes:
-            if self._scheduler.is_held(key.channel):
+            # A lane without a site has the mail of a channel that is closed now.
+            if not key.site or self._scheduler.is_held(key.channel):
                 domains += self._backlog.domains_in(key)
                 lane = self._scheduler.lane(key)
                 active -= lane.recipients if lane is not None else 0

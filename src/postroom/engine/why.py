@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import msgspec
 
+from postroom.channels.policy import ChannelPolicy
 from postroom.core.clock import Clock
 from postroom.core.errors import ReplyError
 from postroom.core.ids import QueueId
 from postroom.core.message import Recipient, RecipientState, RecipientStatus, StoredMessage
+from postroom.core.terms import format_moment
 from postroom.engine.active import ActiveTable
+from postroom.engine.hours import Hours, waiting_lane
 from postroom.engine.kinds import Kinds
 from postroom.engine.parts import Routes
 from postroom.queueing.lane import LaneKey
 from postroom.queueing.scheduler import Scheduler
 from postroom.queueing.why import LaneWhy, lane_why
+from postroom.routing.destination import Destination
 from postroom.spool.store import Store
 
 
@@ -67,6 +71,7 @@ class Explainer:
         router: Routes,
         table: ActiveTable,
         scheduler: Scheduler,
+        hours: Hours,
         clock: Clock,
         kinds: Kinds,
     ) -> None:
@@ -74,6 +79,7 @@ class Explainer:
         self._router = router
         self._table = table
         self._scheduler = scheduler
+        self._hours = hours
         self._clock = clock
         self._kinds = kinds
 
@@ -90,24 +96,30 @@ class Explainer:
 
     async def lanes(self, what: str) -> tuple[LaneWhy, ...]:
         """Say why the mail of a channel, of a site or for a domain waits."""
-        keys = {
-            lane.key
+        channels = {
+            lane.key: lane.channel
             for lane in self._scheduler.lanes()
             if what in (lane.key.channel, lane.key.site)
         }
-        if not keys:
-            key, _ = await self._lane_of(what.lower())
-            keys = {key} if key is not None else set()
-            if self._kinds.depends(what.lower()):
-                keys |= self._lanes_by_kind(what.lower())
+        if not channels:
+            closed = self._hours.channel(what)
+            if closed is not None:
+                channels = {waiting_lane(what): closed}
+            else:
+                domain = what.lower()
+                destination, _ = await self._destination(domain)
+                found = [destination] if destination is not None else []
+                if self._kinds.depends(domain):
+                    found += self._destinations_by_kind(domain)
+                channels = {_key(one): one.channel for one in found}
         now = self._clock.now()
-        found = [self._lane(key, now) for key in sorted(keys)]
-        return tuple(one for one in found if one is not None)
+        lanes = [self._lane(key, channel, now) for key, channel in sorted(channels.items())]
+        return tuple(one for one in lanes if one is not None)
 
-    def _lanes_by_kind(self, domain: str) -> set[LaneKey]:
-        """Return the lanes of mail for a domain that rules about messages have sent elsewhere."""
+    def _destinations_by_kind(self, domain: str) -> list[Destination]:
+        """Return where rules about messages have sent mail for a domain elsewhere."""
         found = (self._router.lookup(domain, kind) for kind in self._router.channels.kinds())
-        return {LaneKey(one.channel.name, one.site) for one in found if one is not None}
+        return [one for one in found if one is not None]
 
     async def _recipient(
         self, message: StoredMessage, recipient: Recipient, status: RecipientStatus
@@ -116,8 +128,8 @@ class Explainer:
         lane, waits_for = None, ""
         if not status.state.is_final:
             kind = self._kinds.of(message.envelope, message.provenance)
-            key, error = await self._lane_of(recipient.domain.lower(), kind)
-            lane = self._lane(key, now) if key is not None else None
+            to, error = await self._destination(recipient.domain.lower(), kind)
+            lane = self._lane(_key(to), to.channel, now) if to is not None else None
             waits_for = self._waits_for(message, status, lane, error, now)
         state = "waiting" if status.state is RecipientState.WAITING else status.state.name.lower()
         return RecipientWhy(
@@ -141,15 +153,29 @@ class Explainer:
             if not queued:
                 return "the end of an attempt that is under way, or of a name look-up"
             return lane.binds if lane is not None else "its turn"
+        scheduled = message.scheduled_until(now)
+        if scheduled and status.due_at > now:
+            return f"its time: it is scheduled until {format_moment(scheduled)}"
         if status.due_at > now:
             return "its next attempt, by the retry schedule of its channel"
         if error:
             return f"a route: {error}"
+        if lane is not None and lane.opens_at:
+            return lane.binds
         if lane is not None and lane.waiting:
             return f"room in memory, behind {lane.waiting} others of its site: {lane.binds}"
         return "room in memory, or the next look at the store"
 
-    def _lane(self, key: LaneKey, now: float) -> LaneWhy | None:
+    def _lane(self, key: LaneKey, channel: ChannelPolicy, now: float) -> LaneWhy | None:
+        opens_at = self._hours.opens_at(channel)
+        why = self._lane_in_memory(key, now)
+        if not opens_at:
+            return why
+        why = why or LaneWhy(key.channel, key.site, 0, 0, 0, (), "")
+        binds = f"the hours of channel {key.channel}: its window opens at {format_moment(opens_at)}"
+        return msgspec.structs.replace(why, binds=binds, opens_at=opens_at)
+
+    def _lane_in_memory(self, key: LaneKey, now: float) -> LaneWhy | None:
         scheduler = self._scheduler
         lane = scheduler.lane(key)
         if lane is None:
@@ -159,11 +185,13 @@ class Explainer:
         limits[lane.channel.key] = lane.channel.limit
         return lane_why(lane, limits, scheduler.busy, scheduler.concurrency, now)
 
-    async def _lane_of(self, domain: str, kind: int = 0) -> tuple[LaneKey | None, str]:
+    async def _destination(self, domain: str, kind: int = 0) -> tuple[Destination | None, str]:
         try:
-            destination = self._router.lookup(domain, kind)
-            if destination is None:
-                destination = await self._router.resolve(domain, kind)
+            found = self._router.lookup(domain, kind)
+            return found or await self._router.resolve(domain, kind), ""
         except ReplyError as failure:
             return None, str(failure.reply)
-        return LaneKey(destination.channel.name, destination.site), ""
+
+
+def _key(destination: Destination) -> LaneKey:
+    return LaneKey(destination.channel.name, destination.site)

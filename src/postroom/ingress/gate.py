@@ -32,6 +32,10 @@ class SessionGate:
             return NO_MEMORY
         return self._shared.acceptor.ready(size_octets)
 
+    def now(self) -> float:
+        """Return the time."""
+        return self._shared.clock.now()
+
     def recipient(self, reverse_path: str, address: str) -> Reply | None:
         """Ask the policy file whether a recipient is taken."""
         hooks, smtp = self._shared.hooks, self._smtp

@@ -39,7 +39,9 @@ from postroom.ingress.local_protocol import (
     is_address,
 )
 from postroom.ingress.policy import ListenPolicy
+from postroom.ingress.settings import terms_of
 from postroom.smtp.local_trace import count_hops, local_received
+from postroom.smtp.server_terms import fault_of
 
 PENDING_MAX = 64
 """Messages of one session that may await their commit; then reading pauses."""
@@ -222,6 +224,11 @@ class _Session(asyncio.Protocol):
         # A time to come would keep the message from being tried, and stretch its lifetime.
         if not 0 <= submission.arrived_at <= self._intake.clock.now():
             return Reply(501, "5.5.4", "the arrival time does not lie in the past")
+        terms = submission.envelope.terms
+        if terms is not None:
+            fault = fault_of(terms, terms_of(policy), self._intake.clock.now())
+            if fault is not None:
+                return fault
         if not submission.hold.isprintable():
             return Reply(501, "5.5.4", "the reason of a hold holds printable characters only")
         return self._intake.acceptor.ready(submission.size_octets)

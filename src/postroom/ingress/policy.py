@@ -16,7 +16,8 @@ class ListenPolicy(msgspec.Struct, frozen=True):
     must speak the PROXY protocol first, who may use XCLIENT. `tls` is "none", "starttls" or
     "implicit" and needs certificate and key. `auth_users` names the users file;
     `auth_plaintext_loopback` allows AUTH without TLS from loopback only. `bare_newline` is
-    "refuse" or "normalise". Times in seconds, sizes in octets.
+    "refuse" or "normalise". `future_release_s` is how far ahead a release may lie (RFC 4865), 0
+    where none is offered. Times in seconds, sizes in octets.
     """
 
     name: str = "smtp"
@@ -40,3 +41,4 @@ class ListenPolicy(msgspec.Struct, frozen=True):
     hops_max: int = 100
     idle_timeout_s: float = 300.0
     session_timeout_s: float = 7200.0
+    future_release_s: float = 30 * 86400.0

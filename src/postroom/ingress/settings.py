@@ -19,6 +19,7 @@ from postroom.ingress.tls import server_context
 from postroom.ingress.users import Users, load_users
 from postroom.smtp.server_data import ContentLimits
 from postroom.smtp.server_events import ClientRights, ServerSettings
+from postroom.smtp.server_terms import TermsOffered
 
 
 class ListenSettings:
@@ -53,6 +54,7 @@ class ListenSettings:
             offers_starttls=policy.tls == "starttls",
             offers_auth=self.users is not None,
             asks_recipients=asks_recipients,
+            terms=terms_of(policy),
         )
 
     def rights(self, address: str) -> ClientRights:
@@ -71,6 +73,11 @@ class ListenSettings:
         # The proxy itself stays connected, so it may name the next client too.
         rights = self.rights(address)
         return ClientRights(rights.address, rights.may_relay, True, False)
+
+
+def terms_of(policy: ListenPolicy) -> TermsOffered:
+    """Return what a client may ask for beside delivery."""
+    return TermsOffered(policy.future_release_s)
 
 
 def _networks(policy: ListenPolicy, setting: str, texts: tuple[str, ...]) -> Networks:

@@ -114,7 +114,7 @@ class MessageSuspected(Event, frozen=True, tag="suspected"):
 
 
 class MessageReleased(Event, frozen=True, tag="released"):
-    """A hold was lifted."""
+    """A hold was lifted, or scheduled mail released before its time."""
 
     id: str
 

@@ -171,6 +171,10 @@ class Lane:
         self._failures = 0
         return ended
 
+    def start_slowly(self) -> None:
+        """Begin with few attempts, as at a site nothing is known of."""
+        self.window = min(self.window, WINDOW_INITIAL)
+
     def unreachable(
         self, now: float, base_s: float, reply: str, *, untried: bool = False, until: float = 0.0
     ) -> Rest:

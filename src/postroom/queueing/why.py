@@ -38,6 +38,7 @@ class LaneWhy(msgspec.Struct, frozen=True):
     `waiting` are attempts that are ready, `window` is how many the site may have at once after
     what was seen of it. `rests_until` is 0, or when a site that could not be used is tried again,
     for `rest_reply`. `binds` is what keeps the next attempt waiting; "" where nothing waits.
+    `opens_at` is 0, or when a channel opens that is closed by its hours.
     """
 
     channel: str
@@ -49,6 +50,7 @@ class LaneWhy(msgspec.Struct, frozen=True):
     binds: str
     rests_until: float = 0.0
     rest_reply: str = ""
+    opens_at: float = 0.0
 
 
 def lane_why(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from postroom.core.reply import Reply
+from postroom.core.terms import format_moment
 from postroom.reports.decide import ReportKind
 from postroom.reports.facts import (
     ReportedMessage,
@@ -45,6 +46,12 @@ def write_status(
         lines.append(f"Original-Envelope-Id: {shown(message.envelope.envid)}")
     lines.append(f"Reporting-MTA: dns; {shown(origin.hostname)}")
     lines.append(f"Arrival-Date: {date(message.arrived_at)}")
+    terms = message.envelope.terms
+    if terms is not None and terms.release_at:
+        # RFC 4865: what the sender asked for, an interval or a moment.
+        asked = f"for;{terms.hold_for_s}" if terms.hold_for_s else ""
+        asked = asked or f"until;{format_moment(terms.release_at)}"
+        lines.append(f"Future-Release-Request: {asked}")
     for one in recipients:
         lines.append("")
         if one.recipient.orcpt:

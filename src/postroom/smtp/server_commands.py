@@ -28,6 +28,7 @@ from postroom.smtp.server_events import (
     StartTls,
 )
 from postroom.smtp.server_table import TABLE, Command, Rule, State
+from postroom.smtp.server_terms import agree
 from postroom.smtp.server_transaction import Transaction
 from postroom.smtp.syntax import parse_helo_argument
 from postroom.smtp.xclient import parse_xclient
@@ -137,6 +138,7 @@ class CommandSession:
                 starttls=not self.tls,
                 auth=self._may_authenticate(),
                 xclient=self.client.may_xclient,
+                terms=self._settings.terms.lines(self._gate.now()),
             )
         )
         return None
@@ -158,6 +160,8 @@ class CommandSession:
         transaction = Transaction.open(
             argument, settings.content.size_octets_max, settings.recipients_max
         )
+        if transaction.asked is not None:
+            transaction.terms = agree(transaction.asked, settings.terms, self._gate.now())
         refusal = self._gate.mail(transaction.size_octets)
         if refusal is not None:
             raise ReplyError(refusal)

@@ -17,6 +17,7 @@ from postroom.core.message import Envelope
 from postroom.core.reply import Reply
 from postroom.smtp.auth import Credentials
 from postroom.smtp.server_data import ContentLimits
+from postroom.smtp.server_terms import NOTHING_OFFERED, TermsOffered
 from postroom.smtp.xclient import XclientAttributes
 
 
@@ -72,6 +73,10 @@ class Gate(Protocol):
         """Say whether mail of this announced size (0: unknown) is taken; None is yes."""
         ...
 
+    def now(self) -> float:
+        """Return the time, in seconds since the epoch."""
+        ...
+
     def recipient(self, reverse_path: str, address: str) -> Reply | None:
         """Say whether a recipient is taken, where `asks_recipients` is set; None is yes."""
         ...
@@ -104,3 +109,4 @@ class ServerSettings(msgspec.Struct, frozen=True):
     offers_starttls: bool = False
     offers_auth: bool = False
     asks_recipients: bool = False
+    terms: TermsOffered = NOTHING_OFFERED

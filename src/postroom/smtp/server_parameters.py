@@ -1,7 +1,8 @@
 """ESMTP parameters of MAIL and RCPT.
 
 Owns which keywords exist and what their values may be: SIZE (RFC 1870), BODY (RFC 6152),
-SMTPUTF8 (RFC 6531), RET, ENVID, NOTIFY and ORCPT (RFC 3461), AUTH (RFC 4954).
+SMTPUTF8 (RFC 6531), RET, ENVID, NOTIFY and ORCPT (RFC 3461), AUTH (RFC 4954). What a
+message's terms are about is only gathered here; smtp.server_terms reads it.
 
 Guarantees: decoded values hold no control character, so they are safe in a header.
 Called by: smtp.server_transaction.  Raises: ReplyError with the reply to give.
@@ -14,6 +15,7 @@ import msgspec
 from postroom.core.errors import ReplyError
 from postroom.core.message import Notify
 from postroom.core.reply import Reply
+from postroom.smtp.server_terms import KEYWORDS
 from postroom.smtp.xtext import decode_orcpt, decode_xtext
 
 # RFC 3461 §4.4: ENVID is at most 100 characters; §4.2: ORCPT at most 500.
@@ -29,13 +31,17 @@ _NOTIFY = {
 
 
 class MailParameters(msgspec.Struct, frozen=True, gc=False):
-    """What MAIL said beside the reverse-path; `size_octets` 0 where it was not given."""
+    """What MAIL said beside the reverse-path; `size_octets` 0 where it was not given.
+
+    `asked` are the parameters about terms, by keyword; None where there is none.
+    """
 
     size_octets: int = 0
     eight_bit: bool = False
     smtputf8: bool = False
     ret: str = ""
     envid: str = ""
+    asked: dict[str, str] | None = None
 
 
 NO_MAIL_PARAMETERS = MailParameters()
@@ -46,6 +52,7 @@ def parse_mail_parameters(text: str) -> MailParameters:
     if not text:
         return NO_MAIL_PARAMETERS
     size_octets, eight_bit, smtputf8, ret, envid = 0, False, False, "", ""
+    asked: dict[str, str] | None = None
     for keyword, value in _pairs(text):
         match keyword:
             case "SIZE":
@@ -68,8 +75,10 @@ def parse_mail_parameters(text: str) -> MailParameters:
                 # are not trusted to say so, otherwise taken as unknown.
                 _xtext(keyword, value, ORCPT_MAX)
             case _:
-                raise _unknown(keyword)
-    return MailParameters(size_octets, eight_bit, smtputf8, ret, envid)
+                if keyword not in KEYWORDS:
+                    raise _unknown(keyword)
+                asked = {**(asked or {}), keyword: _required(keyword, value)}
+    return MailParameters(size_octets, eight_bit, smtputf8, ret, envid, asked)
 
 
 def parse_rcpt_parameters(text: str, smtputf8: bool) -> tuple[int, str]:

@@ -61,8 +61,10 @@ AUTH_UNAVAILABLE: Final = Reply(454, "4.7.0", "Authentication is not possible no
 FOREIGN_VERBS: Final = frozenset(("GET", "POST", "PUT", "CONNECT", "OPTIONS", "HEAD", "DELETE"))
 
 
-def ehlo(settings: ServerSettings, *, starttls: bool, auth: bool, xclient: bool) -> bytes:
-    """Return the reply to EHLO with what is offered now."""
+def ehlo(
+    settings: ServerSettings, *, starttls: bool, auth: bool, xclient: bool, terms: list[str]
+) -> bytes:
+    """Return the reply to EHLO with what is offered now; `terms` are lines of their own."""
     lines = [
         settings.hostname,
         "PIPELINING",
@@ -73,6 +75,7 @@ def ehlo(settings: ServerSettings, *, starttls: bool, auth: bool, xclient: bool)
         "CHUNKING",
         "DSN",
         "ENHANCEDSTATUSCODES",
+        *terms,
     ]
     if starttls and settings.offers_starttls:
         lines.append("STARTTLS")

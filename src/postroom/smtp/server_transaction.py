@@ -13,6 +13,7 @@ from __future__ import annotations
 from postroom.core.errors import ReplyError
 from postroom.core.message import Envelope, Recipient
 from postroom.core.reply import Reply
+from postroom.core.terms import Terms
 from postroom.smtp.server_data import TOO_BIG
 from postroom.smtp.server_parameters import (
     MailParameters,
@@ -32,13 +33,15 @@ _TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients")
 class Transaction:
     """A transaction that MAIL opened."""
 
-    __slots__ = ("_parameters", "_recipients", "_recipients_max", "reverse_path")
+    __slots__ = ("_parameters", "_recipients", "_recipients_max", "reverse_path", "terms")
 
     def __init__(self, reverse_path: str, parameters: MailParameters, recipients_max: int) -> None:
         self.reverse_path = reverse_path
         self._parameters = parameters
         self._recipients: list[Recipient] = []
         self._recipients_max = recipients_max
+        self.terms: Terms | None = None
+        """What was agreed beside delivery."""
 
     @classmethod
     def open(cls, argument: str, size_max: int, recipients_max: int) -> Transaction:
@@ -56,6 +59,11 @@ class Transaction:
     def size_octets(self) -> int:
         """The announced size, 0 where none was."""
         return self._parameters.size_octets
+
+    @property
+    def asked(self) -> dict[str, str] | None:
+        """The terms that MAIL asks for, None where there are none."""
+        return self._parameters.asked
 
     @property
     def smtputf8(self) -> bool:
@@ -89,4 +97,5 @@ class Transaction:
             parameters.envid,
             parameters.eight_bit,
             parameters.smtputf8,
+            self.terms,
         )

@@ -26,6 +26,7 @@ from postroom.core.message import (
     RecipientStatus,
     StoredMessage,
 )
+from postroom.core.terms import Terms
 from postroom.spool.selection import matches
 from postroom.spool.store import (
     Arrival,
@@ -51,7 +52,7 @@ class _Kept:
         self.hold = ""
         self.crashes = 0
         self.statuses = [
-            RecipientStatus(index=index, due_at=new.arrived_at)
+            RecipientStatus(index=index, due_at=new.begins_at)
             for index in range(len(new.envelope.recipients))
         ]
         self.live_count = len(self.statuses)
@@ -167,6 +168,9 @@ class MemoryStore:
         """Set due times; see Store.make_due."""
         for kept in self._chosen(ids):
             self._leave_order(kept)
+            terms = kept.new.envelope.terms
+            if terms is not None and terms.release_at > due_at:
+                kept.new = released(kept.new, terms, due_at)
             kept.statuses = [
                 status if status.state.is_final else msgspec.structs.replace(status, due_at=due_at)
                 for status in kept.statuses
@@ -340,6 +344,13 @@ class MemoryStore:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         future.set_result(None)
         return future
+
+
+def released(message: NewMessage, terms: Terms, at: float) -> NewMessage:
+    """Return a message that was scheduled as one that is released at another time."""
+    replace = msgspec.structs.replace
+    envelope = replace(message.envelope, terms=replace(terms, release_at=at))
+    return replace(message, envelope=envelope)
 
 
 def _failed(error: StoreUnavailable) -> asyncio.Future[None]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from postroom.core.message import RecipientState, RecipientStatus, StoredMessage
 from postroom.spool.store import Selection
 
-STATES = ("", "waiting", "deferred", "held")
+STATES = ("", "waiting", "deferred", "scheduled", "held")
 
 
 def matches(selection: Selection, message: StoredMessage, now: float) -> bool:
@@ -34,6 +34,10 @@ def matches(selection: Selection, message: StoredMessage, now: float) -> bool:
         or (selection.state and (selection.state == "held") != bool(message.hold))
     ):
         return False
+    if selection.state and selection.state != "held":
+        is_scheduled = bool(message.scheduled_until(now))
+        if is_scheduled != (selection.state == "scheduled"):
+            return False
     return any(
         status.state is RecipientState.WAITING
         and (not selection.recipient or recipient.address.lower() == selection.recipient.lower())

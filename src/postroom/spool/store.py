@@ -110,7 +110,8 @@ class Selection(msgspec.Struct, frozen=True):
     domain, recipient and state hold together. These and `reverse_path` compare without case;
     a leading "*" in `domain` matches a suffix, a leading "." the domain and all below it.
     Ages are in seconds before `now`. `state` is "", "waiting" (never tried or due),
-    "deferred" (tried, not due) or "held"; a held message is neither of the other two.
+    "deferred" (tried, not due), "scheduled" (to begin later, as its sender wished) or "held"; a
+    held message is none of the others, and a scheduled one is neither waiting nor deferred.
     """
 
     ids: tuple[QueueId, ...] = ()
@@ -221,7 +222,7 @@ class Store(Protocol):
         ...
 
     def make_due(self, ids: tuple[QueueId, ...], due_at: float) -> asyncio.Future[None]:
-        """Set the due time of every waiting recipient of these messages."""
+        """Set the due time of every waiting recipient; what is scheduled is released then."""
         ...
 
     def delete(self, ids: tuple[QueueId, ...]) -> asyncio.Future[None]:

@@ -20,9 +20,12 @@ import msgspec
 
 from postroom.channels.overrides import CONCURRENCY_MAX, SETTINGS, Override, orphaned, overridden
 from postroom.channels.policy import ChannelPolicy
+from postroom.channels.window import opens_at
 from postroom.config.model import Config
 from postroom.control.answers import ChannelStatus
 from postroom.control.protocol import Code, ControlError
+from postroom.core.clock import Clock
+from postroom.core.terms import format_moment
 from postroom.observe.board import Board
 from postroom.observe.events import ChannelSet, EventSink, SettingIgnored
 from postroom.supervisor.channel_overrides import ChannelOverrides, changed
@@ -39,6 +42,7 @@ class Server(Protocol):
     """What is needed of the master."""
 
     config: Config
+    clock: Clock
     fleet: Fleet | None
     board: Board | None
     changing: asyncio.Lock
@@ -68,11 +72,11 @@ class ChannelChanges:
     def status(self) -> list[ChannelStatus]:
         """Return all channels in the order of the file, then what is set of others."""
         listed = [
-            status_of(channel, self._overrides.get(channel.name, Override()))
+            status_of(channel, self._overrides.get(channel.name, Override()), self._server.clock)
             for channel in self._server.config.channels
         ]
         return listed + [
-            status_of(None, self._overrides[name], name)
+            status_of(None, self._overrides[name], self._server.clock, name)
             for name in orphaned(self._server.config.channels, self._overrides)
         ]
 
@@ -114,7 +118,7 @@ class ChannelChanges:
                 said = DEFAULT if value is None else str(value).lower()
                 self._events.emit(ChannelSet(name, key, said))
             await self._put_in_force()
-            return status_of(self._known().get(name), override, name)
+            return status_of(self._known().get(name), override, self._server.clock, name)
 
     async def _put_in_force(self) -> None:
         server = self._server
@@ -157,7 +161,9 @@ def no_such_channel(name: str, known: tuple[str, ...]) -> ControlError:
     return ControlError(f"there is no channel {name!r}", hint, Code.NOT_FOUND)
 
 
-def status_of(channel: ChannelPolicy | None, override: Override, name: str = "") -> ChannelStatus:
+def status_of(
+    channel: ChannelPolicy | None, override: Override, clock: Clock, name: str = ""
+) -> ChannelStatus:
     """Return how a channel is; None for one that is gone and something is set of."""
     if channel is None:
         return ChannelStatus(
@@ -174,6 +180,8 @@ def status_of(channel: ChannelPolicy | None, override: Override, name: str = "")
         field = SETTINGS[limit]
         where = "set by an operator" if getattr(override, field) == 0 else channel.origin
         state, reason = "held", f"{limit} = 0 ({where or 'default'})"
+    elif opens := opens_at(channel.window, channel.time_zone, clock.now()):
+        state, reason = "closed", f"its window opens at {format_moment(opens)}"
     return ChannelStatus(
         channel.name, state, reason, channel.match, channel.route, channel.origin,
         channel.concurrency, channel.site_concurrency,

@@ -377,4 +377,7 @@ def local_policy(config: Config) -> ListenPolicy:
         recipients_max=max(
             (policy.recipients_max for policy in config.listen), default=default.recipients_max
         ),
+        future_release_s=max(
+            (policy.future_release_s for policy in config.listen), default=default.future_release_s
+        ),
     )

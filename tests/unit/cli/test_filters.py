@@ -42,7 +42,7 @@ def test_everything_is_asked_for_and_never_assumed() -> None:
     ("words", "said"),
     [
         (["nonsense"], "selects nothing"),
-        (["state=gone"], "waiting, deferred or held"),
+        (["state=gone"], "waiting, deferred, scheduled or held"),
         (["age>soon"], "is not a duration"),
         (["domain="], "a value is missing"),
         (["domain=a", "domain=b"], "given twice"),

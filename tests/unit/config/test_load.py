@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from postroom.channels.window import Span
 from postroom.config.files import find_file
 from postroom.config.loader import Loaded, load
 from postroom.config.model import Config
@@ -123,6 +124,26 @@ def test_a_smarthost_needs_five_lines_and_its_certificate_is_checked(tmp_path: P
     assert route.relays == (RelayHost("smtp.example", 587),)
     assert route.password_file == str(secret)
     assert route.tls.mode == "verify"
+
+
+def test_hours_of_a_channel_and_when_mail_may_be_scheduled(tmp_path: Path) -> None:
+    text = """[channel.default]
+window = ["Mon-Fri 08:00-20:00", "sat 22:00-4:00"]
+time_zone = "Europe/Berlin"
+[listen.smtp]
+future_release = "never"
+"""
+    config = load_file(tmp_path, text).config
+    [default] = config.channels
+    assert default.window == (Span((0, 1, 2, 3, 4), 480, 1200), Span((5,), 1320, 240))
+    assert default.time_zone == "Europe/Berlin"
+    assert config.listen[0].future_release_s == 0
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(config), type=Config) == config
+    with pytest.raises(ConfigurationError) as caught:
+        load_file(tmp_path, '[channel.default]\nwindow = ["8-20"]\ntime_zone = "Mars/Olympus"\n')
+    first, second = str(caught.value).splitlines()
+    assert 'postroom.toml:2: channel.default.window: "8-20" is no window' in first
+    assert "postroom.toml:3: channel.default.time_zone:" in second and "tzdata" in second
 
 
 def test_all_mistakes_are_told_at_once_with_their_lines(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ import apsw
 import msgspec
 
 from postroom.core.ids import QueueId
-from postroom.core.message import RecipientStatus
+from postroom.core.message import Provenance, RecipientStatus
+from postroom.core.terms import Terms
 from postroom.spool.embedded.changes import Put
 from postroom.spool.embedded.schema import ROWS_MAX
 
@@ -73,6 +74,10 @@ _PLACES = (
     " WHERE segment = ?1 AND id IN (%s)",
     "?",
 )
+_RELEASE = (
+    "UPDATE message SET provenance = json_set(provenance, '$.terms.release_at', ?1)"
+    " WHERE id = ?2 AND json_extract(provenance, '$.terms.release_at') > ?1"
+)
 _DROP_SEGMENTS = "DELETE FROM segment WHERE number IN (%s)", "?"
 
 
@@ -91,6 +96,16 @@ _decode_facts = msgspec.json.Decoder(list[MessageFacts]).decode
 _decode_ids = msgspec.json.Decoder(list[QueueId]).decode
 _decode_places = msgspec.json.Decoder(list[tuple[QueueId, int, int]]).decode
 _decode_numbers = msgspec.json.Decoder(list[tuple[QueueId, int]]).decode
+
+
+def beside(terms: Terms | None, provenance: Provenance) -> str:
+    """Return what the column `provenance` holds: JSON, with the terms where there are some.
+
+    They have no column of their own, so that older versions can read the file.
+    """
+    if terms is None:
+        return _encode(provenance).decode()
+    return _encode({**msgspec.to_builtins(provenance), "terms": terms}).decode()
 
 
 @lru_cache(maxsize=1024)
@@ -162,6 +177,7 @@ class Control:
             envelope = message.envelope
             total = len(envelope.recipients)
             queue_id = message.id
+            begins_at = envelope.begins_at(message.arrived_at)
             values += (
                 queue_id,
                 message.arrived_at,
@@ -170,7 +186,7 @@ class Control:
                 envelope.envid,
                 envelope.eight_bit,
                 envelope.smtputf8,
-                _encode(message.provenance).decode(),
+                beside(envelope.terms, message.provenance),
                 message.size_octets,
                 message.segment,
                 message.place,
@@ -186,7 +202,7 @@ class Control:
                     address.rpartition("@")[2].lower() if "@" in address else "",
                     int(recipient.notify),
                     recipient.orcpt,
-                    message.arrived_at,
+                    begins_at,
                 )
         self._run(_INSERT_MESSAGE, len(puts), values)
         width = ROWS_MAX * 7
@@ -269,6 +285,7 @@ class Control:
             "UPDATE recipient SET due_at = ? WHERE message_id = ? AND state = 0",
             (float(due_at), queue_id),
         )
+        self.connection.execute(_RELEASE, (float(due_at), queue_id))
 
     def move(self, moved: Sequence[tuple[QueueId, int, int]]) -> None:
         """Point (message, segment, place) to where the content was copied."""

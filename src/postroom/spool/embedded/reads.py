@@ -23,6 +23,7 @@ from postroom.core.message import (
     RecipientStatus,
     StoredMessage,
 )
+from postroom.core.terms import Terms
 from postroom.spool.selection import matches
 from postroom.spool.store import DomainCount, DueKey, Selection
 
@@ -77,6 +78,17 @@ _CENSUS = (
 _PLACE = "SELECT json_array(segment, place, size) FROM message WHERE id = ?"
 
 
+class _Beside(msgspec.Struct, frozen=True, gc=False):
+    """The column `provenance`; see spool.embedded.control."""
+
+    protocol: str
+    client: str
+    helo: str
+    user: str
+    listener: str
+    terms: Terms | None = None
+
+
 class _RecipientRow(msgspec.Struct, array_like=True, gc=False):
     index: int
     address: str
@@ -98,7 +110,7 @@ class _MessageRow(msgspec.Struct, array_like=True, gc=False):
     envid: str
     eight_bit: int
     smtputf8: int
-    provenance: Provenance
+    provenance: _Beside
     size_octets: int
     live_count: int
     total_count: int
@@ -267,6 +279,7 @@ def _narrowing(selection: Selection, now: float) -> list[tuple[str, dict[str, An
 
 
 def _stored(row: _MessageRow, recipients: list[_RecipientRow]) -> StoredMessage:
+    beside = row.provenance
     return StoredMessage(
         row.id,
         row.arrived_at,
@@ -277,6 +290,7 @@ def _stored(row: _MessageRow, recipients: list[_RecipientRow]) -> StoredMessage:
             row.envid,
             row.eight_bit != 0,
             row.smtputf8 != 0,
+            beside.terms,
         ),
         tuple(
             [
@@ -295,7 +309,7 @@ def _stored(row: _MessageRow, recipients: list[_RecipientRow]) -> StoredMessage:
         row.live_count,
         row.total_count,
         row.size_octets,
-        row.provenance,
+        Provenance(beside.protocol, beside.client, beside.helo, beside.user, beside.listener),
         row.hold,
         row.crashes,
     )

@@ -1,0 +1,51 @@
+"""What a program may wish for its mail beside delivery, in its own words.
+
+Called by: client.client, cli.  Raises: ValueError that says what was expected.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TypedDict
+
+from postroom.core.terms import Terms, parse_moment
+from postroom.core.units import parse_duration
+
+
+class Wish(TypedDict, total=False):
+    """Keywords of `send`.
+
+    `hold_for` is "1h 30m", or seconds, and `hold_until` "2026-12-01T08:00Z", a datetime with
+    its time zone, or seconds since the epoch: the message is kept, and tried from then on.
+    """
+
+    hold_for: str | float
+    hold_until: str | float | datetime
+
+
+def terms_of(now: float, wish: Wish) -> Terms | None:
+    """Return the terms of a message that is handed over at `now`; None where nothing is wished."""
+    hold_for, hold_until = wish.get("hold_for", 0), wish.get("hold_until", 0)
+    if hold_for and hold_until:
+        raise ValueError("hold_for and hold_until stand for each other: give one of them")
+    if hold_for:
+        seconds = parse_duration(hold_for) if isinstance(hold_for, str) else float(hold_for)
+        if seconds <= 0:
+            raise ValueError(f"hold_for={hold_for}: expected a time to come")
+        return Terms(now + seconds, max(1, round(seconds)))
+    if hold_until:
+        moment = _moment(hold_until)
+        if moment <= now:
+            raise ValueError(f"hold_until={hold_until}: expected a time to come")
+        return Terms(moment)
+    return None
+
+
+def _moment(given: str | float | datetime) -> float:
+    if isinstance(given, str):
+        return parse_moment(given)
+    if isinstance(given, datetime):
+        if given.tzinfo is None:
+            raise ValueError(f"hold_until={given}: a datetime needs its time zone")
+        return given.timestamp()
+    return float(given)

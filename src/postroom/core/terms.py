@@ -1,0 +1,44 @@
+"""What a sender asks for beside delivery: when it may begin, how urgent it is, until when.
+
+Most mail asks for none of it; then an envelope has no terms at all.
+
+Called by: all layers.  Raises: ValueError for text that is no moment.
+RFCs: RFC 4865, RFC 3339.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+
+
+class Terms(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """The terms of one message.
+
+    `release_at` is when it may be tried first, in seconds since the epoch, 0 for at once; its
+    lifetime counts from then. `hold_for_s` is the interval that was asked for, 0 where a moment
+    was (RFC 4865).
+    """
+
+    release_at: float = 0.0
+    hold_for_s: int = 0
+
+
+def parse_moment(text: str) -> float:
+    """Return the seconds since the epoch of "2026-12-01T08:00Z"; seconds may be left out."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None or "T" not in text.upper():
+        raise ValueError(f'{text!r} is no moment with its time zone ("2026-12-01T08:00Z")')
+    try:
+        return moment.timestamp()
+    except (OverflowError, ValueError):
+        raise ValueError(f"{text!r} lies too far away") from None
+
+
+def format_moment(moment: float) -> str:
+    """Return a moment as RFC 3339 §5.6 writes it, in UTC, to the second."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

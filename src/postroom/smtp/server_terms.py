@@ -1,0 +1,101 @@
+"""The terms that a client may ask for with MAIL: what is offered, and what was agreed.
+
+HOLDFOR and HOLDUNTIL (RFC 4865) say when a message is to be released. What is asked for is
+read when MAIL has it, and then held against what the listener offers; mail without such a
+parameter never comes here.
+
+Called by: smtp.server_commands, ingress.local.  Raises: ReplyError with the reply to give.
+RFCs: RFC 4865.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from postroom.core.errors import ReplyError
+from postroom.core.reply import Reply
+from postroom.core.terms import Terms, format_moment, parse_moment
+from postroom.core.units import format_duration
+
+KEYWORDS = frozenset(("HOLDFOR", "HOLDUNTIL"))
+_INTERVAL_DIGITS_MAX = 9  # RFC 4865: an interval has 1 to 9 digits
+MOMENT_MAX = 64
+"""Characters of a moment: far more than RFC 3339 §5.6 needs."""
+
+
+class TermsOffered(msgspec.Struct, frozen=True):
+    """What a listener offers; `future_release_s` is how far away a release may be, 0: not."""
+
+    future_release_s: float = 0.0
+
+    def lines(self, now: float) -> list[str]:
+        """Return the lines of EHLO."""
+        lines = []
+        if self.future_release_s:
+            # RFC 4865: the longest interval, and the latest moment.
+            latest = format_moment(now + self.future_release_s)
+            lines.append(f"FUTURERELEASE {int(self.future_release_s)} {latest}")
+        return lines
+
+
+NOTHING_OFFERED = TermsOffered()
+
+
+def agree(asked: Mapping[str, str], offered: TermsOffered, now: float) -> Terms:
+    """Return the terms that parameters of MAIL ask for, where they are offered."""
+    release_at, hold_for_s = _release(asked, offered, now)
+    return Terms(release_at, hold_for_s)
+
+
+def fault_of(terms: Terms, offered: TermsOffered, now: float) -> Reply | None:
+    """Say why terms that came ready made are not taken; None: they are."""
+    if terms.release_at <= now:
+        return None
+    if not offered.future_release_s:
+        return Reply(555, "5.5.4", "mail for a later time is not taken (future_release)")
+    return _too_far(terms.release_at, offered, now)
+
+
+def _release(asked: Mapping[str, str], offered: TermsOffered, now: float) -> tuple[float, int]:
+    interval, moment = asked.get("HOLDFOR"), asked.get("HOLDUNTIL")
+    if interval is None and moment is None:
+        return 0.0, 0
+    if not offered.future_release_s:
+        # RFC 5321 §4.1.1.11: 555 for a parameter that is not recognised.
+        keyword = "HOLDFOR" if interval is not None else "HOLDUNTIL"
+        raise ReplyError(Reply(555, "5.5.4", f"Unknown parameter {keyword}"))
+    if interval is not None and moment is not None:
+        # RFC 4865: one of the two.
+        raise _bad("HOLDFOR and HOLDUNTIL stand for each other")
+    hold_for_s = 0
+    if interval is not None:
+        is_number = interval.isascii() and interval.isdigit()
+        if not is_number or len(interval) > _INTERVAL_DIGITS_MAX or not int(interval):
+            raise _bad("HOLDFOR is a number of seconds")
+        hold_for_s = int(interval)
+        release_at = now + hold_for_s
+    else:
+        assert moment is not None
+        try:
+            release_at = parse_moment(moment) if len(moment) <= MOMENT_MAX else 0.0
+        except ValueError:
+            raise _bad("HOLDUNTIL is a moment such as 2026-12-01T08:00:00Z") from None
+        if release_at <= now:
+            raise _bad("HOLDUNTIL lies in the past")
+    fault = _too_far(release_at, offered, now)
+    if fault is not None:
+        raise ReplyError(fault)
+    return release_at, hold_for_s
+
+
+def _too_far(release_at: float, offered: TermsOffered, now: float) -> Reply | None:
+    if release_at <= now + offered.future_release_s:
+        return None
+    longest = format_duration(offered.future_release_s)
+    return Reply(501, "5.5.4", f"Mail is kept for a later time for {longest} at most")
+
+
+def _bad(text: str) -> ReplyError:
+    return ReplyError(Reply(501, "5.5.4", text))

@@ -1,0 +1,116 @@
+"""Terms of mail as a client asks for them: FUTURERELEASE (RFC 4865)."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from postroom.core.errors import ReplyError
+from postroom.core.terms import Terms, format_moment, parse_moment
+from postroom.smtp.server_terms import TermsOffered, agree, fault_of
+from tests.unit.smtp_server_driver import OPENING, Driver, settings
+
+NOW = 1_790_000_000.0
+WEEK = 7 * 86400
+OFFERED = TermsOffered(future_release_s=WEEK)
+
+
+def driver(offered: TermsOffered = OFFERED) -> Driver:
+    return Driver(settings(terms=offered))
+
+
+def mail(parameters: str, offered: TermsOffered = OFFERED) -> tuple[Driver, bytes]:
+    session = driver(offered)
+    session.send(b"EHLO client.example\r\n")
+    return session, session.send(f"MAIL FROM:<a@example.org> {parameters}\r\n".encode())
+
+
+def terms(session: Driver) -> Terms | None:
+    session.send(b"RCPT TO:<b@example.net>\r\nDATA\r\n")
+    session.send(b"Subject: x\r\n\r\nx\r\n.\r\n")
+    return session.messages[-1].envelope.terms
+
+
+def test_ehlo_names_the_longest_interval_and_the_latest_moment() -> None:
+    said = driver().send(b"EHLO client.example\r\n").decode()
+    assert f"250-FUTURERELEASE {WEEK} {format_moment(NOW + WEEK)}\r\n" in said
+    assert "FUTURERELEASE" not in driver(TermsOffered()).send(b"EHLO c.example\r\n").decode()
+
+
+def test_mail_without_a_wish_has_no_terms() -> None:
+    session = driver()
+    session.send(OPENING + b"DATA\r\n")
+    session.send(b"Subject: x\r\n\r\nx\r\n.\r\n")
+    assert session.messages[-1].envelope.terms is None
+
+
+@pytest.mark.parametrize(
+    ("parameter", "expected"),
+    [
+        ("HOLDFOR=3600", Terms(NOW + 3600, 3600)),
+        ("holdfor=604800", Terms(NOW + WEEK, WEEK)),
+        (f"HOLDUNTIL={format_moment(NOW + 60)}", Terms(NOW + 60)),
+        ("SIZE=10 HOLDFOR=1 RET=HDRS", Terms(NOW + 1, 1)),
+    ],
+)
+def test_a_release_is_agreed(parameter: str, expected: Terms) -> None:
+    session, said = mail(parameter)
+    assert said.startswith(b"250 "), said
+    assert terms(session) == expected
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        "HOLDFOR",
+        "HOLDFOR=",
+        "HOLDFOR=0",
+        "HOLDFOR=-5",
+        "HOLDFOR=1h",
+        "HOLDFOR=1234567890",
+        f"HOLDFOR={WEEK + 1}",
+        "HOLDFOR=60 HOLDFOR=60",
+        f"HOLDFOR=60 HOLDUNTIL={format_moment(NOW + 60)}",
+        f"HOLDUNTIL={format_moment(NOW - 60)}",
+        f"HOLDUNTIL={format_moment(NOW + WEEK + 60)}",
+        "HOLDUNTIL=tomorrow",
+        "HOLDUNTIL=2026-12-01",
+        "HOLDUNTIL=2026-12-01T08:00:00",
+        "HOLDUNTIL=9999-12-31T23:59:59-23:00",
+        f"HOLDUNTIL={'9' * 500}",
+    ],
+)
+def test_what_is_malformed_past_or_too_far_is_refused_501(parameter: str) -> None:
+    _, said = mail(parameter)
+    assert said.startswith(b"501 5.5.4 "), said
+
+
+def test_a_listener_that_offers_nothing_does_not_know_the_parameters() -> None:
+    for parameter in ("HOLDFOR=60", f"HOLDUNTIL={format_moment(NOW + 60)}"):
+        _, said = mail(parameter, TermsOffered())
+        assert said.startswith(b"555 5.5.4 "), said
+
+
+def test_terms_that_come_ready_made_are_under_the_same_bound() -> None:
+    assert fault_of(Terms(NOW + 60), OFFERED, NOW) is None
+    assert fault_of(Terms(NOW - 60), TermsOffered(), NOW) is None
+    too_far, unknown = Terms(NOW + WEEK + 1), Terms(NOW + 60)
+    assert str(fault_of(too_far, OFFERED, NOW)).startswith("501 5.5.4 ")
+    assert str(fault_of(unknown, TermsOffered(), NOW)).startswith("555 5.5.4 ")
+
+
+@given(st.integers(0, 253402300799))
+def test_a_moment_is_read_as_it_was_written(moment: int) -> None:
+    assert parse_moment(format_moment(moment)) == moment
+
+
+@given(st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=80))
+def test_whatever_is_asked_is_agreed_within_bounds_or_refused(text: str) -> None:
+    for keyword in ("HOLDFOR", "HOLDUNTIL"):
+        try:
+            agreed = agree({keyword: text}, OFFERED, NOW)
+        except ReplyError as error:
+            assert error.reply.code == 501
+        else:
+            assert NOW < agreed.release_at <= NOW + WEEK
