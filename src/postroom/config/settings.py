@@ -10,10 +10,11 @@ from postroom.config.delivery_settings import CHANNEL, DELIVERY, LIMITS, RESOLVE
 from postroom.config.group_settings import CLASS, GROUP
 from postroom.config.server_settings import GENERAL, LISTEN, LOG, POLICY, SCALING, SPOOL
 from postroom.config.setting import Table
+from postroom.config.source_settings import SOURCE
 
 TABLES: tuple[Table, ...] = (
-    GENERAL, SPOOL, SCALING, GROUP, CLASS, LIMITS, POLICY, LISTEN, ROUTE, CHANNEL, DELIVERY,
-    RESOLVER, LOG,
+    GENERAL, SPOOL, SCALING, GROUP, CLASS, LIMITS, POLICY, LISTEN, ROUTE, SOURCE, CHANNEL,
+    DELIVERY, RESOLVER, LOG,
 )  # fmt: skip
 
 LATER_TABLES: dict[str, str] = {

@@ -43,11 +43,11 @@ class Health:
         self.permits: Permits | None = None
         self.on_change: Callable[[str, str], None] = lambda host, error: None
         """Told of a host that failed, with the error, or that works again, with ""."""
-        self._clock = clock
+        self.clock = clock
 
     async def usable(self, hops: tuple[NextHop, ...], route: RoutePolicy) -> tuple[NextHop, ...]:
         """Return the hops to try, in order; none where all are down and none may be probed."""
-        now = self._clock.now()
+        now = self.clock.now()
         hosts = self.hosts
         up, due = [], None
         for hop in hops:
@@ -75,7 +75,7 @@ class Health:
         """Say whether a relay may be tried: those of earlier tiers are down, or have `failed`."""
         if not isinstance(route, RelayRoute):
             return True
-        now = self._clock.now()
+        now = self.clock.now()
         return all(
             other in failed or self.hosts.is_down(name_of(other), now)
             for other in hops
@@ -84,7 +84,7 @@ class Health:
 
     def failed(self, hop: NextHop, error: str) -> None:
         """Note that a host could not be used."""
-        self.hosts.failed(name_of(hop), self._clock.now(), error)
+        self.hosts.failed(name_of(hop), self.clock.now(), error)
         self.on_change(name_of(hop), error)
 
     def works(self, hop: NextHop) -> None:
@@ -95,7 +95,7 @@ class Health:
     def heard(self, host: str, error: str) -> None:
         """Take what another queue found out."""
         if error:
-            self.hosts.failed(host, self._clock.now(), error)
+            self.hosts.failed(host, self.clock.now(), error)
         else:
             self.hosts.works(host)
 
