@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
+
+from tests.scenarios.test_limits import ROUND_ROBIN, SLOW, busiest, inject
 from tests.support.command_line import in_json, postroom
 from tests.support.daemon import Daemon
 from tests.support.sink import SinkThread
@@ -76,3 +79,67 @@ def test_an_address_that_is_not_there_is_found_at_the_start_and_at_a_reload() ->
 def line_of(daemon: Daemon, text: str) -> int:
     lines = daemon.file.read_text("utf-8").splitlines()
     return next(number for number, line in enumerate(lines, 1) if text in line)
+
+
+@pytest.mark.seed(22)
+@pytest.mark.seed(26)
+def test_a_source_has_no_more_connections_than_its_limit_over_queues_and_channels() -> None:
+    config = (
+        ROUND_ROBIN
+        + source("a", A, "concurrency = 3")
+        + source("b", B)
+        + "[channel.x]\nmatch = ['x.example']\nsources = ['a']\nroute = 'x'\n"
+        + "[channel.y]\nmatch = ['y.example']\nsources = ['a']\nroute = 'x'\n"
+        + pool("b")
+    )
+    with SinkThread(SLOW) as narrow, SinkThread(SLOW) as wide:
+        config += f"[route.x]\ntype = 'relay'\nhost = '127.0.0.1:{narrow.port}'\n"
+        with Daemon(relay=wide.port, queues=4, config=config) as daemon:
+            inject(daemon, 60, "x.example")
+            inject(daemon, 60, "y.example")
+            inject(daemon, 60, "z.example")
+            # Whoever uses another source does not wait for this one.
+            wide.wait_for(60)
+            assert len(narrow.messages) < 120
+            narrow.wait_for(120)
+            assert clients(narrow) == {A: 120} and clients(wide) == {B: 60}
+            assert narrow.counters.open_max == 3 and wide.counters.open_max > 3
+            assert {event["queue"] for event in daemon.events("delivered")} == {
+                f"queue{number}" for number in (1, 2, 3, 4)
+            }
+
+
+@pytest.mark.seed(29)
+def test_new_connections_and_messages_of_a_source_keep_to_its_rates_over_a_crash() -> None:
+    config = (
+        ROUND_ROBIN
+        + source("a", A, "connect_rate = '8/2s burst 2'")
+        + source("b", B, "rate = '8/2s burst 2'")
+        + pool("a", more="transactions_max = 1")
+        + "[channel.rated]\nmatch = ['rated.example']\nsources = ['b']\n"
+    )
+    with SinkThread() as sink, Daemon(relay=sink.port, queues=2, config=config) as daemon:
+        inject(daemon, 15)
+        inject(daemon, 15, "rated.example")
+        sink.wait_for(12)
+        [lane] = [one for why in in_json(daemon, "why", "rated.example") for one in why["lanes"]][
+            :1
+        ]
+        assert "source b: 8/2s burst 2" in lane["binds"], lane
+        code, text = postroom(daemon, "why", "default")
+        assert code == 0 and "source a, new connections: rate 8/2s burst 2" in text, text
+        daemon.kill_all()
+        daemon.start()
+        daemon.wait_until(lambda: daemon.recipients_left() == 0, 30, "all is delivered")
+        for client in (A, B):
+            times = [message.at for message in sink.messages if message.client == client]
+            assert len(times) >= 15 and busiest(times, 1.9) <= 8
+        assert sink.counters.connections >= 15
+
+
+def test_a_limit_of_new_connections_does_not_slow_mail_over_kept_ones() -> None:
+    config = "[channel.default]\nper_site.connect_rate = '3/1h burst 3'\n"
+    with SinkThread() as sink, Daemon(relay=sink.port, queues=2, config=config) as daemon:
+        send(daemon, 0, 300)
+        sink.wait_for(200, 10)
+        assert sink.counters.connections <= 3

@@ -44,7 +44,8 @@ class LimitKey(NamedTuple):
 
     def __str__(self) -> str:
         kind = self.kind.removeprefix(CONNECT)
-        return " ".join(word for word in (kind, self.site or self.name) if word)
+        what = " ".join(word for word in (kind, self.site or self.name) if word)
+        return f"{what}, new connections" if kind != self.kind else what
 
     @property
     def is_of_connections(self) -> bool:

@@ -141,7 +141,9 @@ class Explainer:
         limits = {gate.key: limit for gate, limit in scheduler.outer()}
         limits[lane.gate.key] = lane.channel.site_limit
         limits[lane.channel.key] = lane.channel.limit
-        return lane_why(lane, limits, scheduler.busy, scheduler.concurrency, now)
+        return lane_why(
+            lane, limits, scheduler.busy, scheduler.concurrency, scheduler.departures, now
+        )
 
     async def _lane_of(self, domain: str) -> tuple[LaneKey | None, str]:
         try:

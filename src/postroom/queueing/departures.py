@@ -17,7 +17,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 
-from postroom.core.limits import UNLIMITED, Limit, LimitKey
+from postroom.core.limits import UNLIMITED, Limit, LimitKey, format_rate
 from postroom.queueing.lane import Lane
 from postroom.queueing.shortage import Shortage
 from postroom.queueing.way import Way
@@ -69,7 +69,7 @@ class Departures:
         """Return what the next attempt of a lane may use; None where it must wait."""
         way = lane.way
         assert way is not None
-        counts_on_kept = lane.gate.kept > way.expected.number and not way.must_connect
+        counts_on_kept = self._may_count_on_kept(lane, way)
         blocking = [] if counts_on_kept else _without_token(way.connects, now)
         source: SourcePolicy | None = None
         gates: tuple[Gate, ...] = ()
@@ -79,10 +79,7 @@ class Departures:
             for one in way.pool:
                 if self.pauses.of(one.name, lane.key.site, now) is not None:
                     continue
-                own, own_connects = self._gates_of(one)
-                closed = [gate for gate in own if not gate.is_open(now)]
-                if not counts_on_kept:
-                    closed += _without_token(own_connects, now)
+                closed = self._closed(lane, way, one, now)
                 if closed:
                     blocking += closed
                 else:
@@ -155,7 +152,47 @@ class Departures:
             gates += [*own, *connects]
         return [self._used[gate.key] for gate in gates]
 
+    def why_not(self, lane: Lane, now: float) -> str:
+        """Say what keeps the next attempt of a lane from departing; "" where nothing does."""
+        way = lane.way
+        if way is None:
+            return ""
+        if not self._may_count_on_kept(lane, way):
+            for gate in _without_token(way.connects, now):
+                return self._said(gate, now)
+        reasons = []
+        for source in way.pool:
+            pause = self.pauses.of(source.name, lane.key.site, now)
+            closed = self._closed(lane, way, source, now)
+            if pause is None and not closed:
+                return ""
+            reasons.append(str(pause) if pause is not None else self._said(closed[0], now))
+        return "; ".join(reasons)
+
     # Inside.
+
+    def _said(self, gate: Gate, now: float) -> str:
+        """Say what a closed gate allows."""
+        limit = self._used[gate.key][1]
+        if limit.slots == 0:
+            return f"{gate.key} is held: its concurrency is 0"
+        if limit.rate is not None and not gate.has_token(now):
+            return f"{gate.key}: {format_rate(limit.rate)}, over all queues"
+        return f"{gate.key} may have {limit.slots} connections, over all queues"
+
+    @staticmethod
+    def _may_count_on_kept(lane: Lane, way: Way) -> bool:
+        return lane.gate.kept > way.expected.number and not way.must_connect
+
+    def _closed(self, lane: Lane, way: Way, source: SourcePolicy, now: float) -> list[Gate]:
+        """Return the gates of a source that keep a lane from using it now."""
+        own, connects = self._gates_of(source)
+        closed = [gate for gate in own if not gate.is_open(now)]
+        return (
+            closed
+            if self._may_count_on_kept(lane, way)
+            else (closed + _without_token(connects, now))
+        )
 
     def _draw(self, sources: Sequence[SourcePolicy]) -> SourcePolicy:
         """Draw a source by weight."""
