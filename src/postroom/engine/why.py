@@ -142,7 +142,7 @@ class Explainer:
         limits[lane.gate.key] = lane.channel.site_limit
         limits[lane.channel.key] = lane.channel.limit
         return lane_why(
-            lane, limits, scheduler.busy, scheduler.concurrency, scheduler.departures, now
+            lane, limits, scheduler.busy, scheduler.concurrency, now, scheduler.departures
         )
 
     async def _lane_of(self, domain: str) -> tuple[LaneKey | None, str]:

@@ -16,7 +16,7 @@ from postroom.queueing.departures import Departures
 from postroom.queueing.lane import Lane
 from postroom.shaping.gate import Gate
 
-_NEXT = "nothing: its turn is next"
+NEXT = "nothing: its turn is next"
 
 
 class LimitUse(msgspec.Struct, frozen=True):
@@ -61,18 +61,18 @@ def lane_why(
     limits: dict[LimitKey, Limit],
     busy: int,
     concurrency: int,
-    departures: Departures,
     now: float,
+    departures: Departures | None = None,
 ) -> LaneWhy:
     """Return the reasons of one lane; `busy` and `concurrency` are those of the queue."""
     rest = lane.resting(now)
     uses = tuple(_use(gate, limits.get(gate.key, Limit())) for gate in lane.gates)
-    binds = ""
-    if len(lane) or rest is not None:
-        binds = _binds(lane, uses, busy, concurrency, now)
-        binds = binds or departures.why_not(lane, now) or _NEXT
-    uses += tuple(_use(gate, limit) for gate, limit in departures.limits_of(lane))
     waiting = len(lane)
+    binds = _binds(lane, uses, busy, concurrency, now) if waiting or rest is not None else ""
+    if departures is not None:
+        if binds == NEXT:
+            binds = departures.why_not(lane, now) or NEXT
+        uses += tuple(_use(gate, limit) for gate, limit in departures.limits_of(lane))
     return LaneWhy(
         lane.key.channel, lane.key.site, lane.busy, waiting, lane.window, uses,
         binds,
@@ -112,4 +112,4 @@ def _binds(lane: Lane, uses: tuple[LimitUse, ...], busy: int, concurrency: int, 
         )
     if lane.busy >= lane.window:
         return f"the site is met slowly: {lane.window} at once, one more for each that goes well"
-    return ""
+    return NEXT
