@@ -68,7 +68,11 @@ class MemoryConnector:
         self.transports: list[MemoryTransport] = []
 
     async def connect(
-        self, host: str, port: int, protocol_factory: Callable[[], asyncio.Protocol]
+        self,
+        host: str,
+        port: int,
+        protocol_factory: Callable[[], asyncio.Protocol],
+        source: str = "",
     ) -> Any:
         if not self.scripts:
             raise ConnectionRefusedError("no more scripts")

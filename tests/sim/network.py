@@ -114,7 +114,11 @@ class Network:
         """Which of our workers lives: their connections are counted apart."""
 
     async def connect(
-        self, host: str, port: int, protocol_factory: Callable[[], asyncio.Protocol]
+        self,
+        host: str,
+        port: int,
+        protocol_factory: Callable[[], asyncio.Protocol],
+        source: str = "",
     ) -> asyncio.Transport:
         """Connect, be refused, or wait for ever."""
         remote, generation = self.hosts[host], self.generation

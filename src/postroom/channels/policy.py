@@ -36,8 +36,9 @@ class ChannelPolicy(msgspec.Struct, frozen=True):
 
     `match` holds rules as written: "gmail.com", ".example.org" (the domain and all below
     it), "*.mail.*" (a pattern), "mx:*.google.com" (by MX host). Limits count simultaneous
-    attempts; 0 holds all mail of the channel; rates count transactions. Both hold over all
-    queues. `recipients_max` is per transaction,
+    attempts; 0 holds all mail of the channel; rates count transactions, `connect_rate` new
+    connections. They hold over all queues. `sources` names the addresses of ours that its mail
+    goes out from; () leaves it to the operating system. `recipients_max` is per transaction,
     `transactions_max` per connection. `delay_warning_s` of 0 sends no delay warning. `window`
     holds the hours in which mail is tried, () for always.
     `origin` is "file:line" of the rule, for explanations; so is `is_suspended`, by an operator:
@@ -51,6 +52,9 @@ class ChannelPolicy(msgspec.Struct, frozen=True):
     site_concurrency: int = 20
     rate: Rate | None = None
     site_rate: Rate | None = None
+    connect_rate: Rate | None = None
+    site_connect_rate: Rate | None = None
+    sources: tuple[str, ...] = ()
     retry: RetrySchedule = RetrySchedule()
     recipients_max: int = 100
     transactions_max: int = 100
@@ -78,3 +82,22 @@ class ChannelPolicy(msgspec.Struct, frozen=True):
     def site_key(self, site: str) -> LimitKey:
         """Return what the limit of a site is of."""
         return LimitKey("site", self.name, site)
+
+    @property
+    def connect_key(self) -> LimitKey:
+        """What the limit of new connections of the channel is of."""
+        return LimitKey("connect-channel", self.name)
+
+    @property
+    def connect_limit(self) -> Limit:
+        """How often a connection of the channel may be opened."""
+        return Limit(None, self.connect_rate)
+
+    @property
+    def site_connect_limit(self) -> Limit:
+        """The same for each of its sites."""
+        return Limit(None, self.site_connect_rate)
+
+    def site_connect_key(self, site: str) -> LimitKey:
+        """Return what the limit of new connections to a site is of."""
+        return LimitKey("connect-site", self.name, site)

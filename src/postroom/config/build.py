@@ -20,6 +20,7 @@ from postroom.config.model import Config, LogPolicy
 from postroom.config.server_settings import GENERAL, LISTEN, LOG, POLICY, SCALING, SPOOL
 from postroom.config.setting import Setting, Table
 from postroom.config.settings import TABLES
+from postroom.config.source_settings import SOURCE
 from postroom.config.tenant_settings import TENANT
 from postroom.core.limits import LimitsPolicy
 from postroom.engine.policy import EnginePolicy
@@ -30,6 +31,7 @@ from postroom.groups.tenants import TenantPolicy
 from postroom.hooks.runner import PolicySettings
 from postroom.ingress.policy import ListenPolicy
 from postroom.routing.policy import ResolverPolicy, RoutePolicy, TlsPolicy
+from postroom.shaping.source import SourcePolicy
 from postroom.spool.policy import SpoolPolicy
 
 IMPLICIT_TLS_PORT = 465
@@ -58,6 +60,7 @@ class Builder:
             listen=tuple(map(self._listen, self._gathered.instances("listen"))),
             routes={name: self._route(name) for name in self._gathered.instances("route")},
             channels=tuple(map(self._channel, self._in_order("channel"))),
+            sources=tuple(map(self._source, self._gathered.instances("source"))),
             groups=tuple(map(self._group, self._in_order("group"))),
             classes=tuple(map(self._class, self._in_order("class"))),
             tenants=tuple(map(self._tenant, self._gathered.instances("tenant"))),
@@ -128,6 +131,13 @@ class Builder:
     def _channel(self, instance: str) -> ChannelPolicy:
         origin = self._gathered.where(Name("channel", instance, "match"))
         return ChannelPolicy(name=instance, origin=origin, **self._fields(CHANNEL, instance))
+
+    def _source(self, instance: str) -> SourcePolicy:
+        if not self._is_given(SOURCE, instance, "address"):
+            self._missing(SOURCE, instance, "address")
+        origin = self._gathered.where(Name("source", instance, "address"))
+        fields = {"address": ()} | self._fields(SOURCE, instance)
+        return SourcePolicy(name=instance, origin=origin, **fields)
 
     def _route(self, instance: str) -> RoutePolicy:
         kind = self._route_type(instance)

@@ -19,6 +19,7 @@ from postroom.config.given import Gathered, Name
 from postroom.config.group_settings import check_classes, check_groups
 from postroom.config.kinds import did_you_mean, shown
 from postroom.config.model import Config
+from postroom.config.source_settings import check_own_addresses, check_sources
 from postroom.config.tenant_settings import check_tenants
 from postroom.hooks.loader import PolicyError
 from postroom.hooks.loader import load as load_policy
@@ -78,6 +79,7 @@ def check_values(config: Config, gathered: Gathered) -> None:
             for argument in route.command:
                 _check_words(argument, PIPE_WORDS, "command", findings)
     _check_channels(config, gathered)
+    check_sources(config, gathered)
     check_groups(config, gathered)
     check_classes(config, gathered)
     check_tenants(config, gathered)
@@ -204,7 +206,8 @@ def _check_channels(config: Config, gathered: Gathered) -> None:
 
 
 def check_files(config: Config, gathered: Gathered) -> None:
-    """Look at the files that settings name."""
+    """Look at the files that settings name, and at the addresses of this machine."""
+    check_own_addresses(config, gathered)
     log = _Findings(gathered, "log")
     if config.log.path != "-" and not Path(config.log.path).parent.is_dir():
         log.mistake("path", f"{Path(config.log.path).parent} is no directory; make it first")

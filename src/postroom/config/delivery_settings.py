@@ -118,7 +118,7 @@ ROUTE = Table(
         ),
     ),
     named=True,
-    later={"source": "the operating system chooses", "rate": "use a channel's concurrency"},
+    later={"source": "use the sources of a channel", "rate": "use a channel's concurrency"},
 )  # fmt: skip
 
 CHANNEL = Table(
@@ -138,6 +138,12 @@ CHANNEL = Table(
         ),
         Setting("route", Text(64, "the name of a route"), "route", "The route.", '"out"'),
         Setting(
+            "sources", ListOf(Text(64, "the name of a source"), most=100), "sources",
+            "The sources its mail goes out from, by their weight. One that is paused, or at a "
+            "limit, leaves its mail to the others.",
+            '["a", "b"]', default="none: the operating system chooses the address",
+        ),
+        Setting(
             "concurrency", Integer(0, CONCURRENCY_MAX), "concurrency",
             f"How many {_ATTEMPTS}, and connections, the channel may have, over all queues; "
             "0 holds its mail.", "20",
@@ -156,6 +162,16 @@ CHANNEL = Table(
         Setting(
             "per_site.rate", Rated(), "site_rate",
             "The same for each site of the channel.", '"50/1h"',
+        ),
+        Setting(
+            "connect_rate", Rated(), "connect_rate",
+            "How many new connections the channel may open in any interval of that length, over "
+            "all queues and restarts. One that fails costs nothing.",
+            '"20/1m burst 5"',
+        ),
+        Setting(
+            "per_site.connect_rate", Rated(), "site_connect_rate",
+            "The same for each site of the channel.", '"10/1m"',
         ),
         Setting(
             "retry", Retry(), "retry",

@@ -17,6 +17,7 @@ class LimitTable:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._channels = {one.name: one for one in config.channels}
+        self._sources = {one.name: one for one in config.sources}
         self._groups = {one.name: Limit(one.concurrency, one.rate) for one in config.groups}
 
     def of(self, key: LimitKey) -> Limit:
@@ -29,10 +30,22 @@ class LimitTable:
             route = self._config.routes.get(key.name)
             probe_s = route.probe_s if isinstance(route, MxRoute | RelayRoute) else PROBE_S
             return Limit(None, Rate(1, probe_s))
+        if key.kind in ("source", "connect-source"):
+            source = self._sources.get(key.name)
+            if source is None:
+                return UNLIMITED
+            return source.limit if key.kind == "source" else source.connect_limit
         channel = self._channels.get(key.name)
         if channel is None:
             return UNLIMITED
-        return channel.limit if key.kind == "channel" else channel.site_limit
+        match key.kind:
+            case "channel":
+                return channel.limit
+            case "connect-channel":
+                return channel.connect_limit
+            case "connect-site":
+                return channel.site_connect_limit
+        return channel.site_limit
 
     def outer(self, queue: int) -> tuple[tuple[LimitKey, Limit], ...]:
         """Return what all attempts of a queue are under: limits of the server, of its group."""
@@ -44,6 +57,11 @@ class LimitTable:
     def has_rates(self) -> bool:
         """True where anything has a rate."""
         limits = [self.of(SERVER), *self._groups.values()]
-        return any(one.rate for one in limits) or any(
-            one.rate or one.site_rate for one in self._channels.values()
+        return (
+            any(one.rate for one in limits)
+            or any(
+                one.rate or one.site_rate or one.connect_rate or one.site_connect_rate
+                for one in self._channels.values()
+            )
+            or any(one.rate or one.connect_rate for one in self._sources.values())
         )

@@ -18,6 +18,7 @@ from postroom.groups.tenants import TenantPolicy
 from postroom.hooks.runner import PolicySettings
 from postroom.ingress.policy import ListenPolicy
 from postroom.routing.policy import MxRoute, ResolverPolicy, RoutePolicy
+from postroom.shaping.source import SourcePolicy
 from postroom.spool.policy import SpoolPolicy
 
 
@@ -44,6 +45,7 @@ class Config(msgspec.Struct, frozen=True):
     listen: tuple[ListenPolicy, ...] = (ListenPolicy(),)
     routes: dict[str, RoutePolicy] = msgspec.field(default_factory=lambda: {"default": MxRoute()})
     channels: tuple[ChannelPolicy, ...] = (ChannelPolicy(name="default"),)
+    sources: tuple[SourcePolicy, ...] = ()
     groups: tuple[GroupPolicy, ...] = (GroupPolicy(),)
     classes: tuple[ClassPolicy, ...] = (ClassPolicy(),)
     tenants: tuple[TenantPolicy, ...] = ()

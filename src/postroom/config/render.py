@@ -75,6 +75,8 @@ def policies_of(config: Config, table: Table) -> list[tuple[str, Any]]:
             return list(config.routes.items())
         case "channel":
             return [(channel.name, channel) for channel in config.channels]
+        case "source":
+            return [(source.name, source) for source in config.sources]
         case "class":
             return [(one.name, one) for one in config.classes]
         case "tenant":

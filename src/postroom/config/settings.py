@@ -10,11 +10,12 @@ from postroom.config.delivery_settings import CHANNEL, DELIVERY, LIMITS, RESOLVE
 from postroom.config.group_settings import CLASS, GROUP
 from postroom.config.server_settings import GENERAL, LISTEN, LOG, POLICY, SCALING, SPOOL
 from postroom.config.setting import Table
+from postroom.config.source_settings import SOURCE
 from postroom.config.tenant_settings import TENANT
 
 TABLES: tuple[Table, ...] = (
-    GENERAL, SPOOL, SCALING, GROUP, CLASS, TENANT, LIMITS, POLICY, LISTEN, ROUTE, CHANNEL, DELIVERY,
-    RESOLVER, LOG,
+    GENERAL, SPOOL, SCALING, GROUP, CLASS, TENANT, LIMITS, POLICY, LISTEN, ROUTE, SOURCE, CHANNEL,
+    DELIVERY, RESOLVER, LOG,
 )  # fmt: skip
 
 LATER_TABLES: dict[str, str] = {

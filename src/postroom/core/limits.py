@@ -21,6 +21,8 @@ from postroom.core.units import format_duration, parse_duration
 
 COUNT_MAX = 1_000_000_000
 INTERVAL_MAX_S = 31 * 86400.0
+CONNECT = "connect-"
+"""How the kinds of limits of new connections begin."""
 BURST_SHARE = 100
 """Without a word about bursts a hundredth of the count may go at once, and one at least."""
 
@@ -32,7 +34,8 @@ class LimitKey(NamedTuple):
 
     `kind` is "server", "group", "channel" or "site"; `name` is that of the group or channel,
     `site` that of the site. Of kind "probe", `name` is that of a route and `site` a host that
-    is down: how often it is tried.
+    is down: how often it is tried. Of kind "source", `name` is that of a source. "connect-channel",
+    "connect-site" and "connect-source" are new connections of one of these.
     """
 
     kind: str
@@ -40,7 +43,14 @@ class LimitKey(NamedTuple):
     site: str = ""
 
     def __str__(self) -> str:
-        return " ".join(word for word in (self.kind, self.site or self.name) if word)
+        kind = self.kind.removeprefix(CONNECT)
+        what = " ".join(word for word in (kind, self.site or self.name) if word)
+        return f"{what}, new connections" if kind != self.kind else what
+
+    @property
+    def is_of_connections(self) -> bool:
+        """True where what is limited is how often a connection is opened."""
+        return self.kind.startswith(CONNECT)
 
 
 SERVER = LimitKey("server")

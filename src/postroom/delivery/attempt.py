@@ -16,6 +16,7 @@ import msgspec
 from postroom.core.ids import QueueId
 from postroom.core.message import Content, Envelope, Outcome
 from postroom.routing.destination import Destination
+from postroom.shaping.allowance import Allowance
 from postroom.shaping.gate import Gate
 
 
@@ -38,7 +39,8 @@ class Attempt(msgspec.Struct, frozen=True):
     """One try: some recipients of one message, all at one destination.
 
     `envelope` holds only the recipients of this attempt. `gates` are those at which it is
-    counted: a connection of its own needs a slot of each.
+    counted: a connection of its own needs a slot of each. `allowance` is the source it goes from
+    and whether it may open connections; None: as it likes.
     """
 
     id: QueueId
@@ -47,6 +49,7 @@ class Attempt(msgspec.Struct, frozen=True):
     destination: Destination
     number: int = 1
     gates: tuple[Gate, ...] = ()
+    allowance: Allowance | None = None
 
 
 class AttemptReport(msgspec.Struct, frozen=True):
@@ -56,6 +59,7 @@ class AttemptReport(msgspec.Struct, frozen=True):
     `duration_s` the time it took, `transcript` the dialogue where the attempt failed. `untried`:
     every host was known to be down, so none was asked; it counts as no attempt. `probe_at`: when
     one of the site's hosts, which are all down, is to be tried again; 0 where that is not known.
+    `is_put_back`: no host was asked, as the allowance says; it is tried again as soon as it may be.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -66,6 +70,7 @@ class AttemptReport(msgspec.Struct, frozen=True):
     transcript: str = ""
     untried: bool = False
     probe_at: float = 0.0
+    is_put_back: bool = False
 
 
 class Agent(Protocol):

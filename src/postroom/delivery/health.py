@@ -50,11 +50,11 @@ class Health:
         """Told of a host that another queue could not use, and that works for us."""
         self.heard_ago: Callable[[str], float | None] = lambda host: None
         """Says how long ago a host was heard of on an open session; None without one."""
-        self._clock = clock
+        self.clock = clock
 
     async def usable(self, hops: tuple[NextHop, ...], route: RoutePolicy) -> tuple[NextHop, ...]:
         """Return the hops to try, in order; none where all are down and none may be probed."""
-        now = self._clock.now()
+        now = self.clock.now()
         hosts = self.hosts
         up, due = [], None
         for hop in hops:
@@ -71,7 +71,7 @@ class Health:
                 # First, so that it is found out; the others stand behind it.
                 return (due, *up)
             # While we waited another queue may have found out that it works.
-            now = self._clock.now()
+            now = self.clock.now()
             up = [hop for hop in hops if not hosts.is_down(name_of(hop), now)]
         return tuple(up)
 
@@ -85,7 +85,7 @@ class Health:
         """Say whether a relay may be tried: those of earlier tiers are down, or have `failed`."""
         if not isinstance(route, RelayRoute):
             return True
-        now = self._clock.now()
+        now = self.clock.now()
         return all(
             other in failed or self.hosts.is_down(name_of(other), now)
             for other in hops
@@ -94,7 +94,7 @@ class Health:
 
     def failed(self, hop: NextHop, error: str) -> None:
         """Note that a host could not be used."""
-        now = self._clock.now()
+        now = self.clock.now()
         if not self.hosts.is_vouched(name_of(hop), now):
             self.hosts.failed(name_of(hop), now, error)
             self.on_change(name_of(hop), error)
@@ -102,7 +102,7 @@ class Health:
     def judge(self, hop: NextHop, failure: Failure | None) -> bool:
         """Note what a transaction shows of its host; False where the host broke it off."""
         if failure is not None and is_broken_off(failure):
-            now = self._clock.now()
+            now = self.clock.now()
             if self.hosts.strike(name_of(hop), now):
                 self.failed(hop, str(failure.reply))
             return False
@@ -113,19 +113,19 @@ class Health:
     def heard(self, host: str, error: str, *, is_vouched: bool = False) -> None:
         """Take what another queue found out; speak up where we know better."""
         if is_vouched:
-            self.hosts.vouch(host, self._clock.now())
+            self.hosts.vouch(host, self.clock.now())
         elif not error:
             self.hosts.works(host)
         elif (ago_s := self.heard_ago(host)) is not None and ago_s <= LIVELY_S:
             # It has no room for a session more: that is no failure of the host.
-            self.hosts.vouch(host, self._clock.now())
+            self.hosts.vouch(host, self.clock.now())
             self.on_vouch(host)
-        elif not self.hosts.is_vouched(host, self._clock.now()):
-            self.hosts.failed(host, self._clock.now(), error)
+        elif not self.hosts.is_vouched(host, self.clock.now()):
+            self.hosts.failed(host, self.clock.now(), error)
 
     def probe_at(self, hops: tuple[NextHop, ...], route: RoutePolicy) -> float:
         """Say when one of these hosts is to be tried again; 0 where one is not down."""
-        now = self._clock.now()
+        now = self.clock.now()
         if not hops or not all(self.hosts.is_down(name_of(hop), now) for hop in hops):
             return 0.0
         due_at = min(self.hosts.due_at(name_of(hop), probe_s(route)) for hop in hops)

@@ -14,8 +14,6 @@ from collections.abc import Callable
 from postroom.routing.destination import NextHop
 from postroom.routing.policy import RelayRoute, RoutePolicy
 
-_GOLDEN = 0.6180339887498949
-
 
 def order_hops(
     hops: tuple[NextHop, ...],
@@ -66,21 +64,3 @@ def _weighted(
                 break
         drawn.append(left.pop(position)[1])
     return drawn
-
-
-class Tickets:
-    """Numbers from 0 to 1 that fill the range more evenly than chance does.
-
-    The multiples of the golden ratio (Weyl sequence): of any number of tickets in a row each
-    part of the range has its share, to within a few.
-    """
-
-    __slots__ = ("_last",)
-
-    def __init__(self, entropy: random.Random) -> None:
-        self._last = entropy.random()
-
-    def next(self) -> float:
-        """Return the next ticket."""
-        self._last = (self._last + _GOLDEN) % 1.0
-        return self._last

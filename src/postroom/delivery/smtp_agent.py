@@ -7,6 +7,8 @@ What an attempt involves:
 3. Else each address of each hop is tried, until every recipient has an outcome that no
    other host can better (tally, trouble), or a limit is reached.
 4. A connection that is still good goes back to the pool.
+An attempt from a source uses connections of that source alone. Where its source cannot be used,
+or no connection may be opened yet, it is put back: that is no fault of the host.
 
 Guarantees: 1. the attempt ends within `attempt_s`.  2. an outcome for each recipient.
 3. no connection is left behind, also on cancellation.
@@ -26,7 +28,7 @@ from postroom.delivery.connection import Connection
 from postroom.delivery.connector import Connector
 from postroom.delivery.deadlines import ClientDeadlines
 from postroom.delivery.health import Health, name_of
-from postroom.delivery.hop_order import Tickets, order_hops
+from postroom.delivery.hop_order import order_hops
 from postroom.delivery.lmtp import lmtp_hop
 from postroom.delivery.opener import Opener, label_of
 from postroom.delivery.pool import ConnectionPool
@@ -38,6 +40,7 @@ from postroom.routing.destination import Destination, NextHop
 from postroom.routing.policy import LmtpRoute, RelayRoute, RoutePolicy
 from postroom.routing.resolver import Resolver
 from postroom.shaping.gate import Gate
+from postroom.shaping.tickets import Tickets
 from postroom.smtp.client_states import Failure
 from postroom.smtp.client_transaction import Transaction
 
@@ -47,7 +50,8 @@ ADDRESSES_MAX = 10
 SESSIONS_MAX = 3
 """Hosts of one attempt that get as far as MAIL: whom three defer, the next try serves."""
 
-_Key = tuple[str, str, str, NextHop]
+_Key = tuple[str, str, str, NextHop, str]
+"""Channel, site, route, hop and source."""
 
 
 class SmtpAgent:
@@ -71,20 +75,24 @@ class SmtpAgent:
         """By the name of a route."""
         self._attempt_s = deadlines.attempt_s
         self._pool = ConnectionPool(deadlines.idle_s, idle_max)
-        self._opener = Opener(resolver, connector, TlsContexts(), deadlines, hostname)
+        self._opener = Opener(resolver, connector, TlsContexts(), deadlines, hostname, health.clock)
         health.heard_ago = self._heard_ago
 
     async def deliver(self, attempt: Attempt) -> AttemptReport:
         """Try once, over all hops."""
         started = asyncio.get_running_loop().time()
         destination = attempt.destination
-        wanted = self._hops(destination)
+        allowance = attempt.allowance
+        source = "" if allowance is None else allowance.source_name
+        wanted = self._hops(destination, source)
         hops = wanted
         if len(self.health.hosts):
             hops = await self.health.usable(wanted, destination.route)
         run = _Run(attempt, started, started + self._attempt_s)
-        reused = self._take(destination, hops)
+        reused = self._take(destination, hops, source)
         if reused is not None:
+            if allowance is not None:
+                allowance.use_kept()
             key, connection = reused
             transaction = await self._transact(run, key, connection, attempt.envelope)
             if _is_all_delivered(transaction):
@@ -100,6 +108,8 @@ class SmtpAgent:
             probe_at = self.health.probe_at(wanted, destination.route)
             return _untried(attempt, self.health.error_of(wanted), probe_at)
         await self._try_hops(run, hops)
+        if allowance is not None and allowance.is_stopped and not run.has_tried:
+            return _put_back(attempt)
         return run.report(self.health.probe_at(wanted, destination.route))
 
     def trim(self, gate: Gate) -> None:
@@ -110,7 +120,7 @@ class SmtpAgent:
         """Leave all idle connections."""
         self._pool.close()
 
-    def _hops(self, destination: Destination) -> tuple[NextHop, ...]:
+    def _hops(self, destination: Destination, source: str) -> tuple[NextHop, ...]:
         hops, route = destination.hops, destination.route
         if not hops and isinstance(route, LmtpRoute):
             return (lmtp_hop(route.address),)
@@ -121,7 +131,7 @@ class SmtpAgent:
             hops,
             route,
             self._entropy,
-            lambda hop: pool.busy(_key(destination, hop)),
+            lambda hop: pool.busy(_key(destination, hop, source)),
             self._ticket(route),
         )
 
@@ -134,12 +144,12 @@ class SmtpAgent:
         return tickets.next()
 
     def _take(
-        self, destination: Destination, hops: tuple[NextHop, ...]
+        self, destination: Destination, hops: tuple[NextHop, ...], source: str
     ) -> tuple[_Key, Connection] | None:
         """Return a kept-open connection to the first hop, if there is one."""
         if not hops:
             return None
-        key = _key(destination, hops[0])
+        key = _key(destination, hops[0], source)
         connection = self._pool.take(key)
         return None if connection is None else (key, connection)
 
@@ -153,6 +163,8 @@ class SmtpAgent:
     async def _try_hops(self, run: _Run, hops: tuple[NextHop, ...]) -> None:
         destination = run.attempt.destination
         tally = run.tally
+        allowance = run.attempt.allowance
+        out_of_reach = ""
         failed: set[NextHop] = set()
         for hop in hops:
             if not run.may_go_on():
@@ -169,9 +181,16 @@ class SmtpAgent:
             for address in addresses:
                 if not run.may_go_on():
                     return
+                if allowance is not None and not allowance.reaches(address):
+                    out_of_reach = address
+                    continue
                 run.addresses += 1
                 await self._pool.room(run.attempt.gates)
-                connection = await self._opener.open(hop, address, destination.route, run.deadline)
+                connection = await self._opener.open(
+                    hop, address, destination.route, run.deadline, allowance
+                )
+                if allowance is not None and allowance.is_stopped:
+                    return
                 if isinstance(connection, Failure):
                     trouble = connection
                     at_limit = is_at_limit(connection, self._heard_ago(name_of(hop)))
@@ -182,7 +201,7 @@ class SmtpAgent:
                     continue
                 is_up = True
                 run.sessions += 1
-                key = _key(destination, hop)
+                key = _key(destination, hop, "" if allowance is None else allowance.source_name)
                 envelope = tally.pending_envelope()
                 transaction = await self._transact(run, key, connection, envelope)
                 run.note(transaction, connection)
@@ -192,6 +211,8 @@ class SmtpAgent:
                 failed.add(hop)
                 if is_about_host(trouble):
                     self.health.failed(hop, str(trouble.reply))
+        if out_of_reach and allowance is not None and not run.has_tried:
+            allowance.cannot_reach(out_of_reach)
 
     async def _transact(
         self, run: _Run, key: _Key, connection: Connection, envelope: Envelope
@@ -252,6 +273,11 @@ class _Run:
             self._transcript = Transcript()
         return self._transcript
 
+    @property
+    def has_tried(self) -> bool:
+        """True once there is anything to report."""
+        return self._transcript is not None
+
     def may_go_on(self) -> bool:
         """Say whether another address is to be tried."""
         return (
@@ -311,8 +337,14 @@ def _untried(attempt: Attempt, error: str, probe_at: float) -> AttemptReport:
     return AttemptReport(outcomes, FailureScope.SITE, untried=True, probe_at=probe_at)
 
 
-def _key(destination: Destination, hop: NextHop) -> _Key:
-    return (destination.channel.name, destination.site, destination.route.name, hop)
+def _put_back(attempt: Attempt) -> AttemptReport:
+    reply = Reply(451, EnhancedStatusCode("4.4.5"), "no connection may be opened yet")
+    outcomes = (Outcome(OutcomeKind.DEFERRED, reply),) * len(attempt.envelope.recipients)
+    return AttemptReport(outcomes, FailureScope.LOCAL, is_put_back=True)
+
+
+def _key(destination: Destination, hop: NextHop, source: str) -> _Key:
+    return (destination.channel.name, destination.site, destination.route.name, hop, source)
 
 
 def _is_all_delivered(transaction: Transaction) -> bool:

@@ -42,6 +42,7 @@ class ActiveMessage:
         "entries",
         "envelope",
         "id",
+        "is_forgotten",
         "kind",
         "live",
         "provenance",
@@ -71,6 +72,8 @@ class ActiveMessage:
         self.content: MemoryContent | None = None
         self.entries: list[Entry] = []
         """Entries that have not started."""
+        self.is_forgotten = False
+        """True once an operator changed it: what is in flight does not wait here again."""
         self.recipients: dict[int, Recipient] = {}
         self.statuses: dict[int, RecipientStatus] = {}
         """By index, side by side with `recipients`: the active ones only."""

@@ -45,6 +45,8 @@ from postroom.groups.tenants import TenantPolicy, TenantTable
 from postroom.queueing.load import ChannelLoad, busiest, with_whole
 from postroom.queueing.scheduler import Scheduler
 from postroom.shaping.gate import Gate
+from postroom.shaping.pauses import Pause
+from postroom.shaping.source import SourcePolicy
 
 SETTLE_POLL_S = 0.02
 OLDEST_LOOK_S = 5.0
@@ -93,7 +95,7 @@ class Engine:
         self.permits: ProbePermits | None = None
         self.lessee = Lessee(lender) if lender is not None else None
         """The gates that a lender's orders are for."""
-        scheduler = Scheduler(policy.concurrency, table.shares, self.lessee, outer)
+        scheduler = Scheduler(policy.concurrency, table.shares, self.lessee, outer, parts.entropy)
         self.intake = Intake(parts.store, parts.clock, parts.entropy, parts.events, self._admit_new)
         self._reporter = Reporter(
             hostname, policy.postmaster, self.intake.new_id, parts.clock, parts.entropy
@@ -230,6 +232,15 @@ class Engine:
         self._had_kinds = has_kinds
         self._reporter.reconfigure(hostname, policy.postmaster)
 
+    def use_sources(self, sources: Sequence[SourcePolicy]) -> None:
+        """Put other sources in force; before `reconfigure`, which gives them to the lanes."""
+        self.scheduler.departures.reconfigure(sources)
+
+    def sources_paused(self, pauses: Iterable[Pause]) -> None:
+        """Take the pauses of sources as they are now, in all queues."""
+        self._pump.source_troubles.heard(pauses)
+        self._pump.kick()
+
     def forget(self, ids: tuple[QueueId, ...]) -> None:
         """Take messages out of memory; attempts in flight end as they may."""
         for queue_id in ids:
@@ -324,6 +335,8 @@ class Engine:
         while True:
             await asyncio.sleep(IDLE_S)
             lessee.sweep(self._parts.clock.now())
+            if self._pump.source_troubles.look():
+                self._pump.kick()
 
     def _admit_new(self, message: NewMessage) -> None:
         if message.envelope.terms is not None and message.begins_at > self._parts.clock.now():

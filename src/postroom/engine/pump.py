@@ -26,6 +26,7 @@ from postroom.engine.lessee import Lessee
 from postroom.engine.parts import INTERNAL, Parts
 from postroom.engine.policy import EnginePolicy
 from postroom.engine.settle import Settler
+from postroom.engine.source_troubles import SourceTroubles
 from postroom.engine.suspects import Suspects
 from postroom.engine.tasks import Tasks
 from postroom.observe.events import (
@@ -40,7 +41,6 @@ from postroom.queueing.lane import Entry, LaneKey, Rest
 from postroom.queueing.pace import PaceBook
 from postroom.queueing.scheduler import Scheduler
 from postroom.routing.destination import Destination
-from postroom.shaping.gate import Gate
 
 
 class Pump:
@@ -73,6 +73,7 @@ class Pump:
         self._policy = policy
         self._tick_due = False
         self.paces = PaceBook()
+        self.source_troubles = SourceTroubles(scheduler, parts.clock, parts.events)
         self.suspended = False
         """True while nothing new is started, by an operator's wish."""
         tasks.on_kick = self.kick
@@ -100,12 +101,12 @@ class Pump:
         destination = self._admission.destinations[entry.lane]
         indexes = entry.indexes
         reached = False
+        allowance = entry.allowance
         try:
             if active is None or any(index not in active.statuses for index in indexes):
                 return
             active.entries.remove(entry)
-            gates = self.scheduler.gates_of(entry.lane)
-            report = await self._fly(active, destination, indexes, gates)
+            report = await self._fly(active, destination, indexes, entry)
             if report is None:
                 return
             reached = report.scope not in (FailureScope.SITE, FailureScope.LOCAL)
@@ -113,6 +114,11 @@ class Pump:
             if self.scheduler.finish(entry, reached=reached):
                 self._resumed(entry.lane)
             self.kick()
+        if report.is_put_back:
+            assert allowance is not None
+            self.source_troubles.stopped(allowance, entry.lane.site)
+            await self._put_back(active, destination, entry)
+            return
         if report.scope is FailureScope.SITE:
             reply = report.outcomes[0].reply
             rest = self._rest(entry.lane, destination, reply, report)
@@ -140,7 +146,7 @@ class Pump:
         active: ActiveMessage,
         destination: Destination,
         indexes: tuple[int, ...],
-        gates: tuple[Gate, ...],
+        entry: Entry,
     ) -> AttemptReport | None:
         """Make one attempt, so that it is known who was in flight if it kills us."""
         suspects = self._suspects
@@ -149,7 +155,7 @@ class Pump:
         if mark is Mark.SUSPECT:
             suspects.flies(active.id, place)
         try:
-            report = await self._try(active, destination, indexes, gates)
+            report = await self._try(active, destination, indexes, entry)
         finally:
             self._flights.end(place)
         if mark is Mark.SUSPECT:
@@ -161,7 +167,7 @@ class Pump:
         active: ActiveMessage,
         destination: Destination,
         indexes: tuple[int, ...],
-        gates: tuple[Gate, ...],
+        entry: Entry,
     ) -> AttemptReport | None:
         """Make one attempt; None where the message is gone or was quarantined."""
         try:
@@ -181,7 +187,8 @@ class Pump:
                 content,
                 destination,
                 active.statuses[indexes[0]].attempts + 1,
-                gates,
+                self.scheduler.gates_of(entry.lane, entry.allowance),
+                entry.allowance,
             )
             report = await self._agent.deliver(attempt)
             assert len(report.outcomes) == len(indexes), "an outcome for each recipient"
@@ -205,6 +212,23 @@ class Pump:
             self._events.emit(Defect("attempt", repr(error), active.id))
             outcome = Outcome(OutcomeKind.DEFERRED, INTERNAL)
             return AttemptReport((outcome,) * len(indexes), FailureScope.LOCAL)
+
+    async def _put_back(
+        self, active: ActiveMessage, destination: Destination, entry: Entry
+    ) -> None:
+        """Let an entry wait again: its attempt was not made, as its source or a limit says."""
+        indexes = tuple(index for index in entry.indexes if index in active.statuses)
+        if active.is_forgotten or not indexes:
+            self._table.remove(active, indexes)
+            return
+        rest = self.scheduler.resting(entry.lane, self._clock.now())
+        if rest is not None:
+            await self._admission.defer(active, destination, indexes, rest)
+            return
+        again = Entry(entry.id, indexes, entry.lane, entry.due_at, entry.arrived_at, entry.rank)
+        active.entries.append(again)
+        self.scheduler.add(again, destination.channel)
+        self.kick()
 
     def _quarantine(self, active: ActiveMessage, damage: ContentCorrupt) -> None:
         reason = f"quarantine: {damage}"
@@ -254,6 +278,7 @@ class Pump:
             active = self._table.get(queue_id)
             if active is None:
                 continue
+            active.is_forgotten = True
             for entry in list(active.entries):
                 if self.scheduler.cancel(entry):
                     active.entries.remove(entry)

@@ -183,7 +183,9 @@ class Explainer:
         limits = {gate.key: limit for gate, limit in scheduler.outer()}
         limits[lane.gate.key] = lane.channel.site_limit
         limits[lane.channel.key] = lane.channel.limit
-        return lane_why(lane, limits, scheduler.busy, scheduler.concurrency, now)
+        return lane_why(
+            lane, limits, scheduler.busy, scheduler.concurrency, now, scheduler.departures
+        )
 
     async def _destination(self, domain: str, kind: int = 0) -> tuple[Destination | None, str]:
         try:

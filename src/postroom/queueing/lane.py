@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 from postroom.channels.policy import ChannelPolicy
 from postroom.core.ids import QueueId
+from postroom.queueing.way import Way
+from postroom.shaping.allowance import Allowance
 from postroom.shaping.gate import Gate
 
 WINDOW_INITIAL = 5
@@ -37,8 +39,8 @@ class Entry:
     """Some due recipients of one message, all of one lane; what one attempt will try."""
 
     __slots__ = (
-        "arrived_at", "cancelled", "due_at", "id", "indexes", "lane", "rank", "started",
-        "started_at",
+        "allowance", "arrived_at", "cancelled", "due_at", "id", "indexes", "lane", "rank",
+        "started", "started_at",
     )  # fmt: skip
 
     def __init__(
@@ -60,6 +62,8 @@ class Entry:
         self.cancelled = False
         self.started = False
         self.started_at = 0.0
+        self.allowance: Allowance | None = None
+        """What its attempt may use, where that is limited."""
 
     def __repr__(self) -> str:
         return f"Entry({self.id}, {self.indexes}, {self.lane})"
@@ -88,6 +92,7 @@ class Lane:
         "listed",
         "recipients",
         "rest",
+        "way",
         "window",
     )
 
@@ -104,6 +109,8 @@ class Lane:
         self.listed: set[int] = set()
         """The ranks for which it has a turn, or waits for one."""
         self.rest: Rest | None = None
+        self.way: Way | None = None
+        """From which sources it may depart, where that is limited; kept by the departures."""
         self._failures = 0
         self._serial = 0
         self._heaps: dict[int, list[tuple[float, float, int, Entry]]] = {}
@@ -151,6 +158,12 @@ class Lane:
             if not entry.cancelled:
                 return entry
         return None
+
+    def unpop(self, entry: Entry) -> None:
+        """Take an entry back that was popped and cannot start yet."""
+        self._serial += 1
+        item = (entry.due_at, entry.arrived_at, self._serial, entry)
+        heapq.heappush(self._heaps[entry.rank], item)
 
     def can_start(self, now: float, rank: int = 0) -> bool:
         """True where an entry of a rank waits and the window and a rest allow an attempt."""

@@ -19,29 +19,21 @@ Called by: engine.pump.  Raises: nothing; misuse is an AssertionError.
 
 from __future__ import annotations
 
+import random
 from collections import deque
 from collections.abc import Container, Iterable, Sequence
 
 from postroom.channels.policy import ChannelPolicy
 from postroom.core.limits import Limit, LimitKey
+from postroom.queueing.channel_state import ChannelState
+from postroom.queueing.departures import KINDS, Departures
 from postroom.queueing.lane import Entry, Lane, LaneKey, Rest
 from postroom.queueing.load import ChannelLoad
+from postroom.queueing.outer import Outer
 from postroom.queueing.rings import Rings, limit_of
 from postroom.queueing.shortage import Shortage, of_channel, of_lane
+from postroom.shaping.allowance import Allowance
 from postroom.shaping.gate import Gate, Gates, OwnGates
-
-
-class ChannelState:
-    """The gate of one channel, the attempts that are ready, the lanes that wait for it."""
-
-    __slots__ = ("gate", "policy", "ready", "waiting")
-
-    def __init__(self, policy: ChannelPolicy, gate: Gate) -> None:
-        self.policy = policy
-        self.gate = gate
-        self.ready = 0
-        self.waiting: dict[int, deque[Lane]] = {}
-        """By rank."""
 
 
 class Scheduler:
@@ -53,18 +45,21 @@ class Scheduler:
         shares: tuple[float, ...] = (1.0,),
         gates: Gates | None = None,
         outer: Sequence[tuple[LimitKey, Limit]] = (),
+        entropy: random.Random | None = None,
     ) -> None:
         """`shares`: what each rank is sure of, of all attempts; one rank where there is one.
 
         `gates` is where gates come from; none given: nothing is shared with other queues.
-        `outer` are the limits that all attempts are under, beside that of the queue.
+        `outer` are the limits that all attempts are under, beside that of the queue. `entropy`
+        is where the drawing of sources begins.
         """
         self._concurrency = concurrency
         self._busy = 0
         self._ready = 0
         self._gates: Gates = gates if gates is not None else OwnGates()
-        self._outer: tuple[Gate, ...] = ()
-        self._outer_limits: tuple[Limit, ...] = ()
+        self._outer = Outer(self._gates)
+        self.departures = Departures(self._gates, entropy)
+        """Sources and new connections; to be asked, and told of pauses."""
         self._short: dict[Gate, Lane | ChannelState | None] = {}
         self._lanes: dict[LaneKey, Lane] = {}
         self._channels: dict[str, ChannelState] = {}
@@ -99,13 +94,14 @@ class Scheduler:
         state = self._channels.get(name)
         return state.gate.busy if state else 0
 
-    def gates_of(self, lane: LaneKey) -> tuple[Gate, ...]:
-        """Return the gates that an attempt of a lane is counted at."""
-        return self._lanes[lane].gates
+    def gates_of(self, lane: LaneKey, allowance: Allowance | None = None) -> tuple[Gate, ...]:
+        """Return the gates that an attempt of a lane is counted at, those of its source too."""
+        gates = self._lanes[lane].gates
+        return gates if allowance is None else gates + allowance.gates
 
     def outer(self) -> Iterable[tuple[Gate, Limit]]:
         """Return the limits that all attempts are under."""
-        return zip(self._outer, self._outer_limits, strict=True)
+        return self._outer.limits()
 
     def loads(self) -> list[ChannelLoad]:
         """Return what each channel is doing that has something to do, and is not held."""
@@ -148,7 +144,8 @@ class Scheduler:
             if channel.name not in self._channels:
                 gate = self._gates.gate(channel.key, channel.limit)
                 self._channels[channel.name] = ChannelState(channel, gate)
-            lane.gates = (lane.gate, self._channels[channel.name].gate, *self._outer)
+            lane.gates = (lane.gate, self._channels[channel.name].gate, *self._outer.gates)
+            self.departures.dress(lane)
         entry.rank = min(entry.rank, self._rings.lowest)
         lane.push(entry)
         self._channels[entry.lane.channel].ready += 1
@@ -159,7 +156,7 @@ class Scheduler:
     def tick(self, now: float) -> list[Entry]:
         """Return the entries to start now, each counted as in flight until `finish`."""
         started: list[Entry] = []
-        rings, outer = self._rings, self._outer
+        rings, has_outer = self._rings, bool(self._outer.gates)
         while (turn := rings.next(self._busy, self._concurrency)) is not None:
             lane, rank = turn
             if not lane.can_start(now, rank):
@@ -187,13 +184,21 @@ class Scheduler:
                 self._short[gate] = state
                 state.waiting.setdefault(rank, deque()).append(lane)
                 continue
-            if outer and not self._outer_is_open(now):
+            if has_outer and (closed := self._outer.closed(now)) is not None:
+                self._short[closed] = None
                 rings.appendleft(lane, rank)
                 break
             entry = lane.pop(rank)
             if entry is None:
                 self._unlist(lane, rank)
                 continue
+            if lane.way is not None:
+                entry.allowance = self.departures.allowance(lane, now)
+                if entry.allowance is None:
+                    # Listed again by finish, or when it may depart.
+                    lane.unpop(entry)
+                    self._unlist(lane, rank)
+                    continue
             rings.started(rank)
             entry.started = True
             entry.started_at = now
@@ -218,12 +223,14 @@ class Scheduler:
                 found.append(of_channel(gate, of.ready))
             else:
                 found.append(of_channel(gate, self._ready))
-        return found
+        return found + self.departures.shortages()
 
     def opened(self, gate: Gate) -> None:
         """Let the lanes that wait for a gate have their turns."""
         key = gate.key
-        if key.kind == "site":
+        if key.kind in KINDS:
+            self.look_again(self.departures.opened(gate))
+        elif key.kind == "site":
             lane = self._lanes.get(LaneKey(key.name, key.site))
             if lane is not None:
                 self._list_all(lane)
@@ -231,6 +238,11 @@ class Scheduler:
             state = self._channels.get(key.name)
             if state is not None:
                 self._admit_all(state)
+
+    def look_again(self, lanes: Iterable[Lane]) -> None:
+        """Let lanes have their turns that waited for a source or a connection."""
+        for lane in lanes:
+            self._list_all(lane)
 
     def finish(self, entry: Entry, *, reached: bool) -> bool:
         """End an attempt; `reached` tells that the site could be used.
@@ -248,6 +260,9 @@ class Scheduler:
             gate.finish()
             if gate.has_rate and not reached:
                 gate.refund(entry.started_at)
+        if entry.allowance is not None:
+            self.departures.finish(lane, entry.allowance, entry.started_at, reached=reached)
+            entry.allowance = None
         self._busy -= 1
         ended = lane.reached() if reached else False
         self._admit_waiting(state)
@@ -312,6 +327,7 @@ class Scheduler:
         for lane in self._lanes.values():
             lane.channel = self._channels[lane.key.channel].policy
             self._gates.change(lane.gate, lane.channel.site_limit)
+            self.departures.dress(lane)
             self._list_all(lane)
 
     def drain_others(self, channels: Container[str]) -> list[Entry]:
@@ -341,6 +357,7 @@ class Scheduler:
         for lane in idle:
             del self._lanes[lane.key]
             self._gates.forget(lane.gate)
+        self.departures.prune(self._lanes.values())
 
     def _unlist(self, lane: Lane, rank: int) -> None:
         lane.listed.discard(rank)
@@ -369,30 +386,7 @@ class Scheduler:
             while waiting:
                 self._rings.append(waiting.popleft(), rank)
 
-    # The limits that all attempts are under.
-
     def _set_outer(self, limits: Sequence[tuple[LimitKey, Limit]]) -> None:
-        """Put outer limits in force; what is in flight is counted under those that are new."""
-        self._outer_limits = tuple(limit for _, limit in limits)
-        before = {gate.key: gate for gate in self._outer}
-        gates = []
-        for key, limit in limits:
-            gate = before.pop(key, None)
-            if gate is None:
-                gate = self._gates.gate(key, limit)
-                gate.busy += self._busy
-            self._gates.change(gate, limit)
-            gates.append(gate)
-        for gate in before.values():
-            gate.busy = 0
-            self._gates.forget(gate)
-        self._outer = tuple(gates)
+        self._outer.set(limits, self._busy)
         for lane in self._lanes.values():
-            lane.gates = (lane.gate, self._channels[lane.key.channel].gate, *gates)
-
-    def _outer_is_open(self, now: float) -> bool:
-        for gate in self._outer:
-            if not gate.is_open(now):
-                self._short[gate] = None
-                return False
-        return True
+            lane.gates = (lane.gate, self._channels[lane.key.channel].gate, *self._outer.gates)

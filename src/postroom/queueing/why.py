@@ -1,7 +1,8 @@
 """Why mail of a lane waits: what it is under, and which of it binds.
 
 Owns the order in which reasons are named: what an operator holds, a site that rests, what the
-queue may do, how far a site's window is open, then each limit with its use.
+queue may do, how far a site's window is open, then each limit with its use, and last from where
+it may depart.
 
 Pure.  Called by: queueing.scheduler, engine.why, cli.why.  Raises: nothing.
 """
@@ -11,8 +12,11 @@ from __future__ import annotations
 import msgspec
 
 from postroom.core.limits import Limit, LimitKey, format_rate
+from postroom.queueing.departures import Departures
 from postroom.queueing.lane import Lane
 from postroom.shaping.gate import Gate
+
+NEXT = "nothing: its turn is next"
 
 
 class LimitUse(msgspec.Struct, frozen=True):
@@ -20,7 +24,8 @@ class LimitUse(msgspec.Struct, frozen=True):
 
     `of` names what it is of ("channel gmail"). `limit` is the most at once over all queues, None
     without bound; `granted` is what this queue has of it now, `in_flight` and `kept` what it
-    uses. `rate` is "" or the rate; `tokens` may be used at once.
+    uses. `rate` is "" or the rate, of messages or of new connections; `tokens` may be used at
+    once.
     """
 
     of: str
@@ -54,15 +59,25 @@ class LaneWhy(msgspec.Struct, frozen=True):
 
 
 def lane_why(
-    lane: Lane, limits: dict[LimitKey, Limit], busy: int, concurrency: int, now: float
+    lane: Lane,
+    limits: dict[LimitKey, Limit],
+    busy: int,
+    concurrency: int,
+    now: float,
+    departures: Departures | None = None,
 ) -> LaneWhy:
     """Return the reasons of one lane; `busy` and `concurrency` are those of the queue."""
     rest = lane.resting(now)
     uses = tuple(_use(gate, limits.get(gate.key, Limit())) for gate in lane.gates)
     waiting = len(lane)
+    binds = _binds(lane, uses, busy, concurrency, now) if waiting or rest is not None else ""
+    if departures is not None:
+        if binds == NEXT:
+            binds = departures.why_not(lane, now) or NEXT
+        uses += tuple(_use(gate, limit) for gate, limit in departures.limits_of(lane))
     return LaneWhy(
         lane.key.channel, lane.key.site, lane.busy, waiting, lane.window, uses,
-        _binds(lane, uses, busy, concurrency, now) if waiting or rest is not None else "",
+        binds,
         rest.until if rest is not None else 0.0,
         rest.reply if rest is not None else "",
     )  # fmt: skip
@@ -102,4 +117,4 @@ def _binds(lane: Lane, uses: tuple[LimitUse, ...], busy: int, concurrency: int, 
         )
     if lane.busy >= lane.window:
         return f"the site is met slowly: {lane.window} at once, one more for each that goes well"
-    return "nothing: its turn is next"
+    return NEXT

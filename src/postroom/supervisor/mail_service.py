@@ -130,6 +130,7 @@ class MailService:
             parts, config.delivery, config.hostname, config.classes, master,
             LimitTable(config).outer(begin.queue), config.tenants,
         )  # fmt: skip
+        self._engine.use_sources(config.sources)
         self._agent.health.permits = self._engine.permits
         self._agent.health.on_change = self._host_changed
         self._agent.health.on_vouch = lambda host: master.found(host, "", is_vouched=True)
@@ -260,6 +261,7 @@ class MailService:
         self._turn.largest_octets = local_policy(config).size_limit_octets
         self._router.reconfigure(config.channels, config.routes)
         self._channels.reconfigure(config.channels)
+        self._engine.use_sources(config.sources)
         self._engine.reconfigure(
             config.delivery, config.channels, config.hostname, config.classes,
             LimitTable(config).outer(self._begin.queue), config.tenants,

@@ -29,7 +29,7 @@ ALL = [
 # Filled otherwise: the name of the table, what config notes down, tables of their own.
 NOT_SETTINGS = {
     "name", "origin", "generation", "source", "is_suspended",
-    *("spool", "listen", "routes", "channels", "groups", "classes", "scaling", "policy"),
+    *("spool", "listen", "routes", "channels", "sources", "groups", "classes", "scaling", "policy"),
     *("resolver", "delivery", "log", "limits", "tenants"),
 }  # fmt: skip
 

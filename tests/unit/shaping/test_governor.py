@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -13,8 +14,10 @@ from postroom.core.limits import SERVER, Limit, LimitKey, Rate
 from postroom.engine.lessee import Lessee
 from postroom.queueing.lane import Entry, LaneKey
 from postroom.queueing.scheduler import Scheduler
+from postroom.shaping.gate import Gate
 from postroom.shaping.governor import SLICE_S, Claim, Governor, Grant
 from postroom.shaping.shares import fair_shares
+from postroom.shaping.source import SourcePolicy
 
 KEY = LimitKey("channel", "c")
 
@@ -140,9 +143,24 @@ def test_after_a_crash_the_burst_counts_as_gone_for_nobody_knows() -> None:
 
 SITES = 6
 """Those of even numbers are of one channel, the others of another."""
+CHANNELS = ("even", "odd")
 SERVER_SLOTS = 9
 CHANNEL = ChannelPolicy("", concurrency=7, site_concurrency=3)
 RATE = Rate(40, 1, 8)
+OPENED = Rate(25, 1, 5)
+SOURCES = (
+    SourcePolicy("a", ("192.0.2.1",), weight=2, concurrency=2),
+    SourcePolicy("b", ("192.0.2.2",), concurrency=3, connect_rate=OPENED),
+    SourcePolicy("c", ("192.0.2.3",), rate=RATE),
+)
+
+
+class Open(NamedTuple):
+    """A connection: its lane, its source, and where it is counted."""
+
+    lane: LaneKey
+    source: str
+    gates: tuple[Gate, ...]
 
 
 def lane_of(site: int) -> LaneKey:
@@ -156,10 +174,11 @@ class Worker:
         self.world, self.holder = world, holder
         self.lessee = Lessee(self)
         self.scheduler = Scheduler(50, (1.0,), self.lessee, [(SERVER, Limit(SERVER_SLOTS))])
+        self.scheduler.departures.reconfigure(SOURCES)
         self.lessee.on_open = self.scheduler.opened
         self.lessee.on_called_back = lambda gate: None
-        self.in_flight: list[Entry] = []
-        self.kept: list[LaneKey] = []
+        self.in_flight: list[tuple[Entry, Open]] = []
+        self.kept: list[Open] = []
         self.out: list[list[Claim]] = []
         self.orders: list[list[Grant]] = []
 
@@ -169,40 +188,57 @@ class Worker:
     def add(self, site: int) -> None:
         key = lane_of(site)
         queue_id = encode(self.world.serial(), 1, 1)
-        channel = msgspec.structs.replace(self.world.channel, name=key.channel)
+        channel = self.world.channel_named(key.channel)
         self.scheduler.add(Entry(queue_id, (0,), key, 0.0, 0.0), channel)
 
     def tick(self, now: float) -> None:
         for entry in self.scheduler.tick(now):
-            self.world.started[entry.id] = (entry.lane.channel, now)
-            if entry.lane in self.kept:
-                self.kept.remove(entry.lane)
-                for gate in self.scheduler.gates_of(entry.lane):
-                    gate.let_go()
-            self.in_flight.append(entry)
-            self.make_room(entry)
+            self.begin(entry, now)
         for gate, slots, tokens in self.scheduler.shortages():
             self.lessee.want(gate, slots, tokens, now)
         self.lessee.flush()
 
-    def make_room(self, entry: Entry) -> None:
-        """As the pool does before it opens a connection."""
-        for gate in self.scheduler.gates_of(entry.lane):
-            while gate.is_over:
-                victim = next(lane for lane in self.kept if gate in self.scheduler.gates_of(lane))
-                self.close(victim)
+    def begin(self, entry: Entry, now: float) -> None:
+        """As an agent does: a kept connection that fits, or a new one, or none for now."""
+        allowance = entry.allowance
+        source = allowance.source_name if allowance is not None else ""
+        gates = self.scheduler.gates_of(entry.lane, allowance)
+        own = Open(entry.lane, source, gates)
+        fitting = next((one for one in self.kept if one[:2] == own[:2]), None)
+        if fitting is not None:
+            self.close(fitting)
+            if allowance is not None:
+                allowance.use_kept()
+        else:
+            self.make_room(gates)
+            if allowance is not None:
+                if not allowance.connect(now):
+                    self.scheduler.finish(entry, reached=False)
+                    again = Entry(entry.id, entry.indexes, entry.lane, 0.0, 0.0)
+                    self.scheduler.add(again, self.world.channel_named(entry.lane.channel))
+                    return
+                if self.world.chance.random() < 0.9:
+                    allowance.connected()
+                    self.world.opened.append((now, own))
+        self.world.started[entry.id] = (now, own)
+        self.in_flight.append((entry, own))
 
-    def close(self, lane: LaneKey) -> None:
-        self.kept.remove(lane)
-        for gate in self.scheduler.gates_of(lane):
+    def make_room(self, gates: tuple[Gate, ...]) -> None:
+        """As the pool does before it opens a connection."""
+        for gate in gates:
+            while gate.is_over:
+                self.close(next(one for one in self.kept if gate in one.gates))
+
+    def close(self, one: Open) -> None:
+        self.kept.remove(one)
+        for gate in one.gates:
             gate.let_go()
 
     def end(self, chance: random.Random) -> None:
-        entry = self.in_flight.pop(chance.randrange(len(self.in_flight)))
-        gates = self.scheduler.gates_of(entry.lane)
+        entry, own = self.in_flight.pop(chance.randrange(len(self.in_flight)))
         if chance.random() < 0.5:
-            self.kept.append(entry.lane)
-            for gate in gates:
+            self.kept.append(own)
+            for gate in own.gates:
                 gate.kept += 1
         reached = chance.random() < 0.9
         if not reached:
@@ -219,9 +255,17 @@ class World:
         # A rate would keep the slots from ever being short.
         rate = RATE if seed % 2 else None
         self.channel = msgspec.structs.replace(CHANNEL, rate=rate)
+        if seed % 4 >= 2:
+            self.channel = msgspec.structs.replace(
+                self.channel,
+                sources=("a", "b", "c") if seed % 8 >= 4 else ("a", "b"),
+                connect_rate=OPENED if seed % 3 else None,
+                site_connect_rate=OPENED if seed % 3 == 2 else None,
+            )
         self.governor = Governor(self.limit_of)
         self.workers = {number: Worker(self, number) for number in range(4)}
-        self.started: dict[str, tuple[str, float]] = {}
+        self.started: dict[str, tuple[float, Open]] = {}
+        self.opened: list[tuple[float, Open]] = []
         self.ending: list[Worker] = []
         """Workers whose master is gone: they start nothing more, and end what is in flight."""
         self.saved: dict[LimitKey, float] = {}
@@ -232,10 +276,19 @@ class World:
         self._serial += 1
         return self._serial
 
+    def channel_named(self, name: str) -> ChannelPolicy:
+        return msgspec.structs.replace(self.channel, name=name)
+
     def limit_of(self, key: LimitKey) -> Limit:
         if key.kind == "server":
             return Limit(SERVER_SLOTS)
-        return self.channel.limit if key.kind == "channel" else self.channel.site_limit
+        source = next((one for one in SOURCES if one.name == key.name), SOURCES[0])
+        return {
+            "channel": self.channel.limit, "site": self.channel.site_limit,
+            "connect-channel": self.channel.connect_limit,
+            "connect-site": self.channel.site_connect_limit,
+            "source": source.limit, "connect-source": source.connect_limit,
+        }[key.kind]  # fmt: skip
 
     def step(self, now: float) -> None:
         chance = self.chance
@@ -266,15 +319,15 @@ class World:
                     self.governor.claim(worker.holder, worker.out.pop(0), now)
                 self.governor.tick(now)
                 for holder, grants in self.governor.grants().items():
-                    for one in self.workers.values():
-                        if one.holder == holder:
-                            one.orders.append(grants)
+                    for other in self.workers.values():
+                        if other.holder == holder:
+                            other.orders.append(grants)
             case 6:
                 if worker.orders:
                     worker.lessee.follow(worker.orders.pop(0), now)
-                    for lane in list(worker.kept):
-                        if any(g.busy + g.kept > g.cap for g in worker.scheduler.gates_of(lane)):
-                            worker.close(lane)
+                    for one in list(worker.kept):
+                        if any(gate.busy + gate.kept > gate.cap for gate in one.gates):
+                            worker.close(one)
             case 7:
                 if chance.random() < 0.1:
                     worker.lessee.sweep(now)
@@ -310,15 +363,34 @@ class World:
 
     def check(self) -> None:
         open_ = [
-            lane
+            one
             for worker in [*self.workers.values(), *self.ending]
-            for lane in [*(entry.lane for entry in worker.in_flight), *worker.kept]
+            for one in [*(own for _, own in worker.in_flight), *worker.kept]
         ]
         assert len(open_) <= SERVER_SLOTS
-        for channel in ("even", "odd"):
-            assert sum(lane.channel == channel for lane in open_) <= CHANNEL.concurrency
+        lanes = [one.lane for one in open_]
+        for channel in CHANNELS:
+            assert sum(lane.channel == channel for lane in lanes) <= CHANNEL.concurrency
         for site in range(SITES):
-            assert open_.count(lane_of(site)) <= CHANNEL.site_concurrency
+            assert lanes.count(lane_of(site)) <= CHANNEL.site_concurrency
+        from_ = [one.source for one in open_]
+        for source in SOURCES:
+            assert source.concurrency is None or from_.count(source.name) <= source.concurrency
+
+    def check_rates(self) -> None:
+        """Look at all that was sent and opened, once all is over."""
+        channel, started = self.channel, self.started.values()
+        for name in CHANNELS:
+            holds(channel.rate, [at for at, one in started if one.lane.channel == name])
+            to = [at for at, one in self.opened if one.lane.channel == name]
+            holds(channel.connect_rate, to)
+        for site in range(SITES):
+            to = [at for at, one in self.opened if one.lane == lane_of(site)]
+            holds(channel.site_connect_rate, to)
+        for source in SOURCES:
+            holds(source.rate, [at for at, one in started if one.source == source.name])
+            opened = [at for at, one in self.opened if one.source == source.name]
+            holds(source.connect_rate, opened)
 
     def settle(self, now: float) -> float:
         """Let everything run until nothing is left to do; return when that was."""
@@ -341,8 +413,8 @@ class World:
             for worker in self.workers.values():
                 while worker.orders:
                     worker.lessee.follow(worker.orders.pop(0), now)
-                for lane in list(worker.kept):
-                    worker.close(lane)
+                for one in list(worker.kept):
+                    worker.close(one)
             self.check()
             if not any(
                 lane.has_waiting() or lane.busy
@@ -360,10 +432,12 @@ def test_whatever_happens_no_limit_is_exceeded_and_nothing_waits_for_ever(seed: 
         now += world.chance.random() * 0.002
         world.step(now)
     world.settle(now)
-    if world.channel.rate is None:
+    world.check_rates()
+
+
+def holds(rate: Rate | None, times: list[float]) -> None:
+    if rate is None:
         return
-    for channel in ("even", "odd"):
-        started = sorted(at for where, at in world.started.values() if where == channel)
-        for place, first in enumerate(started):
-            inside = sum(at < first + RATE.interval_s for at in started[place:])
-            assert inside <= RATE.count
+    times = sorted(times)
+    for place, first in enumerate(times):
+        assert sum(at < first + rate.interval_s for at in times[place:]) <= rate.count

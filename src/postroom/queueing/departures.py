@@ -1,0 +1,240 @@
+"""Departures: from which source an attempt goes, and whether it may open a connection.
+
+Owns, for lanes whose channel has sources or a limit of new connections, the choice of a source
+and what keeps a lane from departing: pauses, and the gates of sources and new connections. A
+source is drawn by weight among those that may be used now. A lane that may not depart waits here
+until one of its gates opens, or a pause ends.
+
+Lanes of other channels have nothing to do with it, and pay nothing for it.
+
+Pure; `now` is passed in.  Guarantees: 1. an attempt never goes from a source that is paused
+towards its site. 2. a lane that waits has its turn when anything it waits for has changed.
+Called by: queueing.scheduler, engine.source_troubles, engine.why.  Raises: nothing.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+
+from postroom.core.limits import UNLIMITED, Limit, LimitKey, format_rate
+from postroom.queueing.lane import Lane
+from postroom.queueing.shortage import Shortage
+from postroom.queueing.way import Way
+from postroom.shaping.allowance import Allowance
+from postroom.shaping.gate import Gate, Gates
+from postroom.shaping.pauses import FOREVER, Pauses
+from postroom.shaping.source import SourcePolicy
+from postroom.shaping.tickets import Tickets
+
+KINDS = frozenset(("source", "connect-source", "connect-channel", "connect-site"))
+"""The kinds of limits whose gates are asked here."""
+
+
+class Departures:
+    """Sources and new connections of one queue."""
+
+    def __init__(self, gates: Gates, entropy: random.Random | None = None) -> None:
+        self._gates = gates
+        self._tickets = Tickets(entropy or random.Random(0))
+        self._sources: dict[str, SourcePolicy] = {}
+        self._used: dict[LimitKey, tuple[Gate, Limit]] = {}
+        self._waiting: dict[Gate, dict[Lane, None]] = {}
+        self._at_pause: dict[Lane, None] = {}
+        """Lanes that have a source which is paused, and wait."""
+        self._pause_ends_at = FOREVER
+        self._short: dict[Gate, tuple[int, int]] = {}
+        self.pauses = Pauses()
+
+    def reconfigure(self, sources: Sequence[SourcePolicy]) -> None:
+        """Put other sources in force; the lanes are to be dressed anew."""
+        self._sources = {source.name: source for source in sources}
+
+    def dress(self, lane: Lane) -> None:
+        """Give a lane its way, where its channel asks for one."""
+        channel = lane.channel
+        pool = tuple(self._sources[name] for name in channel.sources if name in self._sources)
+        site = lane.key.site
+        connects = self._limited(
+            (channel.site_connect_key(site), channel.site_connect_limit),
+            (channel.connect_key, channel.connect_limit),
+        )
+        if not pool and not connects:
+            lane.way = None
+            return
+        way = lane.way = lane.way or Way()
+        way.pool, way.connects = pool, connects
+
+    def allowance(self, lane: Lane, now: float) -> Allowance | None:
+        """Return what the next attempt of a lane may use; None where it must wait."""
+        way = lane.way
+        assert way is not None
+        counts_on_kept = self._may_count_on_kept(lane, way)
+        blocking = [] if counts_on_kept else _without_token(way.connects, now)
+        source: SourcePolicy | None = None
+        gates: tuple[Gate, ...] = ()
+        connects = way.connects
+        if way.pool and not blocking:
+            fitting = []
+            for one in way.pool:
+                if self.pauses.of(one.name, lane.key.site, now) is not None:
+                    continue
+                closed = self._closed(lane, way, one, now)
+                if closed:
+                    blocking += closed
+                else:
+                    fitting.append(one)
+            if fitting:
+                blocking = []
+                source = self._draw(fitting)
+                gates, own_connects = self._gates_of(source)
+                connects += own_connects
+        if blocking or (way.pool and source is None):
+            self._wait(lane, way, blocking, now)
+            return None
+        allowance = Allowance(source, gates, connects)
+        if counts_on_kept:
+            allowance.count_on(way.expected)
+        elif connects:
+            took = allowance.reserve(now)
+            assert took, "each gate had a token"
+        for gate in gates:
+            gate.start()
+        return allowance
+
+    def finish(self, lane: Lane, allowance: Allowance, started_at: float, *, reached: bool) -> None:
+        """End what an attempt was allowed."""
+        allowance.end()
+        for gate in allowance.gates:
+            gate.finish()
+            if gate.has_rate and not reached:
+                gate.refund(started_at)
+        if lane.way is not None:
+            lane.way.must_connect = allowance.is_refused
+
+    def shortages(self) -> list[Shortage]:
+        """Return what gates kept from starting since this was asked last."""
+        short, self._short = self._short, {}
+        return [Shortage(gate, slots, tokens) for gate, (slots, tokens) in short.items()]
+
+    def opened(self, gate: Gate) -> list[Lane]:
+        """Return the lanes that waited for a gate."""
+        return list(self._waiting.pop(gate, ()))
+
+    def resumed(self, now: float, *, is_changed: bool = False) -> list[Lane]:
+        """Return the lanes to look at again since a pause has ended, or may have."""
+        if not self._at_pause or (now < self._pause_ends_at and not is_changed):
+            return []
+        lanes, self._at_pause, self._pause_ends_at = list(self._at_pause), {}, FOREVER
+        return lanes
+
+    def prune(self, lanes: Iterable[Lane]) -> None:
+        """Let go of what no lane uses any more; `lanes` are those that there are."""
+        if not self._used:
+            return
+        used: set[LimitKey] = set()
+        for lane in lanes:
+            if lane.way is not None:
+                used.update(gate.key for gate in lane.way.connects)
+                for source in lane.way.pool:
+                    used.update((source.key, source.connect_key))
+        for key in [key for key, (gate, _) in self._used.items() if key not in used]:
+            if not self._used[key][0].busy:
+                self._gates.forget(self._used.pop(key)[0])
+
+    def limits_of(self, lane: Lane) -> list[tuple[Gate, Limit]]:
+        """Return the limits that a lane is under here, to be shown."""
+        if lane.way is None:
+            return []
+        gates = list(lane.way.connects)
+        for source in lane.way.pool:
+            own, connects = self._gates_of(source)
+            gates += [*own, *connects]
+        return [self._used[gate.key] for gate in gates]
+
+    def why_not(self, lane: Lane, now: float) -> str:
+        """Say what keeps the next attempt of a lane from departing; "" where nothing does."""
+        way = lane.way
+        if way is None:
+            return ""
+        if not self._may_count_on_kept(lane, way):
+            for gate in _without_token(way.connects, now):
+                return self._said(gate, now)
+        reasons = []
+        for source in way.pool:
+            pause = self.pauses.of(source.name, lane.key.site, now)
+            closed = self._closed(lane, way, source, now)
+            if pause is None and not closed:
+                return ""
+            reasons.append(str(pause) if pause is not None else self._said(closed[0], now))
+        return "; ".join(reasons)
+
+    # Inside.
+
+    def _said(self, gate: Gate, now: float) -> str:
+        """Say what a closed gate allows."""
+        limit = self._used[gate.key][1]
+        if limit.slots == 0:
+            return f"{gate.key} is held: its concurrency is 0"
+        if limit.rate is not None and not gate.has_token(now):
+            return f"{gate.key}: {format_rate(limit.rate)}, over all queues"
+        return f"{gate.key} may have {limit.slots} connections, over all queues"
+
+    @staticmethod
+    def _may_count_on_kept(lane: Lane, way: Way) -> bool:
+        return lane.gate.kept > way.expected.number and not way.must_connect
+
+    def _closed(self, lane: Lane, way: Way, source: SourcePolicy, now: float) -> list[Gate]:
+        """Return the gates of a source that keep a lane from using it now."""
+        own, connects = self._gates_of(source)
+        closed = [gate for gate in own if not gate.is_open(now)]
+        return (
+            closed
+            if self._may_count_on_kept(lane, way)
+            else (closed + _without_token(connects, now))
+        )
+
+    def _draw(self, sources: Sequence[SourcePolicy]) -> SourcePolicy:
+        """Draw a source by weight."""
+        if len(sources) == 1:
+            return sources[0]
+        ticket = self._tickets.next() * sum(source.weight for source in sources)
+        for source in sources:
+            ticket -= source.weight
+            if ticket < 0:
+                return source
+        return sources[-1]
+
+    def _gates_of(self, source: SourcePolicy) -> tuple[tuple[Gate, ...], tuple[Gate, ...]]:
+        own = self._limited((source.key, source.limit))
+        return own, self._limited((source.connect_key, source.connect_limit))
+
+    def _limited(self, *limits: tuple[LimitKey, Limit]) -> tuple[Gate, ...]:
+        """Return the gates of those that are limits."""
+        return tuple(self._gate(key, limit) for key, limit in limits if limit != UNLIMITED)
+
+    def _gate(self, key: LimitKey, limit: Limit) -> Gate:
+        known = self._used.get(key)
+        if known is None:
+            known = self._used[key] = (self._gates.gate(key, limit), limit)
+        elif known[1] != limit:
+            self._gates.change(known[0], limit)
+            self._used[key] = (known[0], limit)
+        return known[0]
+
+    def _wait(self, lane: Lane, way: Way, blocking: list[Gate], now: float) -> None:
+        could = max(1, min(len(lane) + 1, lane.window - lane.busy))
+        for gate in dict.fromkeys(blocking):
+            self._waiting.setdefault(gate, {})[lane] = None
+            slots, tokens = self._short.get(gate, (gate.busy, 0))
+            slots = 0 if gate.key.is_of_connections else slots + could
+            self._short[gate] = (slots, tokens + could if gate.has_rate else 0)
+        for source in way.pool:
+            pause = self.pauses.of(source.name, lane.key.site, now)
+            if pause is not None:
+                self._at_pause[lane] = None
+                self._pause_ends_at = min(self._pause_ends_at, pause.ends_at)
+
+
+def _without_token(gates: Iterable[Gate], now: float) -> list[Gate]:
+    return [gate for gate in gates if gate.has_rate and not gate.has_token(now)]

@@ -1,0 +1,24 @@
+"""How the mail of one lane may depart: from which sources, by which new connections.
+
+Values only; queueing.departures keeps them.  Called by: queueing.  Raises: nothing.
+"""
+
+from __future__ import annotations
+
+from postroom.shaping.allowance import Expected
+from postroom.shaping.gate import Gate
+from postroom.shaping.source import SourcePolicy
+
+
+class Way:
+    """The way of one lane."""
+
+    __slots__ = ("connects", "expected", "must_connect", "pool")
+
+    def __init__(self) -> None:
+        self.pool: tuple[SourcePolicy, ...] = ()
+        self.connects: tuple[Gate, ...] = ()
+        """Of the channel and the site; each source has one of its own."""
+        self.expected = Expected()
+        self.must_connect = False
+        """True once an attempt found no kept connection that fits, until another ends."""
