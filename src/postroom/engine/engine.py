@@ -32,6 +32,7 @@ from postroom.engine.probation import Probation
 from postroom.engine.pump import Pump
 from postroom.engine.reporter import Reporter
 from postroom.engine.settle import Settler
+from postroom.engine.source_troubles import SourceTroubles
 from postroom.engine.stored_ready import StoredReady
 from postroom.engine.suspects import Suspects
 from postroom.engine.tasks import Tasks
@@ -212,9 +213,14 @@ class Engine:
         """Put other sources in force; before `reconfigure`, which gives them to the lanes."""
         self.scheduler.departures.reconfigure(sources)
 
-    def sources_paused(self, pauses: Iterable[Pause]) -> None:
+    @property
+    def source_troubles(self) -> SourceTroubles:
+        """Who pauses sources: `pause(source, site, duration_s, reason)` is for all queues."""
+        return self._pump.source_troubles
+
+    def sources_paused(self, pauses: Iterable[Pause], resumed: str = "") -> None:
         """Take the pauses of sources as they are now, in all queues."""
-        self._pump.source_troubles.heard(pauses)
+        self._pump.source_troubles.heard(pauses, resumed)
         self._pump.kick()
 
     def forget(self, ids: tuple[QueueId, ...]) -> None:
@@ -293,8 +299,6 @@ class Engine:
         while True:
             await asyncio.sleep(IDLE_S)
             lessee.sweep(self._parts.clock.now())
-            if self._pump.source_troubles.look():
-                self._pump.kick()
 
     def _admit_new(self, message: NewMessage) -> None:
         self._admission.admit_new(message)

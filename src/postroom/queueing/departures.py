@@ -18,7 +18,7 @@ import random
 from collections.abc import Iterable, Sequence
 
 from postroom.core.limits import UNLIMITED, Limit, LimitKey, format_rate
-from postroom.queueing.lane import Lane
+from postroom.queueing.lane import Lane, LaneKey
 from postroom.queueing.shortage import Shortage
 from postroom.queueing.way import Way
 from postroom.shaping.allowance import Allowance
@@ -42,7 +42,8 @@ class Departures:
         self._waiting: dict[Gate, dict[Lane, None]] = {}
         self._at_pause: dict[Lane, None] = {}
         """Lanes that have a source which is paused, and wait."""
-        self._pause_ends_at = FOREVER
+        self.pause_ends_at = FOREVER
+        """When the first pause ends that a lane waits for; then `resumed` is to be asked."""
         self._short: dict[Gate, tuple[int, int]] = {}
         self.pauses = Pauses()
 
@@ -112,6 +113,12 @@ class Departures:
         if lane.way is not None:
             lane.way.must_connect = allowance.is_refused
 
+    def may_depart(self, key: LaneKey, pool: Iterable[str], now: float) -> bool:
+        """Say whether a source of a pool is not paused towards a site."""
+        return any(
+            name in self._sources and self.pauses.of(name, key.site, now) is None for name in pool
+        )
+
     def shortages(self) -> list[Shortage]:
         """Return what gates kept from starting since this was asked last."""
         short, self._short = self._short, {}
@@ -123,9 +130,9 @@ class Departures:
 
     def resumed(self, now: float, *, is_changed: bool = False) -> list[Lane]:
         """Return the lanes to look at again since a pause has ended, or may have."""
-        if not self._at_pause or (now < self._pause_ends_at and not is_changed):
+        if not self._at_pause or (now < self.pause_ends_at and not is_changed):
             return []
-        lanes, self._at_pause, self._pause_ends_at = list(self._at_pause), {}, FOREVER
+        lanes, self._at_pause, self.pause_ends_at = list(self._at_pause), {}, FOREVER
         return lanes
 
     def prune(self, lanes: Iterable[Lane]) -> None:
@@ -233,7 +240,7 @@ class Departures:
             pause = self.pauses.of(source.name, lane.key.site, now)
             if pause is not None:
                 self._at_pause[lane] = None
-                self._pause_ends_at = min(self._pause_ends_at, pause.ends_at)
+                self.pause_ends_at = min(self.pause_ends_at, pause.ends_at)
 
 
 def _without_token(gates: Iterable[Gate], now: float) -> list[Gate]:

@@ -52,6 +52,7 @@ from postroom.queueing.load import in_ppm
 from postroom.routing.dns import DnsResolver
 from postroom.routing.router import Router
 from postroom.shaping.governor import Grant
+from postroom.shaping.pauses import Pause
 from postroom.spool.embedded import EmbeddedStore, open_store, read_manifest, transcripts_of
 from postroom.spool.errors import QueueUnusable
 from postroom.spool.maildrop import Maildrop, MaildropPickup
@@ -132,6 +133,7 @@ class MailService:
         self._engine.use_sources(config.sources)
         self._agent.health.permits = self._engine.permits
         self._agent.health.on_change = self._host_changed
+        self._engine.source_troubles.on_pause = master.blocked
         self._master = master
         board = Board(Path(begin.board), writable=True)
         self._turn = BoardTurn(board, begin.slot, clock, self._room_octets)
@@ -291,6 +293,10 @@ class MailService:
         self._agent.health.heard(host, error)
         if not error:
             self._engine.host_works(host)
+
+    def sources_paused(self, pauses: Sequence[Pause], resumed: str) -> None:
+        """Take the pauses of sources as they are now."""
+        self._engine.sources_paused(pauses, resumed)
 
     def suspend(self) -> None:
         """Make no new attempts."""
