@@ -94,7 +94,7 @@ class Pump:
         now = self._clock.now()
         for entry in self.scheduler.tick(now):
             self._tasks.spawn(self._attempt(entry))
-        self.source_troubles.wait_for_pauses(self.kick)
+        self.source_troubles.look_in_time(self.kick)
         if self._lessee is not None:
             for gate, slots, tokens in self.scheduler.shortages():
                 self._lessee.want(gate, slots, tokens, now)

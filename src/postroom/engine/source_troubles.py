@@ -95,17 +95,17 @@ class SourceTroubles:
         departures.pauses.replace(pauses, resumed)
         self._scheduler.look_again(departures.resumed(self._clock.now(), is_changed=True))
 
-    def wait_for_pauses(self, then: Callable[[], None]) -> None:
-        """Look again when the first pause ends that a lane waits for, and then call `then`."""
-        ends_at = self._scheduler.departures.pause_ends_at
-        if ends_at == self._timer_at:
+    def look_in_time(self, then: Callable[[], None]) -> None:
+        """Look again when it is time for a lane that waits, and then call `then`."""
+        look_at = self._scheduler.departures.look_at
+        if look_at == self._timer_at:
             return
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._timer_at = ends_at
-        if ends_at < FOREVER:
-            delay_s = min(max(0.0, ends_at - self._clock.now()), TIMER_MAX_S)
+        self._timer_at = look_at
+        if look_at < FOREVER:
+            delay_s = min(max(0.0, look_at - self._clock.now()), TIMER_MAX_S)
             self._timer = asyncio.get_running_loop().call_later(delay_s, self._look, then)
 
     def _look(self, then: Callable[[], None]) -> None:
