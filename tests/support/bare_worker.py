@@ -19,6 +19,7 @@ from postroom.core.errors import ConfigurationError
 from postroom.observe.figures import Figures
 from postroom.observe.log import EventLog
 from postroom.shaping.governor import Grant
+from postroom.shaping.pauses import Pause
 from postroom.spool.errors import QueueBusy
 from postroom.spool.queue_state import QueueState
 from postroom.supervisor import runtime
@@ -65,6 +66,9 @@ class BareService:
 
     def host_heard(self, host: str, error: str, *, is_vouched: bool = False) -> None:
         pass
+
+    def sources_paused(self, pauses: Sequence[Pause], resumed: str) -> None:
+        assert not pauses and not resumed, "there are no sources"
 
     def suspend(self) -> None:
         self._suspends += 1

@@ -109,6 +109,7 @@ def _server_commands(commands: Any) -> None:
     _json(_add(below, "resume", "make attempts again", "server:delivery"))
     _channel_commands(commands)
     _relay_commands(commands)
+    _source_commands(commands)
     queue = commands.add_parser("queue", help="the queues", description="The queues.")
     below = queue.add_subparsers(dest="verb", metavar="VERB", required=True)
     _json(_add(below, "list", "the queues with state, counts and place", "server:queue_list"))
@@ -164,6 +165,27 @@ def _relay_commands(commands: Any) -> None:
     purge = "forget that a host is down, so that it is tried at once"
     verb = _json(_add(below, "purge", purge, "relays:purge"))
     verb.add_argument("host", metavar="HOST|all", help="as relay list shows it")
+
+
+def _source_commands(commands: Any) -> None:
+    about = "The addresses of this machine that mail goes out from."
+    source = commands.add_parser("source", help="the sources", description=about)
+    below = source.add_subparsers(dest="verb", metavar="VERB", required=True)
+    listing = "the sources with channels, limits and pauses"
+    _json(_add(below, "list", listing, "sources:listing"))
+    pause = "make no new attempts from a source, over restarts too; others take its mail"
+    verb = _json(_add(below, "pause", pause, "sources:pause"))
+    verb.add_argument("source", metavar="SOURCE", help="its name")
+    verb.add_argument(
+        "--for", dest="duration", default="", metavar="TIME", help="1h; default: until resumed"
+    )
+    verb.add_argument("--reason", default="", metavar="TEXT", help="shown by source list and why")
+    site = "only towards this site, as route shows it"
+    verb.add_argument("--site", default="", metavar="SITE", help=site)
+    resume = "use a source again, whoever paused it"
+    verb = _json(_add(below, "resume", resume, "sources:resume"))
+    verb.add_argument("source", metavar="SOURCE", help="its name")
+    verb.add_argument("--site", default="", metavar="SITE", help=site)
 
 
 def _mail_commands(commands: Any) -> None:

@@ -16,12 +16,14 @@ from postroom.channels.policy import ChannelPolicy
 from postroom.config.addresses import Hostname
 from postroom.config.given import Gathered, Name
 from postroom.config.kinds import ListOf, Misread, Mistake, Place, did_you_mean, shown
-from postroom.config.measures import Bound, Integer
+from postroom.config.measures import Bound, Duration, Integer
 from postroom.config.model import Config
 from postroom.config.schedules import Rated
 from postroom.config.setting import Setting, Table
 from postroom.routing.policy import MxRoute, RelayRoute
 from postroom.shaping.source import SourcePolicy
+
+DAY = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,11 @@ SOURCE = Table(
             "connect_rate", Rated(), "connect_rate",
             "How many new connections may be opened from it in any interval of that length.",
             '"20/1m"',
+        ),
+        Setting(
+            "pause_when_blocked", Duration(1, 30 * DAY, never=True), "block_pause_s",
+            "For how long it is paused towards a site that says that it blocks the address; the "
+            "other sources of the channel take its mail.", '"1h"',
         ),
     ),
     named=True,

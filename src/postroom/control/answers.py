@@ -10,6 +10,7 @@ import msgspec
 
 from postroom.observe.figures import Figures
 from postroom.queueing.load import ChannelLoad
+from postroom.shaping.pauses import Pause
 from postroom.spool.queue_state import QueueState
 
 
@@ -163,6 +164,26 @@ class RelayStatus(msgspec.Struct, frozen=True):
     since: float = 0.0
     probed_at: float = 0.0
     error: str = ""
+
+
+class SourceStatus(msgspec.Struct, frozen=True):
+    """One item of the answer to `source list`.
+
+    `state` is ready, paused (as a whole) or gone: it is not in the file any more, and its pauses
+    wait for its return. `pauses` are those as a whole and towards single sites.
+    """
+
+    name: str
+    state: str
+    address: tuple[str, ...] = ()
+    helo: str = ""
+    weight: int = 0
+    channels: tuple[str, ...] = ()
+    concurrency: int | None = None
+    rate: str = ""
+    connect_rate: str = ""
+    pauses: tuple[Pause, ...] = ()
+    origin: str = ""
 
 
 class Changed(msgspec.Struct, frozen=True):

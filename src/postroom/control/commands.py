@@ -137,6 +137,22 @@ class HostArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     host: str = ""
 
 
+class SourcePauseArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which source; towards which site, "" all; for how long, 0 until it is resumed; and why."""
+
+    name: str
+    site: str = ""
+    for_s: float = 0.0
+    reason: str = ""
+
+
+class SourceArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which source; towards which site, "" all."""
+
+    name: str
+    site: str = ""
+
+
 class Command(msgspec.Struct, frozen=True):
     """One row of the table. `streams`: the answer is a listing, one line an item."""
 
@@ -192,6 +208,9 @@ COMMANDS: tuple[Command, ...] = (
     Command("why", WhyArgs, Audience.EACH, "why a message waits, or the mail for a site"),
     Command("relay list", NoArgs, Audience.MASTER, "the relays, and hosts that are down", True),
     Command("relay purge", HostArgs, Audience.MASTER, "forget that a host is down"),
+    Command("source list", NoArgs, Audience.MASTER, "the sources, and what is paused", True),
+    Command("source pause", SourcePauseArgs, Audience.MASTER, "make no attempts from a source"),
+    Command("source resume", SourceArgs, Audience.MASTER, "use a source again"),
     Command("route", RouteArgs, Audience.ANY, "explain where mail to an address goes"),
 )
 

@@ -39,6 +39,7 @@ from postroom.delivery.trouble import AT_LIMIT, Remedy, is_about_host, is_at_lim
 from postroom.routing.destination import Destination, NextHop
 from postroom.routing.policy import LmtpRoute, RelayRoute, RoutePolicy
 from postroom.routing.resolver import Resolver
+from postroom.shaping.blocks import is_block
 from postroom.shaping.gate import Gate
 from postroom.shaping.tickets import Tickets
 from postroom.smtp.client_states import Failure
@@ -209,7 +210,9 @@ class SmtpAgent:
                     failed.add(hop)
             if trouble is not None and not is_up:
                 failed.add(hop)
-                if is_about_host(trouble):
+                # What blocks our address is no fault of the host, and another source may do.
+                is_ours = allowance is not None and allowance.source and is_block(trouble.reply)
+                if is_about_host(trouble) and not is_ours:
                     self.health.failed(hop, str(trouble.reply))
         if out_of_reach and allowance is not None and not run.has_tried:
             allowance.cannot_reach(out_of_reach)

@@ -34,6 +34,7 @@ from postroom.engine.pump import Pump
 from postroom.engine.reporter import Reporter
 from postroom.engine.revival import Revival
 from postroom.engine.settle import Settler
+from postroom.engine.source_troubles import SourceTroubles
 from postroom.engine.stored_ready import StoredReady
 from postroom.engine.suspects import Suspects
 from postroom.engine.tasks import Tasks
@@ -236,9 +237,14 @@ class Engine:
         """Put other sources in force; before `reconfigure`, which gives them to the lanes."""
         self.scheduler.departures.reconfigure(sources)
 
-    def sources_paused(self, pauses: Iterable[Pause]) -> None:
+    @property
+    def source_troubles(self) -> SourceTroubles:
+        """Who pauses sources: `pause(source, site, duration_s, reason)` is for all queues."""
+        return self._pump.source_troubles
+
+    def sources_paused(self, pauses: Iterable[Pause], resumed: str = "") -> None:
         """Take the pauses of sources as they are now, in all queues."""
-        self._pump.source_troubles.heard(pauses)
+        self._pump.source_troubles.heard(pauses, resumed)
         self._pump.kick()
 
     def forget(self, ids: tuple[QueueId, ...]) -> None:
@@ -335,8 +341,6 @@ class Engine:
         while True:
             await asyncio.sleep(IDLE_S)
             lessee.sweep(self._parts.clock.now())
-            if self._pump.source_troubles.look():
-                self._pump.kick()
 
     def _admit_new(self, message: NewMessage) -> None:
         if message.envelope.terms is not None and message.begins_at > self._parts.clock.now():

@@ -12,6 +12,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from postroom.channels.policy import ChannelPolicy
 from postroom.core.errors import ContentCorrupt, StoreUnavailable
 from postroom.core.ids import QueueId
@@ -41,6 +43,7 @@ from postroom.queueing.lane import Entry, LaneKey, Rest
 from postroom.queueing.pace import PaceBook
 from postroom.queueing.scheduler import Scheduler
 from postroom.routing.destination import Destination
+from postroom.shaping.allowance import Allowance
 
 
 class Pump:
@@ -91,6 +94,7 @@ class Pump:
         now = self._clock.now()
         for entry in self.scheduler.tick(now):
             self._tasks.spawn(self._attempt(entry))
+        self.source_troubles.look_in_time(self.kick)
         if self._lessee is not None:
             for gate, slots, tokens in self.scheduler.shortages():
                 self._lessee.want(gate, slots, tokens, now)
@@ -117,8 +121,14 @@ class Pump:
         if report.is_put_back:
             assert allowance is not None
             self.source_troubles.stopped(allowance, entry.lane.site)
-            await self._put_back(active, destination, entry)
+            await self._put_back(active, destination, entry, indexes)
             return
+        if allowance is not None and report.transcript:
+            report, indexes = await self._leave_to_others(
+                active, destination, entry, allowance, report
+            )
+            if not indexes:
+                return
         if report.scope is FailureScope.SITE:
             reply = report.outcomes[0].reply
             rest = self._rest(entry.lane, destination, reply, report)
@@ -132,9 +142,9 @@ class Pump:
             number = active.statuses[indexes[0]].attempts + 1
             site = destination.site
             self._settler.transcripts.note(active.id, site, number, report.transcript)
-        outcomes = list(zip(indexes, report.outcomes, strict=True))
+        pairs = list(zip(indexes, report.outcomes, strict=True))
         case = Case.of(active.id, active.since, active.envelope.reverse_path, destination)
-        await self._settler.settle(active, case, outcomes)
+        await self._settler.settle(active, case, pairs)
 
     def _note_pace(self, entry: Entry, report: AttemptReport) -> None:
         left = [one for one in report.outcomes if one.kind is OutcomeKind.DEFERRED]
@@ -213,11 +223,43 @@ class Pump:
             outcome = Outcome(OutcomeKind.DEFERRED, INTERNAL)
             return AttemptReport((outcome,) * len(indexes), FailureScope.LOCAL)
 
+    async def _leave_to_others(
+        self,
+        active: ActiveMessage,
+        destination: Destination,
+        entry: Entry,
+        allowance: Allowance,
+        report: AttemptReport,
+    ) -> tuple[AttemptReport, tuple[int, ...]]:
+        """Give other sources what was refused for the source; return the rest of the report."""
+        indexes = entry.indexes
+        places = self.source_troubles.blocked(allowance, entry.lane.site, report.outcomes)
+        if not places:
+            return report, indexes
+        if not self.source_troubles.others_may(entry.lane, destination.channel):
+            # Mail is not failed for what a host has against all sources of ours.
+            outcomes = tuple(
+                msgspec.structs.replace(one, kind=OutcomeKind.DEFERRED) if place in places else one
+                for place, one in enumerate(report.outcomes)
+            )
+            scope = FailureScope.MESSAGE
+            return msgspec.structs.replace(report, outcomes=outcomes, scope=scope), indexes
+        again = tuple(indexes[place] for place in places)
+        await self._put_back(active, destination, entry, again)
+        kept = [place for place in range(len(indexes)) if place not in places]
+        outcomes = tuple(report.outcomes[place] for place in kept)
+        report = msgspec.structs.replace(report, outcomes=outcomes)
+        return report, tuple(indexes[place] for place in kept)
+
     async def _put_back(
-        self, active: ActiveMessage, destination: Destination, entry: Entry
+        self,
+        active: ActiveMessage,
+        destination: Destination,
+        entry: Entry,
+        indexes: tuple[int, ...],
     ) -> None:
-        """Let an entry wait again: its attempt was not made, as its source or a limit says."""
-        indexes = tuple(index for index in entry.indexes if index in active.statuses)
+        """Let recipients wait again: their attempt came to nothing, as a source or limit says."""
+        indexes = tuple(index for index in indexes if index in active.statuses)
         if active.is_forgotten or not indexes:
             self._table.remove(active, indexes)
             return

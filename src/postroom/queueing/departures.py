@@ -2,8 +2,8 @@
 
 Owns, for lanes whose channel has sources or a limit of new connections, the choice of a source
 and what keeps a lane from departing: pauses, and the gates of sources and new connections. A
-source is drawn by weight among those that may be used now. A lane that may not depart waits here
-until one of its gates opens, or a pause ends.
+source is drawn by weight; where it turns out to be at a limit, another one is. A lane that may not
+depart waits here until one of its gates opens, or a pause ends.
 
 Lanes of other channels have nothing to do with it, and pay nothing for it.
 
@@ -18,7 +18,8 @@ import random
 from collections.abc import Iterable, Sequence
 
 from postroom.core.limits import UNLIMITED, Limit, LimitKey, format_rate
-from postroom.queueing.lane import Lane
+from postroom.queueing.lane import Lane, LaneKey
+from postroom.queueing.patience import Patience
 from postroom.queueing.shortage import Shortage
 from postroom.queueing.way import Way
 from postroom.shaping.allowance import Allowance
@@ -40,10 +41,13 @@ class Departures:
         self._sources: dict[str, SourcePolicy] = {}
         self._used: dict[LimitKey, tuple[Gate, Limit]] = {}
         self._waiting: dict[Gate, dict[Lane, None]] = {}
-        self._at_pause: dict[Lane, None] = {}
-        """Lanes that have a source which is paused, and wait."""
-        self._pause_ends_at = FOREVER
-        self._short: dict[Gate, tuple[int, int]] = {}
+        self._at_time: dict[Lane, None] = {}
+        """Lanes that wait for a pause to end, or for an answer of the lender."""
+        self.look_at = FOREVER
+        """When `resumed` is to be asked: the first pause ends, or an answer is overdue."""
+        self._short: dict[Gate, dict[Lane, int]] = {}
+        """How many attempts each lane could make if a gate were open."""
+        self._patience = Patience()
         self.pauses = Pauses()
 
     def reconfigure(self, sources: Sequence[SourcePolicy]) -> None:
@@ -75,23 +79,13 @@ class Departures:
         gates: tuple[Gate, ...] = ()
         connects = way.connects
         if way.pool and not blocking:
-            fitting = []
-            for one in way.pool:
-                if self.pauses.of(one.name, lane.key.site, now) is not None:
-                    continue
-                closed = self._closed(lane, way, one, now)
-                if closed:
-                    blocking += closed
-                else:
-                    fitting.append(one)
-            if fitting:
-                blocking = []
-                source = self._draw(fitting)
-                gates, own_connects = self._gates_of(source)
-                connects += own_connects
+            source, blocking = self._choose(lane, way, now)
         if blocking or (way.pool and source is None):
             self._wait(lane, way, blocking, now)
             return None
+        if source is not None:
+            gates, own_connects = self._gates_of(source)
+            connects += own_connects
         allowance = Allowance(source, gates, connects)
         if counts_on_kept:
             allowance.count_on(way.expected)
@@ -112,20 +106,53 @@ class Departures:
         if lane.way is not None:
             lane.way.must_connect = allowance.is_refused
 
+    def may_depart(self, key: LaneKey, pool: Iterable[str], now: float) -> bool:
+        """Say whether a source of a pool is not paused towards a site."""
+        return any(
+            name in self._sources and self.pauses.of(name, key.site, now) is None for name in pool
+        )
+
     def shortages(self) -> list[Shortage]:
         """Return what gates kept from starting since this was asked last."""
         short, self._short = self._short, {}
-        return [Shortage(gate, slots, tokens) for gate, (slots, tokens) in short.items()]
+        found = []
+        for gate, lanes in short.items():
+            could = sum(lanes.values())
+            slots = 0 if gate.key.is_of_connections else gate.busy + could
+            found.append(Shortage(gate, slots, could if gate.has_rate else 0))
+        return found
 
     def opened(self, gate: Gate) -> list[Lane]:
         """Return the lanes that waited for a gate."""
+        self._patience.opened(gate)
         return list(self._waiting.pop(gate, ()))
 
-    def resumed(self, now: float, *, is_changed: bool = False) -> list[Lane]:
-        """Return the lanes to look at again since a pause has ended, or may have."""
-        if not self._at_pause or (now < self._pause_ends_at and not is_changed):
+    def freed(self, gates: Iterable[Gate], now: float = 0.0) -> list[Lane]:
+        """Return, for each gate that lets an attempt through, who waited longest for it.
+
+        Without `now` a token may turn out to be too old.
+        """
+        lanes = []
+        for gate in gates:
+            waiting = self._waiting.get(gate)
+            if waiting and gate.is_open(now):
+                lane = next(iter(waiting))
+                del waiting[lane]
+                lanes.append(lane)
+        return lanes
+
+    def not_taken(self, lane: Lane, now: float) -> list[Lane]:
+        """Return who may use the sources of a lane in its place: it had its turn in vain."""
+        if lane.way is None or not self._waiting:
             return []
-        lanes, self._at_pause, self._pause_ends_at = list(self._at_pause), {}, FOREVER
+        own = (gate for source in lane.way.pool for gate in self._gates_of(source)[0])
+        return self.freed(own, now)
+
+    def resumed(self, now: float, *, is_changed: bool = False) -> list[Lane]:
+        """Return the lanes to look at again: it is time, or pauses have changed."""
+        if not self._at_time or (now < self.look_at and not is_changed):
+            return []
+        lanes, self._at_time, self.look_at = list(self._at_time), {}, FOREVER
         return lanes
 
     def prune(self, lanes: Iterable[Lane]) -> None:
@@ -140,7 +167,9 @@ class Departures:
                     used.update((source.key, source.connect_key))
         for key in [key for key, (gate, _) in self._used.items() if key not in used]:
             if not self._used[key][0].busy:
-                self._gates.forget(self._used.pop(key)[0])
+                gate, _ = self._used.pop(key)
+                self._patience.forget(gate)
+                self._gates.forget(gate)
 
     def limits_of(self, lane: Lane) -> list[tuple[Gate, Limit]]:
         """Return the limits that a lane is under here, to be shown."""
@@ -194,6 +223,26 @@ class Departures:
             else (closed + _without_token(connects, now))
         )
 
+    def _choose(self, lane: Lane, way: Way, now: float) -> tuple[SourcePolicy | None, list[Gate]]:
+        """Return the source whose turn it is, or the gates to wait for."""
+        left = [one for one in way.pool if self.pauses.of(one.name, lane.key.site, now) is None]
+        blocking: list[Gate] = []
+        drawn, way.drawn = way.drawn, None
+        while left:
+            source = drawn if drawn in left else self._draw(left)
+            closed = self._closed(lane, way, source, now)
+            if not closed:
+                return source, []
+            self._want(lane, closed)
+            waiting = [gate for gate in closed if not self._patience.is_over(gate, now)]
+            if waiting:
+                way.drawn = source
+                self._look_at(lane, min(self._patience.ends_at(gate) for gate in waiting))
+                return None, closed
+            left.remove(source)
+            blocking += closed
+        return None, blocking
+
     def _draw(self, sources: Sequence[SourcePolicy]) -> SourcePolicy:
         """Draw a source by weight."""
         if len(sources) == 1:
@@ -223,17 +272,24 @@ class Departures:
         return known[0]
 
     def _wait(self, lane: Lane, way: Way, blocking: list[Gate], now: float) -> None:
-        could = max(1, min(len(lane) + 1, lane.window - lane.busy))
-        for gate in dict.fromkeys(blocking):
+        for gate in blocking:
             self._waiting.setdefault(gate, {})[lane] = None
-            slots, tokens = self._short.get(gate, (gate.busy, 0))
-            slots = 0 if gate.key.is_of_connections else slots + could
-            self._short[gate] = (slots, tokens + could if gate.has_rate else 0)
+        self._want(lane, blocking)
         for source in way.pool:
             pause = self.pauses.of(source.name, lane.key.site, now)
             if pause is not None:
-                self._at_pause[lane] = None
-                self._pause_ends_at = min(self._pause_ends_at, pause.ends_at)
+                self._look_at(lane, pause.ends_at)
+
+    def _want(self, lane: Lane, gates: Iterable[Gate]) -> None:
+        """Have what a lane could use asked for."""
+        could = max(1, min(len(lane) + 1, lane.window - lane.busy))
+        for gate in gates:
+            self._short.setdefault(gate, {})[lane] = could
+
+    def _look_at(self, lane: Lane, at: float) -> None:
+        """Give a lane its turn at a moment, where nothing else does before."""
+        self._at_time[lane] = None
+        self.look_at = min(self.look_at, at)
 
 
 def _without_token(gates: Iterable[Gate], now: float) -> list[Gate]:

@@ -161,7 +161,7 @@ class Scheduler:
             lane, rank = turn
             if not lane.can_start(now, rank):
                 # Listed again by add, by finish, or by wake when its rest ends.
-                self._unlist(lane, rank)
+                self._unlist(lane, rank, now)
                 continue
             state = self._channels[lane.key.channel]
             gate = lane.gate
@@ -170,7 +170,7 @@ class Scheduler:
                 self._short[gate] = lane
                 if not state.gate.is_open(now):
                     self._short[state.gate] = state
-                self._unlist(lane, rank)
+                self._unlist(lane, rank, now)
                 continue
             gate = state.gate
             if gate.busy >= limit_of(gate.usable, rank) or (
@@ -179,7 +179,7 @@ class Scheduler:
                 if not lane.has_waiting():
                     # All was cancelled: nothing is ready that would have the gate opened, and
                     # what is added later must not find the lane waiting for that.
-                    self._unlist(lane, rank)
+                    self._unlist(lane, rank, now)
                     continue
                 self._short[gate] = state
                 state.waiting.setdefault(rank, deque()).append(lane)
@@ -190,14 +190,14 @@ class Scheduler:
                 break
             entry = lane.pop(rank)
             if entry is None:
-                self._unlist(lane, rank)
+                self._unlist(lane, rank, now)
                 continue
             if lane.way is not None:
                 entry.allowance = self.departures.allowance(lane, now)
                 if entry.allowance is None:
                     # Listed again by finish, or when it may depart.
                     lane.unpop(entry)
-                    self._unlist(lane, rank)
+                    self._unlist(lane, rank, now)
                     continue
             rings.started(rank)
             entry.started = True
@@ -262,6 +262,7 @@ class Scheduler:
                 gate.refund(entry.started_at)
         if entry.allowance is not None:
             self.departures.finish(lane, entry.allowance, entry.started_at, reached=reached)
+            self.look_again(self.departures.freed(entry.allowance.gates))
             entry.allowance = None
         self._busy -= 1
         ended = lane.reached() if reached else False
@@ -359,10 +360,12 @@ class Scheduler:
             self._gates.forget(lane.gate)
         self.departures.prune(self._lanes.values())
 
-    def _unlist(self, lane: Lane, rank: int) -> None:
+    def _unlist(self, lane: Lane, rank: int, now: float) -> None:
         lane.listed.discard(rank)
         # The turn it did not use goes to a lane that waits for the same channel.
         self._admit_waiting(self._channels[lane.key.channel])
+        # Likewise to one that waits for the same sources.
+        self.look_again(self.departures.not_taken(lane, now))
 
     def _admit_waiting(self, state: ChannelState) -> None:
         for rank in sorted(state.waiting):

@@ -13,10 +13,12 @@ from postroom.shaping.source import SourcePolicy
 class Way:
     """The way of one lane."""
 
-    __slots__ = ("connects", "expected", "must_connect", "pool")
+    __slots__ = ("connects", "drawn", "expected", "must_connect", "pool")
 
     def __init__(self) -> None:
         self.pool: tuple[SourcePolicy, ...] = ()
+        self.drawn: SourcePolicy | None = None
+        """Whose turn it is, while the lender's answer about it is waited for."""
         self.connects: tuple[Gate, ...] = ()
         """Of the channel and the site; each source has one of its own."""
         self.expected = Expected()

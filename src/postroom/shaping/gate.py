@@ -68,6 +68,11 @@ class Gate:
     def __repr__(self) -> str:
         return f"Gate({self.key}, {self.busy}+{self.kept} of {self.usable}/{self.granted})"
 
+    @property
+    def is_lent(self) -> bool:
+        """True where a lender has more, perhaps; False where it has all there is."""
+        return self.on_excess is not None
+
     def is_open(self, now: float) -> bool:
         """Say whether an attempt may start."""
         return self.busy < self.usable and not (self.has_rate and not self.has_token(now))

@@ -47,18 +47,20 @@ class Pauses:
         self._shared: dict[tuple[str, str], Pause] = {}
         self._own: dict[tuple[str, str], Pause] = {}
 
-    def replace(self, pauses: Iterable[Pause]) -> None:
-        """Take the pauses of the server as they are now."""
+    def replace(self, pauses: Iterable[Pause], resumed: str = "") -> None:
+        """Take the pauses of the server as they are now; our own of a `resumed` source end, too."""
+        for key in [key for key in self._own if key[0] == resumed]:
+            del self._own[key]
         self._shared = {(one.source, one.site): one for one in pauses}
 
     def add(self, pause: Pause, now: float) -> bool:
-        """Take a pause of our own; False where there is one that lasts as long."""
+        """Take a pause of our own; False where there is one already."""
         known = self.of(pause.source, pause.site, now)
         self._own.pop((pause.source, pause.site), None)
         self._own[pause.source, pause.site] = pause
         if len(self._own) > OWN_MAX:
             del self._own[next(iter(self._own))]
-        return known is None or known.ends_at < now
+        return known is None
 
     def of(self, source: str, site: str, now: float) -> Pause | None:
         """Return what keeps a source from being used towards a site now."""

@@ -16,7 +16,8 @@ class SourcePolicy(msgspec.Struct, frozen=True):
 
     `helo` is the name said in EHLO from it, "" that of the server. `weight` is its share among
     the sources of a channel. Limits hold over all queues and channels; `connect_rate` is of new
-    connections. `origin` is "file:line", for explanations.
+    connections. `block_pause_s` is for how long it is paused towards a site that says that it
+    blocks it, 0 never. `origin` is "file:line", for explanations.
     """
 
     name: str
@@ -26,6 +27,7 @@ class SourcePolicy(msgspec.Struct, frozen=True):
     concurrency: int | None = None
     rate: Rate | None = None
     connect_rate: Rate | None = None
+    block_pause_s: float = 3600.0
     origin: str = ""
 
     @property

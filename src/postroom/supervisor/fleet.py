@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -23,6 +23,7 @@ from postroom.core.clock import Clock
 from postroom.observe.board import Board, BoardRow, WorkerState
 from postroom.observe.events import EventSink, WorkerExited
 from postroom.observe.flights import KILLED, make_sheet
+from postroom.shaping.pauses import Pause
 from postroom.spool.queue_state import QueueState
 from postroom.supervisor.health import HostHealth
 from postroom.supervisor.lending import Lending
@@ -43,6 +44,8 @@ from postroom.supervisor.link import (
     Pretend,
     Ready,
     SetState,
+    SourceBlocked,
+    SourcesPaused,
     Stop,
     Waiting,
 )
@@ -75,6 +78,8 @@ class Fleet:
         self._lending = lending
         self.health = HostHealth(clock, events)
         """What workers found out about hosts."""
+        self.pauses: Callable[[], tuple[Pause, ...]] = tuple
+        self.on_blocked: Callable[[Pause], None] = lambda pause: None
         self._command = command
         self._config = config
         self._sockets = sockets
@@ -106,7 +111,7 @@ class Fleet:
         """Pass an order (suspend, resume, run, reopen) to every worker; return how many."""
         if verb in ("suspend", "resume"):
             self.is_suspended = verb == "suspend"
-        return self._tell_all(Order(verb))
+        return self.tell_all(Order(verb))
 
     @property
     def has_room(self) -> bool:
@@ -156,7 +161,7 @@ class Fleet:
         """Have every worker stop: gracefully, or `now`; kill it where it does not."""
         self._stop_asked = Stop(now)
         self._stopping.set()
-        self._tell_all(self._stop_asked)
+        self.tell_all(self._stop_asked)
         asyncio.get_running_loop().call_later(self._end_deadline_s(now=now), self._kill_all)
 
     async def prepare(self, config: Config) -> list[str]:
@@ -184,12 +189,13 @@ class Fleet:
     def commit(self, config: Config) -> None:
         """Put a configuration in force, here and in every worker, present and future."""
         self._config = config
-        self._tell_all(Commit(config))
+        self.tell_all(Commit(config))
 
-    def _tell_all(self, message: FromMaster) -> int:
+    def tell_all(self, message: FromMaster, but: Slot | None = None) -> int:
+        """Send a message to every worker; return how many were told."""
         told = 0
         for slot in self.slots:
-            if slot.worker is not None:
+            if slot.worker is not None and slot is not but:
                 slot.worker.link.send(message)
                 told += 1
         return told
@@ -322,6 +328,7 @@ class Fleet:
             worker.link.send(SetState(self._effective(slot)))
         for down in self.health.down():
             worker.link.send(HostHeard(down.host, down.error))
+        worker.link.send(SourcesPaused(self.pauses()))
         if slot.pretended_ppm >= 0:
             worker.link.send(Pretend(slot.pretended_ppm))
         if self._stop_asked is not None:
@@ -357,6 +364,8 @@ class Fleet:
                         self._lending.claim(holder, claims)
                 case HostFound():
                     self._pass_on(slot, message)
+                case SourceBlocked(pause):
+                    self.on_blocked(pause)
                 case Prepared(_generation, objection):
                     if slot.prepared is not None and not slot.prepared.done():
                         slot.prepared.set_result(objection)
@@ -364,15 +373,13 @@ class Fleet:
     def _pass_on(self, slot: Slot, found: HostFound) -> None:
         """Let all other workers know what one found out about a host."""
         self.health.found(found)
-        for each in self.slots:
-            if each.worker is not None and each is not slot:
-                each.worker.link.send(HostHeard(found.host, found.error, found.is_vouched))
+        self.tell_all(HostHeard(found.host, found.error, found.is_vouched), but=slot)
 
     def purge(self, host: str) -> int:
         """Have all queues forget that a host, or ("") any, is down; return how many were."""
         hosts = self.health.forget(host)
         for one in hosts:
-            self._tell_all(HostHeard(one, ""))
+            self.tell_all(HostHeard(one, ""))
         return len(hosts)
 
     def _settle(self, slot: Slot) -> None:

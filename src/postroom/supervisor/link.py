@@ -22,6 +22,7 @@ import msgspec
 from postroom.config.model import Config
 from postroom.core.errors import PostroomError
 from postroom.shaping.governor import Claim, Grant
+from postroom.shaping.pauses import Pause
 from postroom.spool.queue_state import QueueState
 
 FRAME_OCTETS_MAX = 64 << 20
@@ -110,6 +111,13 @@ class HostHeard(msgspec.Struct, frozen=True, tag="host-heard"):
     is_vouched: bool = False
 
 
+class SourcesPaused(msgspec.Struct, frozen=True, tag="sources-paused"):
+    """Master: these are all pauses of sources now; `resumed` names one that was just resumed."""
+
+    pauses: tuple[Pause, ...]
+    resumed: str = ""
+
+
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
     """Master: stop; `now`: without waiting for attempts in flight."""
 
@@ -150,14 +158,23 @@ class HostFound(msgspec.Struct, frozen=True, tag="host-found"):
     is_vouched: bool = False
 
 
+class SourceBlocked(msgspec.Struct, frozen=True, tag="source-blocked"):
+    """Worker: a site blocks a source; all queues are to leave it alone for a while."""
+
+    pause: Pause
+
+
 class Failing(msgspec.Struct, frozen=True, tag="failing"):
     """Worker: I end, for this reason."""
 
     reason: str
 
 
-FromMaster = Begin | Prepare | Commit | Order | SetState | Pretend | Granted | HostHeard | Stop
-FromWorker = Waiting | Ready | Prepared | Claimed | HostFound | Failing
+FromMaster = (
+    Begin | Prepare | Commit | Order | SetState | Pretend | Granted | HostHeard | SourcesPaused
+    | Stop
+)  # fmt: skip
+FromWorker = Waiting | Ready | Prepared | Claimed | HostFound | SourceBlocked | Failing
 
 _encoder = msgspec.msgpack.Encoder()
 _from_master = msgspec.msgpack.Decoder(FromMaster)

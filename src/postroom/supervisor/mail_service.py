@@ -53,6 +53,7 @@ from postroom.queueing.load import in_ppm
 from postroom.routing.dns import DnsResolver
 from postroom.routing.router import Router
 from postroom.shaping.governor import Grant
+from postroom.shaping.pauses import Pause
 from postroom.spool.embedded import EmbeddedStore, open_store, read_manifest, transcripts_of
 from postroom.spool.errors import QueueUnusable
 from postroom.spool.maildrop import Maildrop, MaildropPickup
@@ -134,6 +135,7 @@ class MailService:
         self._agent.health.permits = self._engine.permits
         self._agent.health.on_change = self._host_changed
         self._agent.health.on_vouch = lambda host: master.found(host, "", is_vouched=True)
+        self._engine.source_troubles.on_pause = master.blocked
         self._master = master
         board = Board(Path(begin.board), writable=True)
         self._turn = BoardTurn(board, begin.slot, clock, self._room_octets)
@@ -297,6 +299,10 @@ class MailService:
         self._agent.health.heard(host, error, is_vouched=is_vouched)
         if not error:
             self._engine.host_works(host)
+
+    def sources_paused(self, pauses: Sequence[Pause], resumed: str) -> None:
+        """Take the pauses of sources as they are now."""
+        self._engine.sources_paused(pauses, resumed)
 
     def suspend(self) -> None:
         """Make no new attempts."""

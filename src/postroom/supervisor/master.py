@@ -46,6 +46,7 @@ from postroom.supervisor.notify import Notifier
 from postroom.supervisor.queue_changes import QueueChanges
 from postroom.supervisor.reload import effective
 from postroom.supervisor.slot import WantedQueue
+from postroom.supervisor.source_changes import SourceChanges
 from postroom.supervisor.suspension import Suspension
 
 LoadConfig = Callable[[], Config]
@@ -80,6 +81,7 @@ class Master:
         self._reloads: set[asyncio.Task[object]] = set()
         self.queue_changes = QueueChanges(self, log)
         self.channel_changes = ChannelChanges(self, log)
+        self.source_changes = SourceChanges(self, log)
         self._sockets: BoundListeners | None = None
         self.board: Board | None = None
         self.fleet: Fleet | None = None
@@ -96,6 +98,8 @@ class Master:
             in_force, self._queues, self._sockets.bound,
             (self.board, board_path), self.clock, self._log, lending=lending,
         )  # fmt: skip
+        self.fleet.pauses = self.source_changes.pauses
+        self.fleet.on_blocked = self.source_changes.blocked
         if self._suspension.is_on:
             # As before the restart: only an operator's word resumes delivery.
             self.fleet.is_suspended = True
@@ -120,6 +124,7 @@ class Master:
                     watcher.cancel()
         finally:
             await control.close()
+            await self.source_changes.close()
             self._sockets.close()
             self.board.close()
             lending.close()

@@ -18,6 +18,7 @@ from postroom.control.answers import (
     QueueStatus,
     RelayStatus,
     ReloadResult,
+    SourceStatus,
     Status,
 )
 from postroom.control.commands import (
@@ -29,6 +30,8 @@ from postroom.control.commands import (
     QueueAddArgs,
     QueueLayoutArgs,
     QueueVerbArgs,
+    SourceArgs,
+    SourcePauseArgs,
     StopArgs,
 )
 from postroom.control.protocol import Code, ControlError
@@ -112,6 +115,7 @@ def handlers_of(master: Master) -> dict[str, Handler]:
         **_queue_handlers(master),
         **_channel_handlers(master),
         **_relay_handlers(master),
+        **_source_handlers(master),
         "ping": ping,
         "status": status,
         "reload": reload,
@@ -138,6 +142,23 @@ def _relay_handlers(master: Master) -> dict[str, Handler]:
         return Changed(master.fleet.purge(args.host))
 
     return {"relay list": listing, "relay purge": purge}
+
+
+def _source_handlers(master: Master) -> dict[str, Handler]:
+    """Return the handlers of the commands about sources."""
+    changes = master.source_changes
+
+    async def listing(_args: NoArgs) -> AsyncIterator[SourceStatus]:
+        for status in changes.status():
+            yield status
+
+    async def pause(args: SourcePauseArgs) -> SourceStatus:
+        return await changes.pause(args.name, args.site, args.for_s, args.reason)
+
+    async def resume(args: SourceArgs) -> SourceStatus:
+        return await changes.resume(args.name, args.site)
+
+    return {"source list": listing, "source pause": pause, "source resume": resume}
 
 
 def _channel_handlers(master: Master) -> dict[str, Handler]:

@@ -13,6 +13,7 @@ from postroom.control.server import Handler
 from postroom.engine.lessee import Lender
 from postroom.observe.figures import Figures
 from postroom.shaping.governor import Grant
+from postroom.shaping.pauses import Pause
 from postroom.spool.queue_state import QueueState
 
 
@@ -24,6 +25,10 @@ class Master(Lender, Protocol):
 
         `is_vouched`: it was in use here all the time.
         """
+        ...
+
+    def blocked(self, pause: Pause) -> None:
+        """Have all queues leave a source alone towards a site that blocks it."""
         ...
 
 
@@ -56,6 +61,10 @@ class Service(Protocol):
 
     def host_heard(self, host: str, error: str, *, is_vouched: bool = False) -> None:
         """Take what another queue found out about a host."""
+        ...
+
+    def sources_paused(self, pauses: Sequence[Pause], resumed: str) -> None:
+        """Take the pauses of sources as they are now."""
         ...
 
     def suspend(self) -> None:

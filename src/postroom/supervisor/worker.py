@@ -37,7 +37,8 @@ from postroom.observe.board import Board, BoardRow, WorkerState
 from postroom.observe.events import Defect, LeaseAwaited
 from postroom.observe.figures import Figures, figures_in
 from postroom.observe.log import EventLog
-from postroom.shaping.governor import Claim, Grant
+from postroom.shaping.governor import Claim
+from postroom.shaping.pauses import Pause
 from postroom.spool.errors import QueueBusy
 from postroom.supervisor.link import (
     Begin,
@@ -54,6 +55,8 @@ from postroom.supervisor.link import (
     Pretend,
     Ready,
     SetState,
+    SourceBlocked,
+    SourcesPaused,
     Stop,
     Waiting,
 )
@@ -83,6 +86,7 @@ class Worker:
         self._board = Board(Path(begin.board), writable=True)
         self._service: Service | None = None
         self._pretended_ppm = -1
+        self._pauses: tuple[Pause, ...] = ()
         self._state = WorkerState.STARTING
         self._suspended = begin.suspended
         self._queue_state = begin.state
@@ -158,6 +162,7 @@ class Worker:
             service.apply(self._config)
         if self._queue_state is not self._begin.state:
             service.set_state(self._queue_state)
+        service.sources_paused(self._pauses, "")
         self._settle_delivery(service)
         stopping = asyncio.create_task(self._stop_when_asked(service))
         try:
@@ -219,11 +224,8 @@ class Worker:
                 case Pretend(load_ppm):
                     self._pretended_ppm = load_ppm
                     self._publish()
-                case Granted(grants):
-                    self._granted(grants)
-                case HostHeard(host, error, is_vouched):
-                    if self._service is not None:
-                        self._service.host_heard(host, error, is_vouched=is_vouched)
+                case Granted() | HostHeard() | SourcesPaused():
+                    self._pass_on(message)
                 case Order(verb):
                     self._follow(verb)
 
@@ -235,6 +237,10 @@ class Worker:
         """Pass on what the service found out about a host."""
         self._link.send(HostFound(host, error, is_vouched))
 
+    def blocked(self, pause: Pause) -> None:
+        """Pass on that a site blocks a source."""
+        self._link.send(SourceBlocked(pause))
+
     def _objection(self, config: Config) -> str:
         """Return why a configuration cannot be used, or ""."""
         if self._service is None:
@@ -245,10 +251,19 @@ class Worker:
             return str(error)
         return ""
 
-    def _granted(self, grants: tuple[Grant, ...]) -> None:
-        # They are for claims, which only a service makes.
-        if self._service is not None:
-            self._service.granted(grants)
+    def _pass_on(self, message: Granted | HostHeard | SourcesPaused) -> None:
+        """Let the service know; grants are for claims, which only a service makes."""
+        if isinstance(message, SourcesPaused):
+            self._pauses = message.pauses
+        if self._service is None:
+            return
+        match message:
+            case Granted(grants):
+                self._service.granted(grants)
+            case HostHeard(host, error, is_vouched):
+                self._service.host_heard(host, error, is_vouched=is_vouched)
+            case SourcesPaused(pauses, resumed):
+                self._service.sources_paused(pauses, resumed)
 
     def _follow(self, verb: str) -> None:
         if verb in ("suspend", "resume"):

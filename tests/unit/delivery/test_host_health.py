@@ -216,7 +216,7 @@ def test_a_greeting_does_not_show_that_a_host_works_that_was_down() -> None:
             told: list[str] = []
             agent.health.failed(hop, "refused")
             agent.health.on_change = lambda host, error: told.append(error)
-            clock = agent.health._clock
+            clock = agent.health.clock
             assert isinstance(clock, ManualClock)
             for _ in range(2):
                 clock.advance(3600)

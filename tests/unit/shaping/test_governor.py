@@ -192,6 +192,7 @@ class Worker:
         self.scheduler.add(Entry(queue_id, (0,), key, 0.0, 0.0), channel)
 
     def tick(self, now: float) -> None:
+        self.scheduler.look_again(self.scheduler.departures.resumed(now))
         for entry in self.scheduler.tick(now):
             self.begin(entry, now)
         for gate, slots, tokens in self.scheduler.shortages():
