@@ -19,29 +19,17 @@ Called by: engine.pump.  Raises: nothing; misuse is an AssertionError.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Container, Iterable, Sequence
 
 from postroom.channels.policy import ChannelPolicy
 from postroom.core.limits import Limit, LimitKey
+from postroom.queueing.channel_state import ChannelState
 from postroom.queueing.lane import Entry, Lane, LaneKey, Rest
 from postroom.queueing.load import ChannelLoad
+from postroom.queueing.outer import OuterLimits
 from postroom.queueing.rings import Rings, limit_of
 from postroom.queueing.shortage import Shortage, of_channel, of_lane
 from postroom.shaping.gate import Gate, Gates, OwnGates
-
-
-class ChannelState:
-    """The gate of one channel, the attempts that are ready, the lanes that wait for it."""
-
-    __slots__ = ("gate", "policy", "ready", "waiting")
-
-    def __init__(self, policy: ChannelPolicy, gate: Gate) -> None:
-        self.policy = policy
-        self.gate = gate
-        self.ready = 0
-        self.waiting: dict[int, deque[Lane]] = {}
-        """By rank."""
 
 
 class Scheduler:
@@ -63,8 +51,7 @@ class Scheduler:
         self._busy = 0
         self._ready = 0
         self._gates: Gates = gates if gates is not None else OwnGates()
-        self._outer: tuple[Gate, ...] = ()
-        self._outer_limits: tuple[Limit, ...] = ()
+        self._outer = OuterLimits(self._gates)
         self._short: dict[Gate, Lane | ChannelState | None] = {}
         self._lanes: dict[LaneKey, Lane] = {}
         self._channels: dict[str, ChannelState] = {}
@@ -105,7 +92,7 @@ class Scheduler:
 
     def outer(self) -> Iterable[tuple[Gate, Limit]]:
         """Return the limits that all attempts are under."""
-        return zip(self._outer, self._outer_limits, strict=True)
+        return self._outer.pairs()
 
     def loads(self) -> list[ChannelLoad]:
         """Return what each channel is doing that has something to do, and is not held."""
@@ -148,7 +135,7 @@ class Scheduler:
             if channel.name not in self._channels:
                 gate = self._gates.gate(channel.key, channel.limit)
                 self._channels[channel.name] = ChannelState(channel, gate)
-            lane.gates = (lane.gate, self._channels[channel.name].gate, *self._outer)
+            lane.gates = (lane.gate, self._channels[channel.name].gate, *self._outer.gates)
         entry.rank = min(entry.rank, self._rings.lowest)
         lane.push(entry)
         self._channels[entry.lane.channel].ready += 1
@@ -160,6 +147,7 @@ class Scheduler:
         """Return the entries to start now, each counted as in flight until `finish`."""
         started: list[Entry] = []
         rings, outer = self._rings, self._outer
+        has_outer = bool(outer.gates)
         while (turn := rings.next(self._busy, self._concurrency)) is not None:
             lane, rank = turn
             if not lane.can_start(now, rank):
@@ -185,9 +173,10 @@ class Scheduler:
                     self._unlist(lane, rank)
                     continue
                 self._short[gate] = state
-                state.waiting.setdefault(rank, deque()).append(lane)
+                state.wait(lane, rank)
                 continue
-            if outer and not self._outer_is_open(now):
+            if has_outer and (closed := outer.closed(now)) is not None:
+                self._short[closed] = None
                 rings.appendleft(lane, rank)
                 break
             entry = lane.pop(rank)
@@ -230,7 +219,7 @@ class Scheduler:
         elif key.kind == "channel":
             state = self._channels.get(key.name)
             if state is not None:
-                self._admit_all(state)
+                state.admit_all(self._rings)
 
     def finish(self, entry: Entry, *, reached: bool) -> bool:
         """End an attempt; `reached` tells that the site could be used.
@@ -250,7 +239,7 @@ class Scheduler:
                 gate.refund(entry.started_at)
         self._busy -= 1
         ended = lane.reached() if reached else False
-        self._admit_waiting(state)
+        state.admit_one(self._rings)
         self._list_all(lane)
         return ended
 
@@ -308,7 +297,7 @@ class Scheduler:
             if state is not None:
                 state.policy = policy
                 self._gates.change(state.gate, policy.limit)
-                self._admit_all(state)
+                state.admit_all(self._rings)
         for lane in self._lanes.values():
             lane.channel = self._channels[lane.key.channel].policy
             self._gates.change(lane.gate, lane.channel.site_limit)
@@ -345,15 +334,7 @@ class Scheduler:
     def _unlist(self, lane: Lane, rank: int) -> None:
         lane.listed.discard(rank)
         # The turn it did not use goes to a lane that waits for the same channel.
-        self._admit_waiting(self._channels[lane.key.channel])
-
-    def _admit_waiting(self, state: ChannelState) -> None:
-        for rank in sorted(state.waiting):
-            waiting = state.waiting[rank]
-            if waiting and state.gate.busy < limit_of(state.gate.usable, rank):
-                # The lane that waited longest goes first: the channel's lanes take turns.
-                self._rings.appendleft(waiting.popleft(), rank)
-                return
+        self._channels[lane.key.channel].admit_one(self._rings)
 
     def _list(self, lane: Lane, rank: int) -> None:
         if rank not in lane.listed:
@@ -364,35 +345,9 @@ class Scheduler:
         for rank in lane.ranks():
             self._list(lane, rank)
 
-    def _admit_all(self, state: ChannelState) -> None:
-        for rank, waiting in state.waiting.items():
-            while waiting:
-                self._rings.append(waiting.popleft(), rank)
-
-    # The limits that all attempts are under.
-
     def _set_outer(self, limits: Sequence[tuple[LimitKey, Limit]]) -> None:
-        """Put outer limits in force; what is in flight is counted under those that are new."""
-        self._outer_limits = tuple(limit for _, limit in limits)
-        before = {gate.key: gate for gate in self._outer}
-        gates = []
-        for key, limit in limits:
-            gate = before.pop(key, None)
-            if gate is None:
-                gate = self._gates.gate(key, limit)
-                gate.busy += self._busy
-            self._gates.change(gate, limit)
-            gates.append(gate)
-        for gate in before.values():
-            gate.busy = 0
-            self._gates.forget(gate)
-        self._outer = tuple(gates)
+        """Put the limits in force that all attempts are under."""
+        self._outer.reconfigure(limits, self._busy)
         for lane in self._lanes.values():
+            gates = self._outer.gates
             lane.gates = (lane.gate, self._channels[lane.key.channel].gate, *gates)
-
-    def _outer_is_open(self, now: float) -> bool:
-        for gate in self._outer:
-            if not gate.is_open(now):
-                self._short[gate] = None
-                return False
-        return True
