@@ -1,22 +1,18 @@
 """Admission: due mail finds its route and its lane.
 
-Owns the name look-ups in flight and what waits for them. Mail comes in fresh from intake,
-or from the store by engine.walk; both ways end in a lane of the scheduler. Mail whose lane
-rests is deferred at once; mail that finds no room, or whose channel is closed, stays in the
-store.
+Mail comes in fresh from intake, or from the store by engine.walk; both ways end in a lane of
+the scheduler, by way of engine.lookups where a route is not known yet. Mail whose lane rests is
+deferred at once; mail that finds no room, or whose channel is closed, stays in the store.
 
-Guarantees: 1. only durable mail comes in. 2. a recipient without a route is settled with
-the reply that says why.
+Guarantees: only durable mail comes in.
 Called by: engine.engine, engine.walk.  Raises: nothing.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from postroom.channels.policy import ChannelPolicy
-from postroom.core.ids import QueueId
 from postroom.core.message import (
     NewMessage,
     Outcome,
@@ -31,21 +27,18 @@ from postroom.engine.backlog import Backlog
 from postroom.engine.hours import Hours, waiting_lane
 from postroom.engine.judge import Case
 from postroom.engine.kinds import Kinds
-from postroom.engine.parts import INTERNAL, Parts
+from postroom.engine.lookups import UNKNOWN, Lookups, lane_of_unknown
+from postroom.engine.parts import Parts
 from postroom.engine.settle import Settler
 from postroom.engine.stranded import Stranded
 from postroom.engine.suspects import Suspects
 from postroom.engine.tasks import Tasks
 from postroom.groups.classes import ClassTable
-from postroom.observe.events import Defect
 from postroom.queueing.lane import Entry, LaneKey, Rest
 from postroom.queueing.scheduler import Scheduler
-from postroom.routing.destination import Destination, RoutingFailure
+from postroom.routing.destination import Destination
 
 Place = tuple[Recipient, RecipientStatus]
-
-UNKNOWN = ""
-"""The channel of a domain whose route is being found; its mail waits like that of a lane."""
 
 
 class Admission:
@@ -60,6 +53,7 @@ class Admission:
         scheduler: Scheduler,
         tasks: Tasks,
         suspects: Suspects,
+        kinds: Kinds,
     ) -> None:
         self._router = parts.router
         self._clock = parts.clock
@@ -70,7 +64,9 @@ class Admission:
         self._scheduler = scheduler
         self._tasks = tasks
         self._suspects = suspects
-        self._resolving: dict[LaneKey, list[tuple[ActiveMessage, int]]] = {}
+        self.kinds = kinds
+        """Which rules about messages hold for it."""
+        self._lookups = Lookups(parts, settler, table, tasks, kinds, self._found)
         self.destinations: dict[LaneKey, Destination] = {}
         """The newest destination of each lane, which names the hosts to try."""
         self.stranded = Stranded()
@@ -81,8 +77,6 @@ class Admission:
         """Which channels may be tried now."""
         self.classes = ClassTable()
         """Which mail goes first."""
-        self.kinds = Kinds(parts.router)
-        """Which rules about messages hold for it."""
         self.only_trials = False
         """True for a moment after a crash: fresh mail stays in the store as well."""
 
@@ -237,7 +231,7 @@ class Admission:
         status: RecipientStatus,
     ) -> bool:
         """Say whether mail met on the walk of another lane is yet to be met in its own order."""
-        if refilled is None or lane == refilled:
+        if refilled is None or lane == refilled or status.due_at > self._clock.now():
             return False
         return self._backlog.is_ahead(status.due_at, active.id, status.index)
 
@@ -285,12 +279,12 @@ class Admission:
         is_trial: bool,
     ) -> int:
         recipient, status = place
-        lane = _unknown(domain, active.kind)
+        lane = lane_of_unknown(domain, active.kind)
         shared = self.kinds.depends(domain)
         if shared and self._is_for_later(lane, refilled, active, status):
             return 0
-        waiting = self._resolving.get(lane)
-        full = waiting is not None and self._table.lane_room(len(waiting)) <= 0
+        waiting = self._lookups.waiting(lane)
+        full = waiting > 0 and self._table.lane_room(waiting) <= 0
         if not is_trial and (full or self._must_wait(lane, domain, refilled)):
             self._backlog.left_in(
                 lane, domain, status.due_at, active.id, status.index, shared=shared
@@ -298,68 +292,19 @@ class Admission:
             return 0
         if not self._table.add(active, recipient, status):
             return 0
-        self._ask(active, status.index, domain)
+        self._lookups.ask(active, status.index, domain)
         return 1
 
-    def _ask(self, active: ActiveMessage, index: int, domain: str) -> None:
-        """Have an active recipient wait for its route, which is looked up once for all."""
-        lane = _unknown(domain, active.kind)
-        waiting = self._resolving.get(lane)
-        if waiting is None:
-            waiting = self._resolving[lane] = []
-            generation = self._router.generation
-            self._tasks.spawn(self._resolve(domain, active.kind, generation))
-        waiting.append((active, index))
-
-    async def _resolve(self, domain: str, kind: int, generation: int) -> None:
-        """Find a route; `generation` is of the rules by which the kind was found."""
-        destination: Destination | None = None
-        reply = INTERNAL
-        try:
-            destination = await self._router.resolve(domain, kind)
-        except RoutingFailure as failure:
-            reply = failure.reply
-        except Exception as error:
-            self._events.emit(Defect("routing", repr(error)))
-        waiting = [
-            (active, index)
-            for active, index in self._resolving.pop(_unknown(domain, kind))
-            if self._table.get(active.id) is active and index in active.statuses
-        ]
-        if generation != self._router.generation:
-            # A channel that a reload took away meanwhile must get no more mail, and other rules
-            # may make another kind of a message.
-            for active, index in waiting:
-                active.kind = self.kinds.of(active.envelope, active.provenance)
-                self._ask(active, index, domain)
-            return
-        by_message: dict[QueueId, tuple[ActiveMessage, list[int]]] = {}
-        for active, index in waiting:
-            by_message.setdefault(active.id, (active, []))[1].append(index)
-        if destination is not None:
-            channel = destination.channel
+    def _found(
+        self, active: ActiveMessage, destination: Destination, indexes: list[int], domain: str
+    ) -> None:
+        """Bring recipients whose route is known now to their lane."""
+        channel = destination.channel
+        if channel.window and self.hours.opens_at(channel):
+            self._leave(active, indexes, channel, domain)
+        else:
             key = LaneKey(channel.name, destination.site)
-            for active, indexes in by_message.values():
-                if channel.window and self.hours.opens_at(channel):
-                    self._leave(active, indexes, channel, domain)
-                    continue
-                self._enqueue(active, key, destination, indexes)
-            return
-        outcome = Outcome(OutcomeKind.FAILED if reply.is_permanent else OutcomeKind.DEFERRED, reply)
-        channel = self._channel_of(domain, kind)
-        # Side by side: the failures of one message may wait for others of the same message.
-        async with asyncio.TaskGroup() as settlements:
-            for active, indexes in by_message.values():
-                case = Case(active.id, active.since, active.envelope.reverse_path, channel, domain)
-                outcomes = [(index, outcome) for index in indexes]
-                settlements.create_task(self._settler.settle(active, case, outcomes))
-
-    def _channel_of(self, domain: str, kind: int) -> ChannelPolicy:
-        """Return the channel by the domain alone, a plain one where that meets a defect."""
-        try:
-            return self._router.channel_of(domain, kind)
-        except Exception:
-            return ChannelPolicy("default")
+            self._enqueue(active, key, destination, indexes)
 
     async def defer(
         self, active: ActiveMessage, destination: Destination, indexes: Sequence[int], rest: Rest
@@ -415,7 +360,7 @@ class Admission:
         if not key.site and self.hours.is_closed(key.channel):
             return 0
         if key.channel == UNKNOWN:
-            waiting = len(self._resolving.get(key, ()))
+            waiting = self._lookups.waiting(key)
         else:
             lane = self._scheduler.lane(key)
             waiting = lane.recipients if lane is not None else 0
@@ -427,8 +372,3 @@ class Admission:
         self._scheduler.prune(self._clock.now())
         for key in [key for key in self.destinations if self._scheduler.lane(key) is None]:
             del self.destinations[key]
-
-
-def _unknown(domain: str, kind: int) -> LaneKey:
-    """Return the lane of mail whose route is being found."""
-    return LaneKey(UNKNOWN, f"{domain} {kind}" if kind else domain)

@@ -107,10 +107,10 @@ class Engine:
         self.bouncer = Bouncer(parts, self._table, self._settler, self._kinds)
         suspects = Suspects(parts.flights.left if parts.crash else ())
         self._admission = Admission(
-            parts, self._settler, self._table, self._backlog, scheduler, self._tasks, suspects
-        )
+            parts, self._settler, self._table, self._backlog, scheduler, self._tasks, suspects,
+            self._kinds,
+        )  # fmt: skip
         self._admission.classes = table
-        self._admission.kinds = self._kinds
         self._had_kinds = parts.router.channels.has_kinds
         self._pump = Pump(
             parts, self._admission, self._settler, scheduler, self._tasks, suspects, policy,

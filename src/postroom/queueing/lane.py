@@ -1,7 +1,7 @@
 """A lane: the due mail of one channel for one site, in order.
 
-Owns the entries that wait, the number of attempts in flight, and the site's window: how
-many attempts it may have at once. The window opens with each attempt that reached the
+Owns the number of attempts in flight, and the site's window: how many attempts it may have
+at once. Its entries wait in queueing.waiting. The window opens with each attempt that reached the
 site, and closes to a single probe after the site could not be used at all; then the lane
 rests, twice as long after each further failure.
 
@@ -12,13 +12,13 @@ Called by: queueing.scheduler.  Raises: nothing; misuse is an AssertionError.
 
 from __future__ import annotations
 
-import heapq
 from typing import NamedTuple
 
 from postroom.channels.policy import ChannelPolicy
-from postroom.core.ids import QueueId
+from postroom.queueing.entry import Entry as Entry
+from postroom.queueing.entry import LaneKey as LaneKey
+from postroom.queueing.waiting import Waiting
 from postroom.queueing.way import Way
-from postroom.shaping.allowance import Allowance
 from postroom.shaping.gate import Gate
 
 WINDOW_INITIAL = 5
@@ -26,47 +26,6 @@ WINDOW_INITIAL = 5
 
 REST_MAX_S = 900.0
 """A site is looked at again at least this often, however long it has been down."""
-
-
-class LaneKey(NamedTuple):
-    """Channel name and site."""
-
-    channel: str
-    site: str
-
-
-class Entry:
-    """Some due recipients of one message, all of one lane; what one attempt will try."""
-
-    __slots__ = (
-        "allowance", "arrived_at", "cancelled", "due_at", "id", "indexes", "lane", "rank",
-        "started", "started_at",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        queue_id: QueueId,
-        indexes: tuple[int, ...],
-        lane: LaneKey,
-        due_at: float,
-        arrived_at: float,
-        rank: int = 0,
-    ) -> None:
-        """`rank` 0 goes first."""
-        self.rank = rank
-        self.id = queue_id
-        self.indexes = indexes
-        self.lane = lane
-        self.due_at = due_at
-        self.arrived_at = arrived_at
-        self.cancelled = False
-        self.started = False
-        self.started_at = 0.0
-        self.allowance: Allowance | None = None
-        """What its attempt may use, where that is limited."""
-
-    def __repr__(self) -> str:
-        return f"Entry({self.id}, {self.indexes}, {self.lane})"
 
 
 class Rest(NamedTuple):
@@ -82,8 +41,7 @@ class Lane:
 
     __slots__ = (
         "_failures",
-        "_heaps",
-        "_serial",
+        "_waiting",
         "busy",
         "channel",
         "gate",
@@ -112,62 +70,44 @@ class Lane:
         self.way: Way | None = None
         """From which sources it may depart, where that is limited; kept by the departures."""
         self._failures = 0
-        self._serial = 0
-        self._heaps: dict[int, list[tuple[float, float, int, Entry]]] = {}
+        self._waiting = Waiting()
 
     def __len__(self) -> int:
-        return sum(map(len, self._heaps.values()))
+        return len(self._waiting)
 
     def ranks(self) -> list[int]:
         """Return the ranks of which entries wait."""
-        return [rank for rank, heap in self._heaps.items() if heap]
+        return self._waiting.ranks()
 
     @property
     def first_due(self) -> float:
         """Since when the first entry is due; there must be one that was not cancelled."""
-        return min(heap[0][0] for heap in self._heaps.values() if heap)
+        return self._waiting.first_due
 
     def has_waiting(self) -> bool:
         """Say whether an entry waits; those that were cancelled in front of it are let go."""
-        for heap in self._heaps.values():
-            while heap and heap[0][3].cancelled:
-                heapq.heappop(heap)
-        return any(self._heaps.values())
+        return self._waiting.trim()
 
     def push(self, entry: Entry) -> None:
         """Add an entry at its place in the order."""
-        self._serial += 1
-        heap = self._heaps.get(entry.rank)
-        if heap is None:
-            heap = self._heaps[entry.rank] = []
-        heapq.heappush(heap, (entry.due_at, entry.arrived_at, self._serial, entry))
+        self._waiting.push(entry)
         self.recipients += len(entry.indexes)
 
     def clip(self, lowest: int) -> None:
         """Let entries of ranks that there are no more have the last one."""
-        for rank in [rank for rank in self._heaps if rank > lowest]:
-            for item in self._heaps.pop(rank):
-                item[3].rank = lowest
-                heapq.heappush(self._heaps.setdefault(lowest, []), item)
+        self._waiting.clip(lowest)
 
     def pop(self, rank: int = 0) -> Entry | None:
         """Take out the first entry of a rank that was not cancelled."""
-        heap = self._heaps.get(rank)
-        while heap:
-            entry = heapq.heappop(heap)[3]
-            if not entry.cancelled:
-                return entry
-        return None
+        return self._waiting.pop(rank)
 
     def unpop(self, entry: Entry) -> None:
         """Take an entry back that was popped and cannot start yet."""
-        self._serial += 1
-        item = (entry.due_at, entry.arrived_at, self._serial, entry)
-        heapq.heappush(self._heaps[entry.rank], item)
+        self._waiting.push(entry)
 
     def can_start(self, now: float, rank: int = 0) -> bool:
         """True where an entry of a rank waits and the window and a rest allow an attempt."""
-        if not self._heaps.get(rank) or self.busy >= self.window:
+        if self.busy >= self.window or not self._waiting.has(rank):
             return False
         return self.rest is None or now >= self.rest.until
 
@@ -215,15 +155,12 @@ class Lane:
 
     def drain(self) -> list[Entry]:
         """Take out everything that waits, in order, the first rank first."""
-        entries = []
-        for rank in sorted(self._heaps):
-            while (entry := self.pop(rank)) is not None:
-                entries.append(entry)
-                self.recipients -= len(entry.indexes)
+        entries = self._waiting.drain()
+        self.recipients -= sum(len(entry.indexes) for entry in entries)
         return entries
 
     def is_idle(self, now: float) -> bool:
         """True where nothing would be lost by forgetting the lane."""
-        if any(self._heaps.values()) or self.busy:
+        if self._waiting or self.busy:
             return False
         return self.rest is None or now > self.rest.until + REST_MAX_S

@@ -20,7 +20,6 @@ Called by: engine.pump.  Raises: nothing; misuse is an AssertionError.
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Container, Iterable, Sequence
 
 from postroom.channels.policy import ChannelPolicy
@@ -29,7 +28,7 @@ from postroom.queueing.channel_state import ChannelState
 from postroom.queueing.departures import KINDS, Departures
 from postroom.queueing.lane import Entry, Lane, LaneKey, Rest
 from postroom.queueing.load import ChannelLoad
-from postroom.queueing.outer import Outer
+from postroom.queueing.outer import OuterLimits
 from postroom.queueing.rings import Rings, limit_of
 from postroom.queueing.shortage import Shortage, of_channel, of_lane
 from postroom.shaping.allowance import Allowance
@@ -57,7 +56,7 @@ class Scheduler:
         self._busy = 0
         self._ready = 0
         self._gates: Gates = gates if gates is not None else OwnGates()
-        self._outer = Outer(self._gates)
+        self._outer = OuterLimits(self._gates)
         self.departures = Departures(self._gates, entropy)
         """Sources and new connections; to be asked, and told of pauses."""
         self._short: dict[Gate, Lane | ChannelState | None] = {}
@@ -101,7 +100,7 @@ class Scheduler:
 
     def outer(self) -> Iterable[tuple[Gate, Limit]]:
         """Return the limits that all attempts are under."""
-        return self._outer.limits()
+        return self._outer.pairs()
 
     def loads(self) -> list[ChannelLoad]:
         """Return what each channel is doing that has something to do, and is not held."""
@@ -156,7 +155,8 @@ class Scheduler:
     def tick(self, now: float) -> list[Entry]:
         """Return the entries to start now, each counted as in flight until `finish`."""
         started: list[Entry] = []
-        rings, has_outer = self._rings, bool(self._outer.gates)
+        rings, outer = self._rings, self._outer
+        has_outer = bool(outer.gates)
         while (turn := rings.next(self._busy, self._concurrency)) is not None:
             lane, rank = turn
             if not lane.can_start(now, rank):
@@ -182,9 +182,9 @@ class Scheduler:
                     self._unlist(lane, rank, now)
                     continue
                 self._short[gate] = state
-                state.waiting.setdefault(rank, deque()).append(lane)
+                state.wait(lane, rank)
                 continue
-            if has_outer and (closed := self._outer.closed(now)) is not None:
+            if has_outer and (closed := outer.closed(now)) is not None:
                 self._short[closed] = None
                 rings.appendleft(lane, rank)
                 break
@@ -237,7 +237,7 @@ class Scheduler:
         elif key.kind == "channel":
             state = self._channels.get(key.name)
             if state is not None:
-                self._admit_all(state)
+                state.admit_all(self._rings)
 
     def look_again(self, lanes: Iterable[Lane]) -> None:
         """Let lanes have their turns that waited for a source or a connection."""
@@ -266,7 +266,7 @@ class Scheduler:
             entry.allowance = None
         self._busy -= 1
         ended = lane.reached() if reached else False
-        self._admit_waiting(state)
+        state.admit_one(self._rings)
         self._list_all(lane)
         return ended
 
@@ -324,7 +324,7 @@ class Scheduler:
             if state is not None:
                 state.policy = policy
                 self._gates.change(state.gate, policy.limit)
-                self._admit_all(state)
+                state.admit_all(self._rings)
         for lane in self._lanes.values():
             lane.channel = self._channels[lane.key.channel].policy
             self._gates.change(lane.gate, lane.channel.site_limit)
@@ -363,17 +363,9 @@ class Scheduler:
     def _unlist(self, lane: Lane, rank: int, now: float) -> None:
         lane.listed.discard(rank)
         # The turn it did not use goes to a lane that waits for the same channel.
-        self._admit_waiting(self._channels[lane.key.channel])
+        self._channels[lane.key.channel].admit_one(self._rings)
         # Likewise to one that waits for the same sources.
         self.look_again(self.departures.not_taken(lane, now))
-
-    def _admit_waiting(self, state: ChannelState) -> None:
-        for rank in sorted(state.waiting):
-            waiting = state.waiting[rank]
-            if waiting and state.gate.busy < limit_of(state.gate.usable, rank):
-                # The lane that waited longest goes first: the channel's lanes take turns.
-                self._rings.appendleft(waiting.popleft(), rank)
-                return
 
     def _list(self, lane: Lane, rank: int) -> None:
         if rank not in lane.listed:
@@ -384,12 +376,9 @@ class Scheduler:
         for rank in lane.ranks():
             self._list(lane, rank)
 
-    def _admit_all(self, state: ChannelState) -> None:
-        for rank, waiting in state.waiting.items():
-            while waiting:
-                self._rings.append(waiting.popleft(), rank)
-
     def _set_outer(self, limits: Sequence[tuple[LimitKey, Limit]]) -> None:
-        self._outer.set(limits, self._busy)
+        """Put the limits in force that all attempts are under."""
+        self._outer.reconfigure(limits, self._busy)
         for lane in self._lanes.values():
-            lane.gates = (lane.gate, self._channels[lane.key.channel].gate, *self._outer.gates)
+            gates = self._outer.gates
+            lane.gates = (lane.gate, self._channels[lane.key.channel].gate, *gates)

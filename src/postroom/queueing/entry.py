@@ -1,0 +1,52 @@
+"""An entry: what one attempt will try, and the lane that it waits in.
+
+Called by: queueing, engine.  Raises: nothing.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from postroom.core.ids import QueueId
+from postroom.shaping.allowance import Allowance
+
+
+class LaneKey(NamedTuple):
+    """Channel name and site."""
+
+    channel: str
+    site: str
+
+
+class Entry:
+    """Some due recipients of one message, all of one lane; what one attempt will try."""
+
+    __slots__ = (
+        "allowance", "arrived_at", "cancelled", "due_at", "id", "indexes", "lane", "rank",
+        "started", "started_at",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        queue_id: QueueId,
+        indexes: tuple[int, ...],
+        lane: LaneKey,
+        due_at: float,
+        arrived_at: float,
+        rank: int = 0,
+    ) -> None:
+        """`rank` 0 goes first."""
+        self.rank = rank
+        self.id = queue_id
+        self.indexes = indexes
+        self.lane = lane
+        self.due_at = due_at
+        self.arrived_at = arrived_at
+        self.cancelled = False
+        self.started = False
+        self.started_at = 0.0
+        self.allowance: Allowance | None = None
+        """What its attempt may use, where that is limited."""
+
+    def __repr__(self) -> str:
+        return f"Entry({self.id}, {self.indexes}, {self.lane})"
