@@ -262,6 +262,9 @@ class Scheduler:
                 gate.refund(entry.started_at)
         if entry.allowance is not None:
             self.departures.finish(lane, entry.allowance, entry.started_at, reached=reached)
+            # Lanes of other sites may wait for the source that it leaves.
+            for gate in entry.allowance.gates:
+                self.look_again(self.departures.opened(gate))
             entry.allowance = None
         self._busy -= 1
         ended = lane.reached() if reached else False
