@@ -21,7 +21,7 @@ STRUCTURE := tests/unit/test_layers.py tests/unit/test_style.py tests/unit/test_
 	tests/unit/test_docs.py tests/unit/test_seeds_page.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test check format scenarios growth seeds demo bench bench-queue bench-queues crash \
+.PHONY: help run setup setup-dev test check format scenarios growth posts seeds demo bench bench-queue bench-queues bench-shaping crash \
 	limits-run sim sim-long sim-limits rfc peers clean
 
 help: ## list these commands
@@ -89,6 +89,9 @@ scenarios: $(VENV)/.ready-dev ## only the tests against running servers
 growth: $(VENV)/.ready-dev ## an injection storm over CYCLES=100 of growing and shrinking
 	@POSTROOM_GROWTH_CYCLES=$(CYCLES) $(PYTEST) -s tests/scenarios/test_growth.py -k storm $(ARGS)
 
+posts: $(VENV)/.ready-dev ## how long 100 posts take behind 20,000 others, a site that hangs and one that refuses
+	@$(PYTEST) -q -s tests/scenarios/test_classes.py $(ARGS)
+
 seeds: $(VENV)/.ready-dev ## what older queues taught: run the marked tests, write docs/seeds.md
 	@$(PYTEST) -m seed --seeds-table docs/seeds.md $(ARGS)
 
@@ -104,6 +107,9 @@ bench-queues: $(VENV)/.ready-run ## throughput with 1, 2, 4 and 8 queues; draws 
 
 bench-queue: $(VENV)/.ready-run ## start, count and list with 100,000 deferred messages
 	@exec $(PY) -m bench.big_queue $(ARGS)
+
+bench-shaping: $(VENV)/.ready-run ## what limits cost against none, by pairs; draws docs/images/shaping.svg
+	@exec $(PY) -m bench.shaping --plot docs/images/shaping.svg --csv bench/results/shaping.csv $(ARGS)
 
 crash: $(VENV)/.ready-dev ## kill -9 under load, many times; nothing acknowledged may be lost
 	@exec $(PY) -m tools.crash $(if $(SEED),--seed $(SEED)) $(ARGS)

@@ -340,6 +340,8 @@ class LimitsWorld:
 
     def __init__(self, seed: int, loop: VirtualLoop) -> None:
         self.chance = random.Random(seed)
+        self.dice = random.Random(f"story {seed}")
+        """What happens is the same for a seed, whatever comes of it."""
         self.loop = loop
         self.clock = LoopClock(loop)
         self.context = contextvars.copy_context()
@@ -477,22 +479,22 @@ def site_of(domain: str) -> str:
 
 async def story(world: LimitsWorld, steps: int) -> list[str]:
     """What happens in a run; return what was broken beside the limits."""
-    chance = world.chance
+    dice = world.dice
     minders = [asyncio.ensure_future(world.keep(queue)) for queue in GROUPS]
     minders.append(asyncio.ensure_future(world.unlock()))
     # What rates let through takes its time, virtual as it is.
     waiting_max = 60 if world.part.name == "rates" else 200
     await asyncio.sleep(0)
     for _ in range(steps):
-        await asyncio.sleep(chance.expovariate(1 / chance.choice((0.02, 0.2, 1.0))))
-        queue, throw = chance.choice(tuple(GROUPS)), chance.random()
+        await asyncio.sleep(dice.expovariate(1 / dice.choice((0.02, 0.2, 1.0))))
+        queue, throw = dice.choice(tuple(GROUPS)), dice.random()
         if throw < 0.60:
             if world.left() < waiting_max:
-                world.inject(queue, chance.choice((1, 5, 20)))
+                world.inject(queue, dice.choice((1, 5, 20)))
         elif throw < 0.75:
             world.upset()
         elif throw < 0.97:
-            if chance.random() < 0.3:
+            if dice.random() < 0.3:
                 world.kills += world.lives[queue].process.is_alive
                 world.lives[queue].kill()
         else:

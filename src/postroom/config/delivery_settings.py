@@ -260,6 +260,11 @@ DELIVERY = Table(
             "How long attempts in flight may take to finish at a stop.", '"30s"',
         ),
         Setting(
+            "hang_deadline", Duration(2, DAY), "hang_deadline_s",
+            "A worker that gives no sign of life for so long, while other queues wait for "
+            "connections that it holds, is ended and started anew.", '"1m"',
+        ),
+        Setting(
             "postmaster", Text(320, "an address: local-part@domain", r"[^\s<>@]+@[^\s<>@]+"),
             "postmaster",
             "The From address of DSNs.", '"postmaster@example.org"',

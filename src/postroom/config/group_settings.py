@@ -79,7 +79,7 @@ GROUP = Table(
         Setting(
             "weights", ListOf(Integer(1, 1000), most=64), "weights",
             "The weights of its queues, in the order of `queues`.", "[70, 30]",
-            default='none, and only for `placement = "weighted"`',
+            default='none, and only for `placement = "weighted"` or `"hash"`',
         ),
         Setting(
             "sync", Choice(("full", "none")), "sync",
@@ -196,11 +196,16 @@ def check_groups(config: Config, gathered: Gathered) -> None:
             owner[queue] = group.name
         if group.name != "default" and not group.queues:
             mistake("queues", "missing; expected the numbers of its queues, such as [3, 4]")
-        if group.placement == "weighted" and len(group.weights) != len(group.queues):
+        is_hash = group.placement == "hash"
+        needs = group.placement == "weighted" or (is_hash and group.weights)
+        if needs and len(group.weights) != len(group.queues):
             text = f"{len(group.weights)} weights for {len(group.queues)} queues"
             mistake("weights", f"{text}; expected one for each, and queues beside them")
-        if group.weights and group.placement != "weighted":
-            mistake("weights", f'not used by "{group.placement}"; expected placement = "weighted"')
+        if group.weights and not (is_hash or group.placement == "weighted"):
+            mistake(
+                "weights",
+                f'not used by "{group.placement}"; expected placement = "weighted" or "hash"',
+            )
         for name in group.listeners:
             if name not in listeners:
                 known = ", ".join(sorted(listeners))

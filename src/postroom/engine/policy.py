@@ -15,8 +15,9 @@ class EnginePolicy(msgspec.Struct, frozen=True):
     held in memory (the rest stays in the store), `lane_active_max` those of one site,
     `content_memory_octets` fresh content kept until its first attempt. Every
     `rescan_s` the store is walked from the start, so that nothing depends on a doorbell.
-    A site none of whose hosts can be used rests for `site_rest_s`. `postmaster` gets the
-    DSNs' From address; empty: MAILER-DAEMON at the host name.
+    A site none of whose hosts can be used rests for `site_rest_s`. A worker that gives no sign
+    of life for `hang_deadline_s` while others wait for slots that it holds is ended. `postmaster`
+    gets the DSNs' From address; empty: MAILER-DAEMON at the host name.
     """
 
     concurrency: int = 500
@@ -26,4 +27,5 @@ class EnginePolicy(msgspec.Struct, frozen=True):
     rescan_s: float = 60.0
     site_rest_s: float = 60.0
     stop_deadline_s: float = 30.0
+    hang_deadline_s: float = 60.0
     postmaster: str = ""

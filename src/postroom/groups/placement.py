@@ -9,17 +9,20 @@ that takes mail, was heard of lately and has room.
     random         any, by chance
     weighted       by chance, as often as its weight says
     hash           by the reverse-path, so that the mail of one sender stays together while the
-                   same queues can take it (rendezvous hashing: Thaler and Ravishankar 1998)
+                   same queues can take it, as often as its weight says (rendezvous hashing:
+                   Thaler and Ravishankar 1998; weights: Schindelhauer and Schomaker 2005)
 
 Guarantees: 1. a candidate is chosen wherever there is one.  2. hash: where a queue comes or
-goes, only what is its own moves.
+goes, only what is its own moves; a key belongs to one queue, whoever asks: there are no slices
+with bounds between which something could be nobody's, or two queues'.
 Called by: engine.distributor.  Raises: nothing.
 """
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
 import msgspec
@@ -72,7 +75,7 @@ class Placement:
                 weights = [self._weights.get(one.queue, 1) for one in candidates]
                 return self._entropy.choices(candidates, weights)[0].queue
             case "hash":
-                return by_hash(candidates, key)
+                return by_hash(candidates, key, self._weights)
             case _:
                 return self._least_loaded(candidates, own)
 
@@ -96,11 +99,20 @@ class Placement:
         return self._entropy.choice(near)
 
 
-def by_hash(candidates: Sequence[Candidate], key: str) -> int:
-    """Return the queue that a key belongs to among these."""
+def by_hash(
+    candidates: Sequence[Candidate], key: str, weights: Mapping[int, int] | None = None
+) -> int:
+    """Return the queue that a key belongs to among these; the weight of a queue is 1 unless given.
+
+    Each queue draws a number from 0 to 1 for the key, and -weight / ln(number) is highest.
+    """
     octets = key.lower().encode("utf-8", "surrogateescape")
 
-    def score(one: Candidate) -> tuple[bytes, int]:
-        return blake2b(octets, digest_size=8, key=str(one.queue).encode()).digest(), one.queue
+    def score(one: Candidate) -> tuple[float, int]:
+        drawn = blake2b(octets, digest_size=8, key=str(one.queue).encode()).digest()
+        share = (int.from_bytes(drawn, "big") + 0.5) / 2.0**64
+        weight = weights.get(one.queue, 1) if weights else 1
+        # At the very end a float is 1: nothing draws better.
+        return -weight / math.log(share) if share < 1.0 else math.inf, one.queue
 
     return max(candidates, key=score).queue

@@ -178,6 +178,21 @@ class Governor:
         ledger = self._ledgers.get(key)
         return {holder: one.held for holder, one in ledger.shares.items()} if ledger else {}
 
+    def waited_for(self, holder: int) -> int:
+        """Return how many slots others could use that this holder has, and nobody else can give."""
+        slots = 0
+        for ledger in self._ledgers.values():
+            mine, bound = ledger.shares.get(holder), ledger.limit.slots
+            if mine is None or not mine.held or bound is None:
+                continue
+            shares = ledger.shares
+            if sum(share.held for share in shares.values()) >= bound:
+                missing = (
+                    max(0, one.want - one.held) for one in shares.values() if one is not mine
+                )
+                slots += min(mine.held, sum(missing))
+        return slots
+
     # Rates that outlive the server.
 
     def arrivals(self, now: float) -> dict[LimitKey, float]:
@@ -297,6 +312,13 @@ class Governor:
             # Whoever needs more asks again: it may need less by now.
             share.want_tokens = 0
             given.setdefault(holder, [0, 0])[1] += tokens
+        else:
+            # Everybody has what it asked for. Where there is plenty it gets more, or each few
+            # messages would pay a round trip; what it does not use comes back.
+            block = meter.available(now) // (BLOCK_SHARE * len(turn)) if turn else 0
+            for holder in turn if block else ():
+                meter.lend(block, now)
+                given[holder][1] += block
         if any(shares[holder].want_tokens for holder in turn):
             return meter.next_at(now)
         return None

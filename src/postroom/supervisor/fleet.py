@@ -285,7 +285,7 @@ class Fleet:
         except OSError as error:
             return 0, f"cannot start: {error}"
         slot.worker = worker
-        holder = self._join(worker)
+        holder = slot.holder = self._join(worker)
         self._catch_up(slot, worker, begin)
         ending: asyncio.TimerHandle | None = None
         try:
@@ -296,7 +296,10 @@ class Fleet:
                 # Its connections ended with it.
                 self._lending.leave(holder, in_order=status == "exit 0")
             slot.ended_well = status == "exit 0"
-            if status != "exit 0" and not slot.reason and not worker.was_killed:
+            if slot.hang:
+                # What was in flight may be what it hangs in.
+                slot.crash, slot.hang = slot.hang, ""
+            elif status != "exit 0" and not slot.reason and not worker.was_killed:
                 if status == KILLED and memory_kills() > kills_before:
                     status = OUT_OF_MEMORY
                 slot.crash = status

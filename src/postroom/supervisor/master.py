@@ -39,6 +39,7 @@ from postroom.observe.log import EventLog
 from postroom.supervisor.channel_changes import ChannelChanges
 from postroom.supervisor.fleet import Fleet
 from postroom.supervisor.growth import Growth
+from postroom.supervisor.hangs import HangWatch
 from postroom.supervisor.lending import Lending
 from postroom.supervisor.listeners import BoundListeners
 from postroom.supervisor.master_commands import handlers_of, status_of
@@ -112,10 +113,12 @@ class Master:
             self._catch_signals()
             async with asyncio.TaskGroup() as group:
                 growth = Growth(self, self.queue_changes, self.clock, self._log)
+                hangs = HangWatch(self.fleet.slots, self.board, lending.governor)
                 watchers = [
                     group.create_task(self._announce()),
                     group.create_task(growth.run()),
                     group.create_task(lending.run()),
+                    group.create_task(hangs.run(lambda: self.config.delivery.hang_deadline_s)),
                 ]
                 if self._notifier.watchdog_s:
                     watchers.append(group.create_task(self._keep_watchdog_quiet()))

@@ -56,6 +56,10 @@ class Slot:
         """Descriptor of the sheet on which its workers write what is in flight."""
         self.crash = ""
         """How the last worker died, where it died hard."""
+        self.holder = 0
+        """Who its worker is to the lender."""
+        self.hang = ""
+        """Why its worker was taken for hung and ended."""
         self.prepared: asyncio.Future[str] | None = None
         self.pretended_ppm = -1
         """The load that its worker pretends, for a trial; -1: its own."""

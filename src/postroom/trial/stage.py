@@ -37,11 +37,21 @@ class StageFailed(PostroomError):
 class Stage:
     """A server with `queues` queues that relays all mail to a sink, below `directory`."""
 
-    def __init__(self, directory: Path, queues: int, sync: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        queues: int,
+        sync: str,
+        more: str = "",
+        serve: tuple[str, ...] = ("-m", "postroom.supervisor.serve"),
+    ) -> None:
+        """`more` is more configuration; `serve` is what Python runs as the server."""
         self.base = Path(tempfile.mkdtemp(prefix="postroom-bench-", dir=directory))
         self.log = self.base / "log"
         self._queues = queues
         self._sync = sync
+        self._more = more
+        self._serve = serve
         self._server: subprocess.Popen[bytes] | None = None
         self._sink: subprocess.Popen[bytes] | None = None
         self._counters: dict[str, Any] = {"messages": 0, "last_at": 0.0}
@@ -75,9 +85,10 @@ class Stage:
             raise StageFailed("the sink did not start")
         threading.Thread(target=self._listen, args=(self._sink.stdout,), daemon=True).start()
         config = self.base / "postroom.toml"
-        config.write_text(_config(self.base, self._queues, self._sync, json.loads(first)["port"]))
+        port = json.loads(first)["port"]
+        config.write_text(_config(self.base, self._queues, self._sync, port) + self._more)
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "postroom.supervisor.serve", "--config", str(config)],
+            [sys.executable, *self._serve, "--config", str(config)],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=(self.base / "stderr").open("wb"), start_new_session=True,
         )  # fmt: skip

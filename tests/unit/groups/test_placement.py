@@ -69,6 +69,46 @@ def test_by_hash_a_key_stays_where_it_is_unless_its_queue_goes(queues: set[int],
     assert by_hash(candidates, key) == home
 
 
+@pytest.mark.seed(45)
+@given(
+    st.dictionaries(st.integers(1, 1000), st.integers(1, 1000), min_size=1, max_size=64),
+    st.text(max_size=20),
+    st.randoms(use_true_random=False),
+)
+def test_a_key_belongs_to_one_queue_of_any_number_of_any_weights_whoever_asks(
+    weights: dict[int, int], key: str, chance: random.Random
+) -> None:
+    """0 gaps, 0 overlaps: every worker, whatever it sees first, finds the same one queue."""
+    group = GroupPolicy("g", tuple(weights), "hash", tuple(weights.values()))
+    candidates = [Candidate(queue, chance.randrange(10**6)) for queue in weights]
+    owners = set()
+    for own in weights:
+        chance.shuffle(candidates)
+        owners.add(Placement(group, chance).choose(candidates, own, key))
+    assert len(owners) == 1 and owners <= set(weights)
+    # The part of one that is dead is taken over by others, and nothing else moves.
+    [home] = owners
+    for gone in weights:
+        left = [one for one in candidates if one.queue != gone]
+        if left and gone != home:
+            assert Placement(group, chance).choose(left, own, key) == home
+        elif left:
+            assert Placement(group, chance).choose(left, own, key) != home
+
+
+@pytest.mark.seed(45)
+@pytest.mark.parametrize("weights", [(1, 1, 1), (70, 20, 10), (1, 999), (3, 5, 7, 11, 13)])
+def test_hashing_gives_each_queue_as_many_senders_as_its_weight_says(
+    weights: tuple[int, ...],
+) -> None:
+    queues = tuple(range(1, len(weights) + 1))
+    hashed = Placement(GroupPolicy("g", queues, "hash", weights), random.Random(1))
+    found = spread(hashed, [Candidate(queue) for queue in queues])
+    assert sum(found.values()) == MESSAGES
+    for queue, weight in zip(queues, weights, strict=True):
+        assert abs(found[queue] / MESSAGES - weight / sum(weights)) < 0.015
+
+
 @pytest.mark.seed(12)
 def test_hashing_spreads_senders_evenly() -> None:
     found = spread(placement("hash"), [Candidate(1), Candidate(2), Candidate(3), Candidate(4)])

@@ -128,6 +128,14 @@ def test_tokens_go_round_and_are_kept_over_a_restart() -> None:
     assert told(lender)[2][1] == 1, "whoever has waited longer is next"
 
 
+def test_where_there_are_plenty_of_tokens_a_holder_gets_more_than_it_asked_for() -> None:
+    lender = governor(None, Rate(6000, 60, 600))
+    lender.claim(1, [Claim(KEY, want_tokens=2)], 1000.0)
+    assert told(lender) == {1: (0, 2 + 598 // 4)}
+    lender.claim(2, [Claim(KEY, want_tokens=700)], 1000.0)
+    assert told(lender) == {2: (0, 598 - 598 // 4)}, "and others find the rest"
+
+
 def test_after_a_crash_the_burst_counts_as_gone_for_nobody_knows() -> None:
     rate = Rate(80, 100, 8)
     lender = governor(None, rate)
