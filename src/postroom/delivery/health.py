@@ -4,8 +4,9 @@ Owns the breakers of one worker (shaping.hosts). Hosts that are down are passed 
 be probed is tried first, so that it is found out. Where all are down and none may be probed, an
 attempt is not made.
 
-A permission comes from `permits`, who asks on behalf of all queues; without that it is ours to
-give. What is found out is told by `on_change`, and `heard` takes what others found out.
+A permission comes from `permits`, who asks on behalf of all queues; without that, and where
+nobody answers for long, it is ours to give. What is found out is told by `on_change`, and `heard`
+takes what others found out.
 
 Guarantees: 1. of two relays of different tiers the later is not tried while one of the earlier
 is not down.  2. nobody waits longer than WAIT_ALL_DOWN_S.
@@ -33,8 +34,8 @@ WAIT_ALL_DOWN_S = 1.0
 class Permits(Protocol):
     """Who lets one of all queues probe a host."""
 
-    async def ask(self, route: str, host: str, wait_s: float) -> bool:
-        """Return True where we may, once; False where we may not, after `wait_s` at most."""
+    async def ask(self, route: str, host: str, wait_s: float) -> bool | None:
+        """Say whether we may, once; None where nobody answers in `wait_s`."""
         ...
 
 
@@ -65,15 +66,26 @@ class Health:
                 due = hop
         if due is not None:
             hosts.asked(name_of(due), now)
-            if self.permits is None or await self.permits.ask(
-                route.name, name_of(due), WAIT_S if up else WAIT_ALL_DOWN_S
-            ):
+            if await self._may_probe(due, route, WAIT_S if up else WAIT_ALL_DOWN_S):
                 # First, so that it is found out; the others stand behind it.
                 return (due, *up)
             # While we waited another queue may have found out that it works.
             now = self.clock.now()
             up = [hop for hop in hops if not hosts.is_down(name_of(hop), now)]
         return tuple(up)
+
+    async def _may_probe(self, hop: NextHop, route: RoutePolicy, wait_s: float) -> bool:
+        host = name_of(hop)
+        may = True
+        if self.permits is not None:
+            answer = await self.permits.ask(route.name, host, wait_s)
+            if answer is None:
+                # The master does not answer: what we know ourselves has to do, half as often.
+                answer = self.hosts.is_overdue(host, self._clock.now(), probe_s(route))
+            may = answer
+        if may:
+            self.hosts.probed(host, self._clock.now())
+        return may
 
     def may_try(
         self,

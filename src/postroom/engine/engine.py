@@ -17,7 +17,7 @@ import msgspec
 
 from postroom.channels.policy import ChannelPolicy
 from postroom.core.ids import QueueId
-from postroom.core.limits import Limit, LimitKey
+from postroom.core.limits import PROBE, Limit, LimitKey
 from postroom.core.message import NewMessage, RecipientStatus
 from postroom.engine.active import ActiveMessage, ActiveTable
 from postroom.engine.admission import Admission
@@ -27,7 +27,7 @@ from postroom.engine.intake import Intake
 from postroom.engine.kinds import Kinds
 from postroom.engine.lessee import IDLE_S, Lender, Lessee
 from postroom.engine.parts import Parts
-from postroom.engine.permits import KIND, ProbePermits
+from postroom.engine.permits import ProbePermits
 from postroom.engine.policy import EnginePolicy
 from postroom.engine.probation import Probation
 from postroom.engine.pump import Pump
@@ -120,6 +120,7 @@ class Engine:
             self.lessee.on_open = self._opened
             self.lessee.on_called_back = parts.agent.trim
             self.permits = ProbePermits(self.lessee, parts.clock)
+            self.lessee.on_refused = self.permits.refused
         self._probation = Probation(parts, suspects, self._table, self._admission, self._pump)
         self._has_suspects = bool(suspects)
         self._hours = self._admission.hours
@@ -319,7 +320,7 @@ class Engine:
         return max(0.0, now - self._oldest_due) if self._oldest_due is not None else 0.0
 
     def _opened(self, gate: Gate) -> None:
-        if gate.key.kind == KIND and self.permits is not None:
+        if gate.key.kind == PROBE and self.permits is not None:
             self.permits.opened(gate)
             return
         self.scheduler.opened(gate)

@@ -22,6 +22,8 @@ VOUCH_S = 15.0
 """So long a host cannot fail for whom it had no room, after another queue has used it."""
 STRIKES_MAX = 3
 """A host that opens sessions but breaks off each: so many in a row, and it is down."""
+OVERDUE = 2.0
+"""After so many intervals without a word a probe is made without permission."""
 ASK_SHARE = 0.5
 """Who was not permitted to probe asks again after this part of the interval."""
 
@@ -35,6 +37,8 @@ class DownHost(msgspec.Struct):
     error: str
     asked_at: float = 0.0
     """When somebody here last asked whether it may be probed."""
+    probed_at: float = 0.0
+    """When somebody here last did it."""
 
 
 class Hosts:
@@ -128,6 +132,19 @@ class Hosts:
         """Return when it is time to ask for a probe of a host that is down."""
         known = self._down[host]
         return max(known.failed_at + probe_s, known.asked_at + probe_s * ASK_SHARE)
+
+    def is_overdue(self, host: str, now: float, probe_s: float) -> bool:
+        """Say whether a probe is due for so long that others would have made it."""
+        known = self._down.get(host)
+        return known is not None and now >= (
+            max(known.failed_at, known.probed_at) + OVERDUE * probe_s
+        )
+
+    def probed(self, host: str, now: float) -> None:
+        """Note that somebody here begins to probe a host."""
+        known = self._down.get(host)
+        if known is not None:
+            known.probed_at = now
 
     def asked(self, host: str, now: float) -> None:
         """Note that somebody asks: others need not at the same time."""
