@@ -19,9 +19,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from postroom.core.clock import Clock
+from postroom.delivery.lmtp import lmtp_hop
 from postroom.delivery.trouble import LIVELY_S, is_broken_off
-from postroom.routing.destination import NextHop
-from postroom.routing.policy import MxRoute, RelayRoute, RoutePolicy
+from postroom.routing.destination import Destination, NextHop
+from postroom.routing.policy import PROBE_S, LmtpRoute, MxRoute, RelayRoute, RoutePolicy
 from postroom.shaping.hosts import Hosts
 from postroom.smtp.client_states import Failure
 
@@ -36,6 +37,10 @@ class Permits(Protocol):
 
     async def ask(self, route: str, host: str, wait_s: float) -> bool | None:
         """Say whether we may, once; None where nobody answers in `wait_s`."""
+        ...
+
+    def settled(self, host: str) -> None:
+        """Note that it was found out how a host is: whoever waits need not."""
         ...
 
 
@@ -62,7 +67,12 @@ class Health:
             name = name_of(hop)
             if not hosts.is_down(name, now):
                 up.append(hop)
-            elif due is None and hosts.is_due(name, now, probe_s(route)):
+            elif (
+                due is None
+                # A fallback that is down is left alone while a relay before it works.
+                and self.may_try(hop, hops, route, set())
+                and hosts.is_due(name, now, probe_s(route))
+            ):
                 due = hop
         if due is not None:
             hosts.asked(name_of(due), now)
@@ -81,10 +91,10 @@ class Health:
             answer = await self.permits.ask(route.name, host, wait_s)
             if answer is None:
                 # The master does not answer: what we know ourselves has to do, half as often.
-                answer = self.hosts.is_overdue(host, self._clock.now(), probe_s(route))
+                answer = self.hosts.is_overdue(host, self.clock.now(), probe_s(route))
             may = answer
         if may:
-            self.hosts.probed(host, self._clock.now())
+            self.hosts.probed(host, self.clock.now())
         return may
 
     def may_try(
@@ -134,6 +144,8 @@ class Health:
             self.on_vouch(host)
         elif not self.hosts.is_vouched(host, self.clock.now()):
             self.hosts.failed(host, self.clock.now(), error)
+        if self.permits is not None:
+            self.permits.settled(host)
 
     def probe_at(self, hops: tuple[NextHop, ...], route: RoutePolicy) -> float:
         """Say when one of these hosts is to be tried again; 0 where one is not down."""
@@ -157,4 +169,11 @@ def name_of(hop: NextHop) -> str:
 
 def probe_s(route: RoutePolicy) -> float:
     """Return after how long a host of a route that is down is tried again."""
-    return route.probe_s if isinstance(route, MxRoute | RelayRoute) else 0.0
+    return route.probe_s if isinstance(route, MxRoute | RelayRoute) else PROBE_S
+
+
+def hops_of(destination: Destination) -> tuple[NextHop, ...]:
+    """Return the hosts to try for a destination."""
+    if not destination.hops and isinstance(destination.route, LmtpRoute):
+        return (lmtp_hop(destination.route.address),)
+    return destination.hops

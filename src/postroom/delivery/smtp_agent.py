@@ -27,9 +27,8 @@ from postroom.delivery.attempt import Attempt, AttemptReport, FailureScope
 from postroom.delivery.connection import Connection
 from postroom.delivery.connector import Connector
 from postroom.delivery.deadlines import ClientDeadlines
-from postroom.delivery.health import Health, name_of
+from postroom.delivery.health import Health, hops_of, name_of
 from postroom.delivery.hop_order import order_hops
-from postroom.delivery.lmtp import lmtp_hop
 from postroom.delivery.opener import Opener, label_of
 from postroom.delivery.pool import ConnectionPool
 from postroom.delivery.tally import Tally
@@ -37,7 +36,7 @@ from postroom.delivery.tls import TlsContexts
 from postroom.delivery.transcript import Transcript
 from postroom.delivery.trouble import AT_LIMIT, Remedy, is_about_host, is_at_limit, is_stale_reuse
 from postroom.routing.destination import Destination, NextHop
-from postroom.routing.policy import LmtpRoute, RelayRoute, RoutePolicy
+from postroom.routing.policy import RelayRoute, RoutePolicy
 from postroom.routing.resolver import Resolver
 from postroom.shaping.blocks import is_block
 from postroom.shaping.gate import Gate
@@ -122,9 +121,7 @@ class SmtpAgent:
         self._pool.close()
 
     def _hops(self, destination: Destination, source: str) -> tuple[NextHop, ...]:
-        hops, route = destination.hops, destination.route
-        if not hops and isinstance(route, LmtpRoute):
-            return (lmtp_hop(route.address),)
+        hops, route = hops_of(destination), destination.route
         if len(hops) < 2:
             return hops
         pool = self._pool

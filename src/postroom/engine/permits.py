@@ -24,7 +24,7 @@ class ProbePermits:
     def __init__(self, lessee: Lessee, clock: Clock) -> None:
         self._lessee = lessee
         self._clock = clock
-        self._waiting: dict[LimitKey, asyncio.Future[None]] = {}
+        self._waiting: dict[LimitKey, asyncio.Future[bool]] = {}
         self._refused: set[LimitKey] = set()
 
     async def ask(self, route: str, host: str, wait_s: float) -> bool | None:
@@ -38,7 +38,9 @@ class ProbePermits:
             if not gate.has_token(self._clock.now()):
                 self._lessee.want(gate, 0, 1, self._clock.now())
                 async with asyncio.timeout(wait_s):
-                    await waiter
+                    if not await waiter:
+                        self._lessee.want_nothing(gate)
+                        return False
             gate.tokens -= 1
             return True
         except TimeoutError:
@@ -59,4 +61,10 @@ class ProbePermits:
         """Note that a token has come."""
         waiter = self._waiting.get(gate.key)
         if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+            waiter.set_result(True)
+
+    def settled(self, host: str) -> None:
+        """Note that it was found out how a host is: nobody need wait for that any more."""
+        for key, waiter in self._waiting.items():
+            if key.site == host and not waiter.done():
+                waiter.set_result(False)

@@ -21,6 +21,7 @@ from postroom.core.limits import Limit, LimitKey
 from postroom.core.message import Envelope, Outcome, OutcomeKind
 from postroom.core.reply import Reply
 from postroom.delivery.attempt import Attempt, AttemptReport, FailureScope
+from postroom.delivery.health import hops_of, name_of
 from postroom.engine.active import ActiveMessage
 from postroom.engine.admission import Admission
 from postroom.engine.judge import Case
@@ -303,7 +304,7 @@ class Pump:
     def host_works(self, host: str) -> None:
         """End the rest of the sites that have a host which works again."""
         for key, destination in self._admission.destinations.items():
-            named = any(f"{hop.host}:{hop.port}" == host for hop in destination.hops)
+            named = any(name_of(hop) == host for hop in hops_of(destination))
             if named and self.scheduler.wake(key):
                 self._resumed(key)
         self.kick()

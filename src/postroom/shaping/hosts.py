@@ -69,6 +69,10 @@ class Hosts:
             return False
         return True
 
+    def expire(self, now: float) -> list[str]:
+        """Forget, and return, the hosts nothing was heard of for long: they may be tried."""
+        return [host for host in list(self._down) if not self.is_down(host, now)]
+
     def failed(self, host: str, now: float, error: str) -> bool:
         """Note that a host could not be used; True where it was not known to be down."""
         known = self._down.pop(host, None)

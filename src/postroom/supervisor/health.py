@@ -7,6 +7,8 @@ Called by: supervisor.fleet, supervisor.master_commands.  Raises: nothing.
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 
 from postroom.config.model import Config
@@ -16,6 +18,8 @@ from postroom.observe.events import EventSink, HostDown, HostUp
 from postroom.routing.policy import RelayRoute
 from postroom.shaping.hosts import DownHost, Hosts
 from postroom.supervisor.link import HostFound
+
+EXPIRE_LOOK_S = 10.0
 
 
 class HostHealth:
@@ -34,6 +38,17 @@ class HostHealth:
             if not self._hosts.is_vouched(host, now) and self._hosts.failed(host, now, error):
                 self._events.emit(HostDown(host, error))
         elif self._hosts.vouch(host, now) if found.is_vouched else self._hosts.works(host):
+            self._events.emit(HostUp(host))
+
+    async def run(self) -> None:
+        """Tell of hosts that count as down no more, until cancelled."""
+        while True:
+            await asyncio.sleep(EXPIRE_LOOK_S)
+            self.expire()
+
+    def expire(self) -> None:
+        """Forget hosts nothing was heard of for long; workers do the same."""
+        for host in self._hosts.expire(self._clock.now()):
             self._events.emit(HostUp(host))
 
     def forget(self, host: str) -> list[str]:

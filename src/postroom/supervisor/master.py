@@ -116,6 +116,7 @@ class Master:
                     group.create_task(self._announce()),
                     group.create_task(growth.run()),
                     group.create_task(lending.run()),
+                    group.create_task(self.fleet.health.run()),
                 ]
                 if self._notifier.watchdog_s:
                     watchers.append(group.create_task(self._keep_watchdog_quiet()))

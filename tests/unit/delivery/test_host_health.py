@@ -8,12 +8,13 @@ from collections.abc import Callable
 import pytest
 
 from postroom.core.clock import ManualClock
+from postroom.delivery.agent import RoutedAgent
 from postroom.delivery.attempt import FailureScope
 from postroom.delivery.health import Health, name_of
 from postroom.observe.events import EventList, HostDown, HostUp
 from postroom.routing.destination import NextHop
-from postroom.routing.policy import MxRoute, RelayHost, RelayRoute
-from postroom.shaping.hosts import STRIKES_MAX, VOUCH_S
+from postroom.routing.policy import PROBE_S, LmtpRoute, MxRoute, RelayHost, RelayRoute
+from postroom.shaping.hosts import FORGET_S, STRIKES_MAX, VOUCH_S
 from postroom.supervisor.health import HostHealth
 from postroom.supervisor.link import HostFound
 from tests.unit.delivery.scripted_server import SILENT, ScriptedServer, an_agent, an_attempt, run
@@ -130,6 +131,9 @@ class Refusing:
         self.meanwhile()
         return False
 
+    def settled(self, host: str) -> None:
+        pass
+
 
 def test_a_host_that_another_queue_found_to_work_while_we_asked_is_used() -> None:
     clock = ManualClock()
@@ -216,12 +220,88 @@ def test_a_greeting_does_not_show_that_a_host_works_that_was_down() -> None:
             told: list[str] = []
             agent.health.failed(hop, "refused")
             agent.health.on_change = lambda host, error: told.append(error)
-            clock = agent.health.clock
-            assert isinstance(clock, ManualClock)
             for _ in range(2):
-                clock.advance(3600)
+                later(agent, 3600)
                 await agent.deliver(an_attempt(server.port))
             assert told == [CLOSING, ""], "the probe failed; the next did not"
             await agent.close()
 
     run(test)
+
+
+def test_a_probe_over_a_kept_connection_shows_that_the_host_works() -> None:
+    async def test() -> None:
+        async with ScriptedServer().running() as server:
+            agent = an_agent()
+            await agent.deliver(an_attempt(server.port))
+            hop = NextHop("127.0.0.1", server.port)
+            told: list[str] = []
+            agent.health.failed(hop, "refused")
+            agent.health.on_change = lambda host, error: told.append(error)
+            later(agent, MxRoute().probe_s)
+            await agent.deliver(an_attempt(server.port))
+            assert len(server.sessions) == 1 and told == [""]
+            assert not len(agent.health.hosts)
+            await agent.close()
+
+    run(test)
+
+
+def test_a_fallback_with_a_kept_connection_is_left_alone_while_a_first_relay_works() -> None:
+    async def test() -> None:
+        async with ScriptedServer().running() as main, ScriptedServer().running() as spare:
+            route, hops = a_pool(main.port, spare.port, tier=2)
+            agent = an_agent()
+            # While the first was down the fallback was used, and then went down itself.
+            agent.health.failed(hops[0], "refused")
+            await agent.deliver(an_attempt(hops, route=route))
+            agent.health.failed(hops[1], "refused")
+            agent.health.hosts.works(name_of(hops[0]))
+            later(agent, 10 * route.probe_s)
+            for _ in range(3):
+                await agent.deliver(an_attempt(hops, route=route))
+            assert len(spare.contents) == 1 and len(main.contents) == 3
+            await agent.close()
+
+    run(test)
+
+
+def test_an_lmtp_server_that_is_down_is_asked_for_once_for_each_interval() -> None:
+    async def test() -> None:
+        server = ScriptedServer(lmtp=True)
+        async with server.running():
+            server.stop_listening()
+            agent = an_agent()
+            agent.health.permits = permits = Refusing()
+            attempt = an_attempt((), route=LmtpRoute("here", f"127.0.0.1:{server.port}"))
+            for _ in range(5):
+                await agent.deliver(attempt)
+            assert permits.asked == 0, "it has just failed"
+            later(agent, PROBE_S)
+            for _ in range(5):
+                report = await agent.deliver(attempt)
+                assert report.untried and report.probe_at > agent.health.clock.now()
+            assert permits.asked == 1
+            await agent.close()
+
+    run(test)
+
+
+def test_a_host_that_is_not_heard_of_for_long_counts_as_down_no_more_and_that_is_told() -> None:
+    server = Server(1)
+    [queue] = server.queues
+    queue.failed(HOP, "refused")
+    server.clock.advance(FORGET_S - 1)
+    server.master.expire()
+    assert [type(one) for one in server.events.events] == [HostDown]
+    server.clock.advance(2)
+    server.master.expire()
+    assert [type(one) for one in server.events.events] == [HostDown, HostUp]
+    assert not server.master.down()
+    assert asyncio.run(queue.usable((HOP,), MxRoute())) == (HOP,)
+
+
+def later(agent: RoutedAgent, seconds: float) -> None:
+    clock = agent.health.clock
+    assert isinstance(clock, ManualClock)
+    clock.advance(seconds)

@@ -129,3 +129,21 @@ def test_a_master_that_answers_again_is_asked_again() -> None:
         assert len(late) >= 15
 
     run(scene())
+
+
+def test_nobody_waits_for_a_permission_once_the_host_is_known_to_work() -> None:
+    async def scene() -> None:
+        master = Master(2)
+        one, other = master.queues
+        for queue in master.queues:
+            queue.health.heard(name_of(HOP), "refused")
+        await asyncio.sleep(PROBE_S)
+        assert await one.health.usable((HOP,), ROUTE) == (HOP,)
+        waiting = asyncio.create_task(other.health.usable((HOP,), ROUTE))
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+        other.health.heard(name_of(HOP), "")
+        await asyncio.sleep(0.01)
+        assert waiting.done() and await waiting == (HOP,)
+
+    run(scene())
