@@ -67,7 +67,7 @@ class RoutedAgent:
         idle_max: int = IDLE_MAX,
     ) -> None:
         """At most `idle_max` connections are kept open between attempts."""
-        self.health = Health(clock)
+        self.health = Health(clock, entropy)
         """What is known of hosts that are down."""
         self._smtp = SmtpAgent(
             resolver,

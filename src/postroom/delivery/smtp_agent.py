@@ -85,9 +85,26 @@ class SmtpAgent:
         allowance = attempt.allowance
         source = "" if allowance is None else allowance.source_name
         wanted = self._hops(destination, source)
-        hops = wanted
-        if len(self.health.hosts):
-            hops = await self.health.usable(wanted, destination.route)
+        if not len(self.health.hosts):
+            return await self._deliver(attempt, wanted, wanted, source, started)
+        hops = await self.health.usable(wanted, destination.route)
+        if not hops:
+            return await self._deliver(attempt, wanted, hops, source, started)
+        self.health.enter(hops[0])
+        try:
+            return await self._deliver(attempt, wanted, hops, source, started)
+        finally:
+            self.health.leave(hops[0])
+
+    async def _deliver(
+        self,
+        attempt: Attempt,
+        wanted: tuple[NextHop, ...],
+        hops: tuple[NextHop, ...],
+        source: str,
+        started: float,
+    ) -> AttemptReport:
+        destination, allowance = attempt.destination, attempt.allowance
         run = _Run(attempt, started, started + self._attempt_s)
         reused = self._take(destination, hops, source)
         if reused is not None:
@@ -176,6 +193,7 @@ class SmtpAgent:
                 continue
             trouble: Failure | None = None
             is_up = False
+            began = asyncio.get_running_loop().time()
             for address in addresses:
                 if not run.may_go_on():
                     return
@@ -210,7 +228,8 @@ class SmtpAgent:
                 # What blocks our address is no fault of the host, and another source may do.
                 is_ours = allowance is not None and allowance.source and is_block(trouble.reply)
                 if is_about_host(trouble) and not is_ours:
-                    self.health.failed(hop, str(trouble.reply))
+                    took_s = asyncio.get_running_loop().time() - began
+                    self.health.failed(hop, str(trouble.reply), took_s)
         if out_of_reach and allowance is not None and not run.has_tried:
             allowance.cannot_reach(out_of_reach)
 

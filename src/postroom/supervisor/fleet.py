@@ -327,7 +327,7 @@ class Fleet:
         elif self._effective(slot) is not begin.state:
             worker.link.send(SetState(self._effective(slot)))
         for down in self.health.down():
-            worker.link.send(HostHeard(down.host, down.error))
+            worker.link.send(HostHeard(down.host, down.error, failures=down.failures))
         worker.link.send(SourcesPaused(self.pauses()))
         if slot.pretended_ppm >= 0:
             worker.link.send(Pretend(slot.pretended_ppm))
@@ -373,7 +373,8 @@ class Fleet:
     def _pass_on(self, slot: Slot, found: HostFound) -> None:
         """Let all other workers know what one found out about a host."""
         self.health.found(found)
-        self.tell_all(HostHeard(found.host, found.error, found.is_vouched), but=slot)
+        heard = HostHeard(found.host, found.error, found.is_vouched, found.failures)
+        self.tell_all(heard, but=slot)
 
     def purge(self, host: str) -> int:
         """Have all queues forget that a host, or ("") any, is down; return how many were."""

@@ -14,7 +14,7 @@ from postroom.delivery.health import Health, name_of
 from postroom.observe.events import EventList, HostDown, HostUp
 from postroom.routing.destination import NextHop
 from postroom.routing.policy import PROBE_S, LmtpRoute, MxRoute, RelayHost, RelayRoute
-from postroom.shaping.hosts import FORGET_S, STRIKES_MAX, VOUCH_S
+from postroom.shaping.hosts import FORGET_S, RAMP_FIRST, STRIKES_MAX, VOUCH_S
 from postroom.supervisor.health import HostHealth
 from postroom.supervisor.link import HostFound
 from tests.unit.delivery.scripted_server import SILENT, ScriptedServer, an_agent, an_attempt, run
@@ -36,7 +36,7 @@ def test_a_host_that_has_no_room_beside_a_session_that_works_is_not_down(how: st
             for _ in range(3):
                 report = await agent.deliver(an_attempt(server.port, route=OTHER))
                 assert report.scope is FailureScope.MESSAGE, "its other mail goes on"
-                assert not len(agent.health.hosts)
+                assert not down(agent)
             # The session ends: now nothing shows that anybody could use the host.
             server.drop_all()
             await asyncio.sleep(0.05)
@@ -59,11 +59,11 @@ def test_a_host_that_has_no_room_is_not_down_while_another_session_is_in_the_mid
             while not server.contents:
                 await asyncio.sleep(0.01)
             await agent.deliver(an_attempt(server.port))
-            assert not len(agent.health.hosts)
+            assert not down(agent)
             slow.cancel()
             await asyncio.gather(slow, return_exceptions=True)
             await agent.deliver(an_attempt(server.port))
-            assert len(agent.health.hosts) == 1
+            assert len(down(agent)) == 1
             await agent.close()
 
     run(test)
@@ -206,7 +206,7 @@ def test_a_host_that_breaks_off_some_sessions_is_not_down() -> None:
             agent = an_agent()
             for _ in range(9):
                 await agent.deliver(an_attempt(server.port, transactions_max=1))
-                assert not len(agent.health.hosts)
+                assert not down(agent)
             await agent.close()
 
     run(test)
@@ -238,10 +238,10 @@ def test_a_probe_over_a_kept_connection_shows_that_the_host_works() -> None:
             told: list[str] = []
             agent.health.failed(hop, "refused")
             agent.health.on_change = lambda host, error: told.append(error)
-            later(agent, MxRoute().probe_s)
+            later(agent, 1.2 * MxRoute().probe_s)
             await agent.deliver(an_attempt(server.port))
             assert len(server.sessions) == 1 and told == [""]
-            assert not len(agent.health.hosts)
+            assert not down(agent)
             await agent.close()
 
     run(test)
@@ -256,7 +256,7 @@ def test_a_fallback_with_a_kept_connection_is_left_alone_while_a_first_relay_wor
             agent.health.failed(hops[0], "refused")
             await agent.deliver(an_attempt(hops, route=route))
             agent.health.failed(hops[1], "refused")
-            agent.health.hosts.works(name_of(hops[0]))
+            agent.health.heard(name_of(hops[0]), "")
             later(agent, 10 * route.probe_s)
             for _ in range(3):
                 await agent.deliver(an_attempt(hops, route=route))
@@ -277,7 +277,7 @@ def test_an_lmtp_server_that_is_down_is_asked_for_once_for_each_interval() -> No
             for _ in range(5):
                 await agent.deliver(attempt)
             assert permits.asked == 0, "it has just failed"
-            later(agent, PROBE_S)
+            later(agent, 1.2 * PROBE_S)
             for _ in range(5):
                 report = await agent.deliver(attempt)
                 assert report.untried and report.probe_at > agent.health.clock.now()
@@ -305,3 +305,52 @@ def later(agent: RoutedAgent, seconds: float) -> None:
     clock = agent.health.clock
     assert isinstance(clock, ManualClock)
     clock.advance(seconds)
+
+
+def down(agent: RoutedAgent) -> list[str]:
+    health = agent.health
+    return [one.host for one in health.hosts.down(health.clock.now())]
+
+
+def test_a_relay_that_works_again_gets_few_attempts_at_first_and_the_other_the_rest() -> None:
+    async def test() -> None:
+        slow = {"DOT": SILENT}
+        back, other = ScriptedServer((), slow), ScriptedServer((), slow)
+        async with back.running(), other.running():
+            route, hops = a_pool(back.port, other.port)
+            agent = an_agent()
+            agent.health.failed(hops[0], "refused")
+            agent.health.heard(name_of(hops[0]), "")
+            tasks = [
+                asyncio.create_task(agent.deliver(an_attempt(hops, route=route))) for _ in range(6)
+            ]
+            while len(back.contents) + len(other.contents) < 6:
+                await asyncio.sleep(0.01)
+            assert len(back.contents) == RAMP_FIRST and len(other.contents) == 6 - RAMP_FIRST
+            later(agent, route.probe_s)
+            tasks.append(asyncio.create_task(agent.deliver(an_attempt(hops, route=route))))
+            while len(back.contents) < RAMP_FIRST + 1:
+                await asyncio.sleep(0.01)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            assert not agent.health._busy
+            await agent.close()
+
+    run(test)
+
+
+def test_a_fallback_does_not_take_what_waits_for_a_relay_that_works_again() -> None:
+    async def test() -> None:
+        main, spare = ScriptedServer(), ScriptedServer()
+        async with main.running(), spare.running():
+            route, hops = a_pool(main.port, spare.port, tier=2)
+            agent = an_agent()
+            agent.health.failed(hops[0], "refused")
+            agent.health.heard(name_of(hops[0]), "")
+            await asyncio.gather(*(agent.deliver(an_attempt(hops, route=route)) for _ in range(4)))
+            assert len(main.contents) == 4 and not spare.sessions
+            assert len(main.sessions) == RAMP_FIRST, "one after the other"
+            await agent.close()
+
+    run(test)
