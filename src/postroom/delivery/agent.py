@@ -100,6 +100,10 @@ class RoutedAgent:
                 transcript=words,
             )
 
+    def connections(self) -> dict[tuple[str, str, str], int]:
+        """Return how many connections are open, by channel, site and host."""
+        return self._smtp.connections()
+
     def trim(self, gate: Gate) -> None:
         """Close kept connections of which slots were called back."""
         self._smtp.trim(gate)

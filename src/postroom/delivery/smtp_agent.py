@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 
 from postroom.core.message import Envelope, Outcome, OutcomeKind
 from postroom.core.reply import EnhancedStatusCode, Reply
@@ -128,6 +129,15 @@ class SmtpAgent:
         if allowance is not None and allowance.is_stopped and not run.has_tried:
             return _put_back(attempt)
         return run.report(self.health.probe_at(wanted, destination.route))
+
+    def connections(self) -> dict[tuple[str, str, str], int]:
+        """Return how many connections are open, by channel, site and host."""
+        counts: Counter[tuple[str, str, str]] = Counter()
+        for key, count in self._pool.open_by_key().items():
+            assert isinstance(key, tuple)
+            channel, site, _, hop, _ = key
+            counts[channel, site, name_of(hop)] += count
+        return counts
 
     def trim(self, gate: Gate) -> None:
         """Close kept connections of which slots were called back."""

@@ -11,7 +11,7 @@ Called by: supervisor.worker, the simulator.  Raises: nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -43,8 +43,10 @@ from postroom.engine.why import Explainer
 from postroom.engine.workload import Workloads
 from postroom.groups.classes import ClassPolicy, ClassTable
 from postroom.groups.tenants import TenantPolicy, TenantTable
+from postroom.queueing.lane import LaneKey
 from postroom.queueing.load import ChannelLoad, busiest, with_whole
 from postroom.queueing.scheduler import Scheduler
+from postroom.routing.destination import Destination
 from postroom.shaping.gate import Gate
 from postroom.shaping.pauses import Pause
 from postroom.shaping.source import SourcePolicy
@@ -262,6 +264,15 @@ class Engine:
     def host_works(self, host: str) -> None:
         """End the rest of the sites that have a host which works again."""
         self._pump.host_works(host)
+
+    def wake_site(self, key: LaneKey) -> bool:
+        """End the rest of a site; False where it does not rest."""
+        return self._pump.wake_site(key)
+
+    @property
+    def destinations(self) -> Mapping[LaneKey, Destination]:
+        """The newest destination of each lane."""
+        return self._admission.destinations
 
     @property
     def explainer(self) -> Explainer:

@@ -309,6 +309,14 @@ class Pump:
                 self._resumed(key)
         self.kick()
 
+    def wake_site(self, key: LaneKey) -> bool:
+        """End the rest of a site, which is tried at once; False where it does not rest."""
+        if not self.scheduler.wake(key):
+            return False
+        self._resumed(key)
+        self.kick()
+        return True
+
     def _resumed(self, key: LaneKey) -> None:
         self._events.emit(SiteResumed(key.channel, key.site))
         self._admission.stranded.wake(key, self._clock.now())

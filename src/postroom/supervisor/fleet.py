@@ -373,8 +373,7 @@ class Fleet:
     def _pass_on(self, slot: Slot, found: HostFound) -> None:
         """Let all other workers know what one found out about a host."""
         self.health.found(found)
-        heard = HostHeard(found.host, found.error, found.is_vouched, found.failures)
-        self.tell_all(heard, but=slot)
+        self.tell_all(HostHeard(*msgspec.structs.astuple(found)), but=slot)
 
     def purge(self, host: str) -> int:
         """Have all queues forget that a host, or ("") any, is down; return how many were."""

@@ -202,7 +202,10 @@ class MailService:
 
         return {
             **mail_handlers(self._steering), **self._channels.handlers,
-            **engine_handlers(self._begin.queue, self._engine, self._router, self._steering),
+            **engine_handlers(
+                self._begin.queue, self._engine, self._router, self._steering, self._agent,
+                self._clock,
+            ),
             "mail move": move,
         }  # fmt: skip
 
