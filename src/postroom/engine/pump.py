@@ -134,9 +134,9 @@ class Pump:
             reply = report.outcomes[0].reply
             rest = self._rest(entry.lane, destination, reply, report)
             if report.untried:
-                await self._admission.defer(active, destination, indexes, rest)
+                await self._admission.deferral.defer(active, destination, indexes, rest)
                 return
-            self._admission.strand(active, destination, indexes, rest, was_tried=True)
+            self._admission.deferral.strand(active, destination, indexes, rest, was_tried=True)
         if reached:
             self._note_pace(entry, report)
         if report.transcript:
@@ -266,7 +266,7 @@ class Pump:
             return
         rest = self.scheduler.resting(entry.lane, self._clock.now())
         if rest is not None:
-            await self._admission.defer(active, destination, indexes, rest)
+            await self._admission.deferral.defer(active, destination, indexes, rest)
             return
         again = Entry(entry.id, indexes, entry.lane, entry.due_at, entry.arrived_at, entry.rank)
         active.entries.append(again)
@@ -298,7 +298,9 @@ class Pump:
             active = self._table.get(entry.id)
             if active is not None and all(index in active.statuses for index in entry.indexes):
                 active.entries.remove(entry)
-                self._tasks.spawn(self._admission.defer(active, destination, entry.indexes, rest))
+                self._tasks.spawn(
+                    self._admission.deferral.defer(active, destination, entry.indexes, rest)
+                )
         return rest
 
     def host_works(self, host: str) -> None:
@@ -319,7 +321,7 @@ class Pump:
 
     def _resumed(self, key: LaneKey) -> None:
         self._events.emit(SiteResumed(key.channel, key.site))
-        self._admission.stranded.wake(key, self._clock.now())
+        self._admission.deferral.stranded.wake(key, self._clock.now())
 
     # Operators.
 
