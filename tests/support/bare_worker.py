@@ -64,7 +64,9 @@ class BareService:
     def granted(self, grants: Sequence[Grant]) -> None:
         assert not grants, "nothing was claimed"
 
-    def host_heard(self, host: str, error: str, *, is_vouched: bool = False) -> None:
+    def host_heard(
+        self, host: str, error: str, *, is_vouched: bool = False, failures: int = 0
+    ) -> None:
         pass
 
     def sources_paused(self, pauses: Sequence[Pause], resumed: str) -> None:

@@ -16,7 +16,7 @@ from postroom.engine.policy import EnginePolicy
 from postroom.groups.tenants import TenantPolicy
 from postroom.observe.events import EventList
 from postroom.observe.flights import Flights
-from postroom.routing.policy import MxRoute
+from postroom.routing.policy import MxRoute, RoutePolicy
 from postroom.routing.router import Router
 from postroom.routing.table import StaticResolver
 from postroom.spool.memory import MemoryStore
@@ -100,6 +100,7 @@ class Bench:
         flights: Flights | None = None,
         crash: str = "",
         tenants: Sequence[TenantPolicy] = (),
+        route: RoutePolicy = MxRoute(),  # noqa: B008
     ) -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
@@ -112,7 +113,7 @@ class Bench:
             mx={name: (f"10 mx.{name}",) for name in names},
             addresses={f"mx.{name}": ("192.0.2.1",) for name in names},
         )
-        self.router = router(channels, {"default": MxRoute()}, resolver, self.clock)
+        self.router = router(channels, {"default": route}, resolver, self.clock)
         self.parts = Parts(
             self.store, self.router, agent, self.clock, random.Random(7), self.events,
             transcripts, flights or Flights(), crash,

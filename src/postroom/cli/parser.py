@@ -110,6 +110,7 @@ def _server_commands(commands: Any) -> None:
     _channel_commands(commands)
     _relay_commands(commands)
     _source_commands(commands)
+    _site_commands(commands)
     queue = commands.add_parser("queue", help="the queues", description="The queues.")
     below = queue.add_subparsers(dest="verb", metavar="VERB", required=True)
     _json(_add(below, "list", "the queues with state, counts and place", "server:queue_list"))
@@ -186,6 +187,20 @@ def _source_commands(commands: Any) -> None:
     verb = _json(_add(below, "resume", resume, "sources:resume"))
     verb.add_argument("source", metavar="SOURCE", help="its name")
     verb.add_argument("--site", default="", metavar="SITE", help=site)
+
+
+def _site_commands(commands: Any) -> None:
+    site = commands.add_parser("site", help="the sites", description="The sites and their hosts.")
+    below = site.add_subparsers(dest="verb", metavar="VERB", required=True)
+    named = "a site, host or channel; * matches anything"
+    listing = "the sites with their hosts, as all queues see them, and hosts that are down"
+    verb = _json(_add(below, "list", listing, "sites:listing"))
+    verb.add_argument("name", nargs="?", default="", metavar="NAME", help=named)
+    purge = "have sites that rest, and hosts that are down, tried at once"
+    verb = _json(_add(below, "purge", purge, "sites:purge"))
+    verb.add_argument("name", nargs="?", default="", metavar="NAME", help=named)
+    verb.add_argument("--all", action="store_true", help="all of them")
+    verb.add_argument("--dry-run", action="store_true", help="say which, no more")
 
 
 def _mail_commands(commands: Any) -> None:

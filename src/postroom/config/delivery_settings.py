@@ -68,7 +68,12 @@ ROUTE = Table(
         Setting(
             "probe", Duration(1, HOUR), "probe_s",
             "How long a host that is down is passed over; then one attempt of all queues "
-            "tries it.", '"30s"', types=("relay", "mx"),
+            "tries it. It is twice as long after each that fails.",
+            '"30s"', types=("relay", "mx"),
+        ),
+        Setting(
+            "probe_max", Duration(1, HOUR / 2), "probe_max_s",
+            "How long that becomes at most.", '"5m"', types=("relay", "mx"),
         ),
         Setting(
             "user", Text(255, "a user name of at most 255 characters", ".+"), "user",

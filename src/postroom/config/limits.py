@@ -6,7 +6,7 @@ Called by: supervisor.  Raises: nothing.
 from __future__ import annotations
 
 from postroom.config.model import Config
-from postroom.core.limits import SERVER, UNLIMITED, Limit, LimitKey, Rate
+from postroom.core.limits import PROBE, SERVER, UNLIMITED, Limit, LimitKey, Rate
 from postroom.groups.policy import group_of
 from postroom.routing.policy import PROBE_S, MxRoute, RelayRoute
 
@@ -26,7 +26,7 @@ class LimitTable:
             return Limit(self._config.limits.concurrency, self._config.limits.rate)
         if key.kind == "group":
             return self._groups.get(key.name, UNLIMITED)
-        if key.kind == "probe":
+        if key.kind == PROBE:
             route = self._config.routes.get(key.name)
             probe_s = route.probe_s if isinstance(route, MxRoute | RelayRoute) else PROBE_S
             return Limit(None, Rate(1, probe_s))

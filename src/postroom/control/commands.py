@@ -153,6 +153,13 @@ class SourceArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     site: str = ""
 
 
+class SiteArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which site of which channel."""
+
+    channel: str
+    site: str
+
+
 class Command(msgspec.Struct, frozen=True):
     """One row of the table. `streams`: the answer is a listing, one line an item."""
 
@@ -211,6 +218,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("source list", NoArgs, Audience.MASTER, "the sources, and what is paused", True),
     Command("source pause", SourcePauseArgs, Audience.MASTER, "make no attempts from a source"),
     Command("source resume", SourceArgs, Audience.MASTER, "use a source again"),
+    Command("site list", NoArgs, Audience.EACH, "the sites, host by host", True),
+    Command("site purge", SiteArgs, Audience.EACH, "end the rest of a site"),
     Command("route", RouteArgs, Audience.ANY, "explain where mail to an address goes"),
 )
 

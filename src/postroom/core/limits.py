@@ -54,6 +54,8 @@ class LimitKey(NamedTuple):
 
 
 SERVER = LimitKey("server")
+PROBE = "probe"
+"""The kind of a limit that holds in all queues how often a host that is down is tried."""
 
 
 class Rate(msgspec.Struct, frozen=True):

@@ -67,7 +67,7 @@ class RoutedAgent:
         idle_max: int = IDLE_MAX,
     ) -> None:
         """At most `idle_max` connections are kept open between attempts."""
-        self.health = Health(clock)
+        self.health = Health(clock, entropy)
         """What is known of hosts that are down."""
         self._smtp = SmtpAgent(
             resolver,
@@ -99,6 +99,10 @@ class RoutedAgent:
                 scope=FailureScope.LOCAL,
                 transcript=words,
             )
+
+    def connections(self) -> dict[tuple[str, str, str], int]:
+        """Return how many connections are open, by channel, site and host."""
+        return self._smtp.connections()
 
     def trim(self, gate: Gate) -> None:
         """Close kept connections of which slots were called back."""

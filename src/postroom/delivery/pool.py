@@ -61,6 +61,11 @@ class ConnectionPool:
         if not busy:
             del self._busy[key]
 
+    def open_by_key(self) -> dict[Hashable, int]:
+        """Return how many connections are open, those in use included."""
+        keys = self._idle.keys() | self._busy.keys()
+        return {key: len(self._idle.get(key, ())) + len(self._busy.get(key, ())) for key in keys}
+
     def last_heard(self, is_wanted: Callable[[Hashable], bool]) -> float | None:
         """Return when an open connection of such a key was last answered on; None without one.
 

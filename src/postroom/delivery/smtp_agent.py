@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 
 from postroom.core.message import Envelope, Outcome, OutcomeKind
 from postroom.core.reply import EnhancedStatusCode, Reply
@@ -27,9 +28,8 @@ from postroom.delivery.attempt import Attempt, AttemptReport, FailureScope
 from postroom.delivery.connection import Connection
 from postroom.delivery.connector import Connector
 from postroom.delivery.deadlines import ClientDeadlines
-from postroom.delivery.health import Health, name_of
+from postroom.delivery.health import Health, hops_of, name_of
 from postroom.delivery.hop_order import order_hops
-from postroom.delivery.lmtp import lmtp_hop
 from postroom.delivery.opener import Opener, label_of
 from postroom.delivery.pool import ConnectionPool
 from postroom.delivery.tally import Tally
@@ -37,7 +37,7 @@ from postroom.delivery.tls import TlsContexts
 from postroom.delivery.transcript import Transcript
 from postroom.delivery.trouble import AT_LIMIT, Remedy, is_about_host, is_at_limit, is_stale_reuse
 from postroom.routing.destination import Destination, NextHop
-from postroom.routing.policy import LmtpRoute, RelayRoute, RoutePolicy
+from postroom.routing.policy import RelayRoute, RoutePolicy
 from postroom.routing.resolver import Resolver
 from postroom.shaping.blocks import is_block
 from postroom.shaping.gate import Gate
@@ -86,9 +86,26 @@ class SmtpAgent:
         allowance = attempt.allowance
         source = "" if allowance is None else allowance.source_name
         wanted = self._hops(destination, source)
-        hops = wanted
-        if len(self.health.hosts):
-            hops = await self.health.usable(wanted, destination.route)
+        if not len(self.health.hosts):
+            return await self._deliver(attempt, wanted, wanted, source, started)
+        hops = await self.health.usable(wanted, destination.route)
+        if not hops:
+            return await self._deliver(attempt, wanted, hops, source, started)
+        self.health.enter(hops[0])
+        try:
+            return await self._deliver(attempt, wanted, hops, source, started)
+        finally:
+            self.health.leave(hops[0])
+
+    async def _deliver(
+        self,
+        attempt: Attempt,
+        wanted: tuple[NextHop, ...],
+        hops: tuple[NextHop, ...],
+        source: str,
+        started: float,
+    ) -> AttemptReport:
+        destination, allowance = attempt.destination, attempt.allowance
         run = _Run(attempt, started, started + self._attempt_s)
         reused = self._take(destination, hops, source)
         if reused is not None:
@@ -113,6 +130,15 @@ class SmtpAgent:
             return _put_back(attempt)
         return run.report(self.health.probe_at(wanted, destination.route))
 
+    def connections(self) -> dict[tuple[str, str, str], int]:
+        """Return how many connections are open, by channel, site and host."""
+        counts: Counter[tuple[str, str, str]] = Counter()
+        for key, count in self._pool.open_by_key().items():
+            assert isinstance(key, tuple)
+            channel, site, _, hop, _ = key
+            counts[channel, site, name_of(hop)] += count
+        return counts
+
     def trim(self, gate: Gate) -> None:
         """Close kept connections of which slots were called back."""
         self._pool.trim(gate)
@@ -122,9 +148,7 @@ class SmtpAgent:
         self._pool.close()
 
     def _hops(self, destination: Destination, source: str) -> tuple[NextHop, ...]:
-        hops, route = destination.hops, destination.route
-        if not hops and isinstance(route, LmtpRoute):
-            return (lmtp_hop(route.address),)
+        hops, route = hops_of(destination), destination.route
         if len(hops) < 2:
             return hops
         pool = self._pool
@@ -179,6 +203,7 @@ class SmtpAgent:
                 continue
             trouble: Failure | None = None
             is_up = False
+            began = asyncio.get_running_loop().time()
             for address in addresses:
                 if not run.may_go_on():
                     return
@@ -213,7 +238,8 @@ class SmtpAgent:
                 # What blocks our address is no fault of the host, and another source may do.
                 is_ours = allowance is not None and allowance.source and is_block(trouble.reply)
                 if is_about_host(trouble) and not is_ours:
-                    self.health.failed(hop, str(trouble.reply))
+                    took_s = asyncio.get_running_loop().time() - began
+                    self.health.failed(hop, str(trouble.reply), took_s)
         if out_of_reach and allowance is not None and not run.has_tried:
             allowance.cannot_reach(out_of_reach)
 

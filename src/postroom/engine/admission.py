@@ -15,26 +15,22 @@ from collections.abc import Sequence
 from postroom.channels.policy import ChannelPolicy
 from postroom.core.message import (
     NewMessage,
-    Outcome,
-    OutcomeKind,
     Recipient,
     RecipientStatus,
     StoredMessage,
 )
-from postroom.core.reply import Reply
 from postroom.engine.active import ActiveMessage, ActiveTable
 from postroom.engine.backlog import Backlog
+from postroom.engine.deferral import Deferral
 from postroom.engine.hours import Hours, waiting_lane
-from postroom.engine.judge import Case
 from postroom.engine.kinds import Kinds
 from postroom.engine.lookups import UNKNOWN, Lookups, lane_of_unknown
 from postroom.engine.parts import Parts
 from postroom.engine.settle import Settler
-from postroom.engine.stranded import Stranded
 from postroom.engine.suspects import Suspects
 from postroom.engine.tasks import Tasks
 from postroom.groups.classes import ClassTable
-from postroom.queueing.lane import Entry, LaneKey, Rest
+from postroom.queueing.lane import Entry, LaneKey
 from postroom.queueing.scheduler import Scheduler
 from postroom.routing.destination import Destination
 
@@ -69,8 +65,7 @@ class Admission:
         self._lookups = Lookups(parts, settler, table, tasks, kinds, self._found)
         self.destinations: dict[LaneKey, Destination] = {}
         """The newest destination of each lane, which names the hosts to try."""
-        self.stranded = Stranded()
-        """Mail that was deferred because its site could not be used."""
+        self.deferral = Deferral(parts.clock, settler, table)
         self.open = False
         """False before the start and after a stop: then everything stays in the store."""
         self.hours = Hours(parts.clock)
@@ -246,7 +241,7 @@ class Admission:
     ) -> None:
         rest = self._scheduler.resting(key, self._clock.now())
         if rest is not None:
-            self._tasks.spawn(self.defer(active, destination, indexes, rest))
+            self._tasks.spawn(self.deferral.defer(active, destination, indexes, rest))
             return
         self.destinations[key] = destination
         size = destination.channel.recipients_max
@@ -305,48 +300,6 @@ class Admission:
         else:
             key = LaneKey(channel.name, destination.site)
             self._enqueue(active, key, destination, indexes)
-
-    async def defer(
-        self, active: ActiveMessage, destination: Destination, indexes: Sequence[int], rest: Rest
-    ) -> None:
-        """Settle mail of a lane that rests as deferred, without an attempt."""
-        now = self._clock.now()
-        self.strand(active, destination, indexes, rest)
-        # What was brought in before it was due stays in the store as it is.
-        early = tuple(
-            index
-            for index in indexes
-            if (status := active.statuses.get(index)) is not None and status.due_at > now
-        )
-        if early:
-            self._table.remove(active, early)
-            indexes = [index for index in indexes if index not in early]
-        if not indexes:
-            return
-        # RFC 3463 §3.5: 4.4.1, no answer from host.
-        reply = Reply(451, "4.4.1", f"not tried, the site is resting: {rest.reply}")
-        outcome = Outcome(OutcomeKind.DEFERRED, reply)
-        case = Case.of(active.id, active.since, active.envelope.reverse_path, destination, rest)
-        await self._settler.settle(active, case, [(index, outcome) for index in indexes])
-
-    def strand(
-        self,
-        active: ActiveMessage,
-        destination: Destination,
-        indexes: Sequence[int],
-        rest: Rest,
-        *,
-        was_tried: bool = False,
-    ) -> None:
-        """Note that recipients are deferred only because their site could not be used."""
-        domains = {
-            recipient.domain.lower()
-            for index in indexes
-            if (recipient := active.recipients.get(index)) is not None
-        }
-        key = LaneKey(destination.channel.name, destination.site)
-        tried = [(active.id, index) for index in indexes] if was_tried else ()
-        self.stranded.note(key, domains, rest.until, tried)
 
     def lane_of(self, domain: str, kind: int) -> LaneKey | None:
         """Return the lane of a domain, None where its route is not known at once."""

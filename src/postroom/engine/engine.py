@@ -11,13 +11,13 @@ Called by: supervisor.worker, the simulator.  Raises: nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from postroom.channels.policy import ChannelPolicy
 from postroom.core.ids import QueueId
-from postroom.core.limits import Limit, LimitKey
+from postroom.core.limits import PROBE, Limit, LimitKey
 from postroom.core.message import NewMessage, RecipientStatus
 from postroom.engine.active import ActiveMessage, ActiveTable
 from postroom.engine.admission import Admission
@@ -27,7 +27,7 @@ from postroom.engine.intake import Intake
 from postroom.engine.kinds import Kinds
 from postroom.engine.lessee import IDLE_S, Lender, Lessee
 from postroom.engine.parts import Parts
-from postroom.engine.permits import KIND, ProbePermits
+from postroom.engine.permits import ProbePermits
 from postroom.engine.policy import EnginePolicy
 from postroom.engine.probation import Probation
 from postroom.engine.pump import Pump
@@ -43,8 +43,10 @@ from postroom.engine.why import Explainer
 from postroom.engine.workload import Workloads
 from postroom.groups.classes import ClassPolicy, ClassTable
 from postroom.groups.tenants import TenantPolicy, TenantTable
+from postroom.queueing.lane import LaneKey
 from postroom.queueing.load import ChannelLoad, busiest, with_whole
 from postroom.queueing.scheduler import Scheduler
+from postroom.routing.destination import Destination
 from postroom.shaping.gate import Gate
 from postroom.shaping.pauses import Pause
 from postroom.shaping.source import SourcePolicy
@@ -120,6 +122,7 @@ class Engine:
             self.lessee.on_open = self._opened
             self.lessee.on_called_back = parts.agent.trim
             self.permits = ProbePermits(self.lessee, parts.clock)
+            self.lessee.on_refused = self.permits.refused
         self._probation = Probation(parts, suspects, self._table, self._admission, self._pump)
         self._has_suspects = bool(suspects)
         self._hours = self._admission.hours
@@ -127,7 +130,7 @@ class Engine:
         self._watching: asyncio.Task[None] | None = None
         revival = Revival(parts, self._admission, self._backlog, scheduler)
         self._walk = Walk(parts, self._admission, self._table, self._backlog, policy, revival)
-        self._admission.stranded.on_sooner = self._walk.revive
+        self._admission.deferral.stranded.on_sooner = self._walk.revive
         self._stored_ready = StoredReady(parts, self._backlog, self._table, scheduler)
         self._looked_at = 0.0
         self._oldest_due: float | None = None
@@ -262,6 +265,15 @@ class Engine:
         """End the rest of the sites that have a host which works again."""
         self._pump.host_works(host)
 
+    def wake_site(self, key: LaneKey) -> bool:
+        """End the rest of a site; False where it does not rest."""
+        return self._pump.wake_site(key)
+
+    @property
+    def destinations(self) -> Mapping[LaneKey, Destination]:
+        """The newest destination of each lane."""
+        return self._admission.destinations
+
     @property
     def explainer(self) -> Explainer:
         """Who says why mail waits."""
@@ -319,7 +331,7 @@ class Engine:
         return max(0.0, now - self._oldest_due) if self._oldest_due is not None else 0.0
 
     def _opened(self, gate: Gate) -> None:
-        if gate.key.kind == KIND and self.permits is not None:
+        if gate.key.kind == PROBE and self.permits is not None:
             self.permits.opened(gate)
             return
         self.scheduler.opened(gate)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from postroom.core.limits import Limit, LimitKey
+from postroom.core.limits import PROBE, Limit, LimitKey
 from postroom.shaping.gate import LENT_MAX_S, Gate
 from postroom.shaping.governor import Claim, Grant
 
@@ -41,6 +41,8 @@ class Lessee:
         self._forgotten: set[LimitKey] = set()
         self.on_open: Callable[[Gate], None] = lambda gate: None
         """Told of a gate that lets more through."""
+        self.on_refused: Callable[[Gate], None] = lambda gate: None
+        """Told of a probe that may not be made yet."""
         self.on_called_back: Callable[[Gate], None] = lambda gate: None
         """Told of a gate some of whose kept connections are to be closed."""
         self.on_claim: Callable[[], None] = lambda: None
@@ -101,6 +103,8 @@ class Lessee:
                     self.on_called_back(gate)
             if gate.usable > before or grant.tokens:
                 self.on_open(gate)
+            elif grant.key.kind == PROBE:
+                self.on_refused(gate)
 
     def flush(self) -> None:
         """Send the claims of this turn."""

@@ -21,6 +21,7 @@ from postroom.core.limits import Limit, LimitKey
 from postroom.core.message import Envelope, Outcome, OutcomeKind
 from postroom.core.reply import Reply
 from postroom.delivery.attempt import Attempt, AttemptReport, FailureScope
+from postroom.delivery.health import hops_of, name_of
 from postroom.engine.active import ActiveMessage
 from postroom.engine.admission import Admission
 from postroom.engine.judge import Case
@@ -133,9 +134,9 @@ class Pump:
             reply = report.outcomes[0].reply
             rest = self._rest(entry.lane, destination, reply, report)
             if report.untried:
-                await self._admission.defer(active, destination, indexes, rest)
+                await self._admission.deferral.defer(active, destination, indexes, rest)
                 return
-            self._admission.strand(active, destination, indexes, rest, was_tried=True)
+            self._admission.deferral.strand(active, destination, indexes, rest, was_tried=True)
         if reached:
             self._note_pace(entry, report)
         if report.transcript:
@@ -265,7 +266,7 @@ class Pump:
             return
         rest = self.scheduler.resting(entry.lane, self._clock.now())
         if rest is not None:
-            await self._admission.defer(active, destination, indexes, rest)
+            await self._admission.deferral.defer(active, destination, indexes, rest)
             return
         again = Entry(entry.id, indexes, entry.lane, entry.due_at, entry.arrived_at, entry.rank)
         active.entries.append(again)
@@ -297,20 +298,30 @@ class Pump:
             active = self._table.get(entry.id)
             if active is not None and all(index in active.statuses for index in entry.indexes):
                 active.entries.remove(entry)
-                self._tasks.spawn(self._admission.defer(active, destination, entry.indexes, rest))
+                self._tasks.spawn(
+                    self._admission.deferral.defer(active, destination, entry.indexes, rest)
+                )
         return rest
 
     def host_works(self, host: str) -> None:
         """End the rest of the sites that have a host which works again."""
         for key, destination in self._admission.destinations.items():
-            named = any(f"{hop.host}:{hop.port}" == host for hop in destination.hops)
+            named = any(name_of(hop) == host for hop in hops_of(destination))
             if named and self.scheduler.wake(key):
                 self._resumed(key)
         self.kick()
 
+    def wake_site(self, key: LaneKey) -> bool:
+        """End the rest of a site, which is tried at once; False where it does not rest."""
+        if not self.scheduler.wake(key):
+            return False
+        self._resumed(key)
+        self.kick()
+        return True
+
     def _resumed(self, key: LaneKey) -> None:
         self._events.emit(SiteResumed(key.channel, key.site))
-        self._admission.stranded.wake(key, self._clock.now())
+        self._admission.deferral.stranded.wake(key, self._clock.now())
 
     # Operators.
 

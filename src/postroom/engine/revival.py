@@ -37,7 +37,7 @@ class Revival:
         self._admission = admission
         self._backlog = backlog
         self._scheduler = scheduler
-        self._stranded = admission.stranded
+        self._stranded = admission.deferral.stranded
 
     @property
     def next_at(self) -> float:

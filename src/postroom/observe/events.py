@@ -316,7 +316,7 @@ class HostDown(Event, frozen=True, tag="host-down"):
 
 
 class HostUp(Event, frozen=True, tag="host-up"):
-    """A host that was down works again."""
+    """A host that was down works again, or was not tried for so long that it may work."""
 
     host: str
 
@@ -369,7 +369,7 @@ ALL_EVENTS: tuple[type[Event], ...] = (
     SessionRefused, SiteSuspended, SiteResumed, StoreFailed, ContentDamaged, QueueOpened,
     QueueStateSet, ChannelSet, QueueClosed, WorkerExited, ConfigurationLoaded, ConfigurationRefused,
     SettingIgnored, LeaseAwaited, DeliverySuspended, DeliveryResumed, ServerStarted,
-    ServerStopping, EventsDropped, Defect,
+    ServerStopping, EventsDropped, Defect, HostDown, HostUp, RatesNotKept,
 )  # fmt: skip
 
 

@@ -10,6 +10,8 @@ import msgspec
 
 PROBE_S = 30.0
 """How long a host that is down is left alone."""
+PROBE_MAX_S = 300.0
+"""The same after many probes that failed."""
 
 
 class TlsPolicy(msgspec.Struct, frozen=True):
@@ -36,20 +38,23 @@ class RelayHost(msgspec.Struct, frozen=True):
 class MxRoute(msgspec.Struct, frozen=True, tag="mx"):
     """Delivery to the hosts that DNS names for the domain (RFC 5321 §5.1).
 
-    A host that is down is tried again after `probe_s`.
+    A host that is down is tried again after `probe_s`, and twice as long after each further
+    failure, up to `probe_max_s`.
     """
 
     name: str = "default"
     port: int = 25
     tls: TlsPolicy = TlsPolicy()
     probe_s: float = PROBE_S
+    probe_max_s: float = PROBE_MAX_S
 
 
 class RelayRoute(msgspec.Struct, frozen=True, tag="relay"):
     """Delivery to relays of our own; no MX lookup.
 
     `user` and `password_file` authenticate us (RFC 4954), only over TLS or to loopback. A
-    relay that is down is tried again after `probe_s`.
+    relay that is down is tried again after `probe_s`, and twice as long after each further
+    failure, up to `probe_max_s`.
     """
 
     name: str
@@ -59,6 +64,7 @@ class RelayRoute(msgspec.Struct, frozen=True, tag="relay"):
     user: str = ""
     password_file: str = ""
     probe_s: float = PROBE_S
+    probe_max_s: float = PROBE_MAX_S
 
 
 class LmtpRoute(msgspec.Struct, frozen=True, tag="lmtp"):

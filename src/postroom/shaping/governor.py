@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from postroom.core.limits import Limit, LimitKey
+from postroom.core.limits import PROBE, Limit, LimitKey
 from postroom.shaping.gate import UNBOUNDED
 from postroom.shaping.rates import Meter, lent_s
 from postroom.shaping.shares import fair_shares
@@ -52,7 +52,7 @@ class Claim(msgspec.Struct, frozen=True, array_like=True):
 class Grant(msgspec.Struct, frozen=True, array_like=True):
     """The lender: you have so many slots and tokens more; give back what is above the cap.
 
-    The tokens are good until `until`, wall-clock time.
+    The tokens are good until `until`, wall-clock time. Of a probe nothing at all means: not yet.
     """
 
     key: LimitKey
@@ -125,6 +125,9 @@ class Governor:
             if claim.tokens and ledger.meter is not None:
                 ledger.meter.take_back(claim.tokens, claim.since)
             self._settle(claim.key, ledger, now)
+            if share.want_tokens and claim.key.kind == PROBE:
+                # Silence would be taken for that of a master that is not there.
+                self._grants.setdefault(holder, []).append(Grant(claim.key, cap=share.cap))
 
     def leave(self, holder: int, now: float) -> None:
         """Note that a holder has ended: its slots are free; its tokens count as used."""

@@ -1,16 +1,22 @@
-"""The commands that ask the engine of one queue: route, load, why, mail bounce.
+"""The commands that ask the engine of one queue: route, load, why, mail bounce, site list.
 
 Called by: supervisor.mail_service.  Raises: StoreUnavailable.
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 from postroom.control.answers import Changed, QueueLoad
-from postroom.control.commands import MailVerbArgs, NoArgs, RouteArgs, WhyArgs
+from postroom.control.commands import MailVerbArgs, NoArgs, RouteArgs, SiteArgs, WhyArgs
 from postroom.control.server import Handler
+from postroom.core.clock import Clock
+from postroom.delivery.agent import RoutedAgent
 from postroom.engine.engine import Engine
+from postroom.engine.sites import SiteHost, site_hosts
 from postroom.engine.steering import Steering
 from postroom.engine.why import Why
+from postroom.queueing.lane import LaneKey
 from postroom.routing.router import Explanation, Router
 
 CHANNELS_SHOWN_MAX = 1000
@@ -18,7 +24,12 @@ CHANNELS_SHOWN_MAX = 1000
 
 
 def engine_handlers(
-    queue: int, engine: Engine, router: Router, steering: Steering
+    queue: int,
+    engine: Engine,
+    router: Router,
+    steering: Steering,
+    agent: RoutedAgent,
+    clock: Clock,
 ) -> dict[str, Handler]:
     """Return the handlers, by name of the command."""
 
@@ -42,4 +53,21 @@ def engine_handlers(
         lanes = await explainer.lanes(args.what) if args.what else ()
         return Why(queue, engine.stats().suspended, message, lanes)
 
-    return {"route": route, "mail bounce": bounce, "load": load, "why": why}
+    async def sites(_args: NoArgs) -> AsyncIterator[SiteHost]:
+        for one in site_hosts(
+            list(engine.scheduler.lanes()), engine.destinations, agent.health.hosts, agent,
+            clock.now(),
+        ):  # fmt: skip
+            yield one
+
+    async def purge(args: SiteArgs) -> Changed:
+        return Changed(int(engine.wake_site(LaneKey(args.channel, args.site))))
+
+    return {
+        "route": route,
+        "mail bounce": bounce,
+        "load": load,
+        "why": why,
+        "site list": sites,
+        "site purge": purge,
+    }

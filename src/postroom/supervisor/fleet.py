@@ -330,7 +330,7 @@ class Fleet:
         elif self._effective(slot) is not begin.state:
             worker.link.send(SetState(self._effective(slot)))
         for down in self.health.down():
-            worker.link.send(HostHeard(down.host, down.error))
+            worker.link.send(HostHeard(down.host, down.error, failures=down.failures))
         worker.link.send(SourcesPaused(self.pauses()))
         if slot.pretended_ppm >= 0:
             worker.link.send(Pretend(slot.pretended_ppm))
@@ -376,7 +376,7 @@ class Fleet:
     def _pass_on(self, slot: Slot, found: HostFound) -> None:
         """Let all other workers know what one found out about a host."""
         self.health.found(found)
-        self.tell_all(HostHeard(found.host, found.error, found.is_vouched), but=slot)
+        self.tell_all(HostHeard(*msgspec.structs.astuple(found)), but=slot)
 
     def purge(self, host: str) -> int:
         """Have all queues forget that a host, or ("") any, is down; return how many were."""

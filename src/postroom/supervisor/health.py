@@ -7,6 +7,8 @@ Called by: supervisor.fleet, supervisor.master_commands.  Raises: nothing.
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 
 from postroom.config.model import Config
@@ -14,8 +16,10 @@ from postroom.control.answers import RelayStatus
 from postroom.core.clock import Clock
 from postroom.observe.events import EventSink, HostDown, HostUp
 from postroom.routing.policy import RelayRoute
-from postroom.shaping.hosts import DownHost, Hosts
+from postroom.shaping.hosts import Hosts, KnownHost
 from postroom.supervisor.link import HostFound
+
+EXPIRE_LOOK_S = 10.0
 
 
 class HostHealth:
@@ -31,15 +35,29 @@ class HostHealth:
         host, error = found.host, found.error
         now = self._clock.now()
         if error:
-            if not self._hosts.is_vouched(host, now) and self._hosts.failed(host, now, error):
+            if not self._hosts.is_vouched(host, now) and self._hosts.failed(
+                host, now, error, failures=found.failures
+            ):
                 self._events.emit(HostDown(host, error))
-        elif self._hosts.vouch(host, now) if found.is_vouched else self._hosts.works(host):
+        elif self._hosts.vouch(host, now) if found.is_vouched else self._hosts.works(host, now):
+            self._events.emit(HostUp(host))
+
+    async def run(self) -> None:
+        """Tell of hosts that count as down no more, until cancelled."""
+        while True:
+            await asyncio.sleep(EXPIRE_LOOK_S)
+            self.expire()
+
+    def expire(self) -> None:
+        """Forget hosts nothing was heard of for long; workers do the same."""
+        for host in self._hosts.expire(self._clock.now()):
             self._events.emit(HostUp(host))
 
     def forget(self, host: str) -> list[str]:
         """Forget that a host is down, or ("") that any is; return those that were."""
+        now = self._clock.now()
         hosts = [host] if host else [one.host for one in self._hosts]
-        return [one for one in hosts if self._hosts.works(one)]
+        return [one for one in hosts if self._hosts.works(one, now)]
 
     def relays(self, config: Config) -> list[RelayStatus]:
         """Return every relay, in the order of the configuration, then other hosts that are down."""
@@ -58,13 +76,12 @@ class HostHealth:
             found.append(_with_state(RelayStatus("", host, 0, 0, "", "up"), down[host]))
         return found
 
-    def down(self) -> list[DownHost]:
+    def down(self) -> list[KnownHost]:
         """Return the hosts that are down."""
-        now = self._clock.now()
-        return [one for one in list(self._hosts) if self._hosts.is_down(one.host, now)]
+        return self._hosts.down(self._clock.now())
 
 
-def _with_state(status: RelayStatus, down: DownHost | None) -> RelayStatus:
+def _with_state(status: RelayStatus, down: KnownHost | None) -> RelayStatus:
     if down is None:
         return status
     return msgspec.structs.replace(

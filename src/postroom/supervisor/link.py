@@ -103,12 +103,14 @@ class Granted(msgspec.Struct, frozen=True, tag="granted"):
 class HostHeard(msgspec.Struct, frozen=True, tag="host-heard"):
     """Master: another queue found out that a host is down, or ("") that it works again.
 
-    `is_vouched`: that queue uses it at the moment, whatever others may find.
+    `is_vouched`: that queue uses it at the moment, whatever others may find. So many probes have
+    failed in a row.
     """
 
     host: str
     error: str
     is_vouched: bool = False
+    failures: int = 0
 
 
 class SourcesPaused(msgspec.Struct, frozen=True, tag="sources-paused"):
@@ -150,12 +152,14 @@ class Claimed(msgspec.Struct, frozen=True, tag="claimed"):
 class HostFound(msgspec.Struct, frozen=True, tag="host-found"):
     """Worker: I found out that a host is down, or ("") that it works again.
 
-    `is_vouched`: I use it at the moment, whatever others may find.
+    `is_vouched`: I use it at the moment, whatever others may find. So many probes have failed in
+    a row.
     """
 
     host: str
     error: str
     is_vouched: bool = False
+    failures: int = 0
 
 
 class SourceBlocked(msgspec.Struct, frozen=True, tag="source-blocked"):

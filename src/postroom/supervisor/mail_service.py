@@ -202,7 +202,10 @@ class MailService:
 
         return {
             **mail_handlers(self._steering), **self._channels.handlers,
-            **engine_handlers(self._begin.queue, self._engine, self._router, self._steering),
+            **engine_handlers(
+                self._begin.queue, self._engine, self._router, self._steering, self._agent,
+                self._clock,
+            ),
             "mail move": move,
         }  # fmt: skip
 
@@ -290,13 +293,16 @@ class MailService:
         self._engine.lessee.follow(grants, self._clock.now())
 
     def _host_changed(self, host: str, error: str) -> None:
-        self._master.found(host, error)
+        known = self._agent.health.hosts.known(host)
+        self._master.found(host, error, failures=known.failures if known is not None else 0)
         if not error:
             self._engine.host_works(host)
 
-    def host_heard(self, host: str, error: str, *, is_vouched: bool = False) -> None:
+    def host_heard(
+        self, host: str, error: str, *, is_vouched: bool = False, failures: int = 0
+    ) -> None:
         """Take what another queue found out about a host."""
-        self._agent.health.heard(host, error, is_vouched=is_vouched)
+        self._agent.health.heard(host, error, is_vouched=is_vouched, failures=failures)
         if not error:
             self._engine.host_works(host)
 

@@ -119,6 +119,7 @@ class Master:
                     group.create_task(growth.run()),
                     group.create_task(lending.run()),
                     group.create_task(hangs.run(lambda: self.config.delivery.hang_deadline_s)),
+                    group.create_task(self.fleet.health.run()),
                 ]
                 if self._notifier.watchdog_s:
                     watchers.append(group.create_task(self._keep_watchdog_quiet()))

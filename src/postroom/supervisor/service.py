@@ -20,10 +20,10 @@ from postroom.spool.queue_state import QueueState
 class Master(Lender, Protocol):
     """What a service asks of the master, by way of the worker."""
 
-    def found(self, host: str, error: str, *, is_vouched: bool = False) -> None:
+    def found(self, host: str, error: str, *, is_vouched: bool = False, failures: int = 0) -> None:
         """Tell all other queues that a host is down, or ("") that it works again.
 
-        `is_vouched`: it was in use here all the time.
+        `is_vouched`: it was in use here all the time; so many probes of it have failed.
         """
         ...
 
@@ -59,7 +59,9 @@ class Service(Protocol):
         """Take slots and tokens that were claimed, or leave some that others need."""
         ...
 
-    def host_heard(self, host: str, error: str, *, is_vouched: bool = False) -> None:
+    def host_heard(
+        self, host: str, error: str, *, is_vouched: bool = False, failures: int = 0
+    ) -> None:
         """Take what another queue found out about a host."""
         ...
 

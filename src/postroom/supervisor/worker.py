@@ -233,9 +233,9 @@ class Worker:
         """Pass on what the service wants, or gives back; satisfies engine.lessee.Lender."""
         self._link.send(Claimed(tuple(claims)))
 
-    def found(self, host: str, error: str, *, is_vouched: bool = False) -> None:
+    def found(self, host: str, error: str, *, is_vouched: bool = False, failures: int = 0) -> None:
         """Pass on what the service found out about a host."""
-        self._link.send(HostFound(host, error, is_vouched))
+        self._link.send(HostFound(host, error, is_vouched, failures))
 
     def blocked(self, pause: Pause) -> None:
         """Pass on that a site blocks a source."""
@@ -260,8 +260,8 @@ class Worker:
         match message:
             case Granted(grants):
                 self._service.granted(grants)
-            case HostHeard(host, error, is_vouched):
-                self._service.host_heard(host, error, is_vouched=is_vouched)
+            case HostHeard(host, error, is_vouched, failures):
+                self._service.host_heard(host, error, is_vouched=is_vouched, failures=failures)
             case SourcesPaused(pauses, resumed):
                 self._service.sources_paused(pauses, resumed)
 

@@ -8,12 +8,13 @@ from collections.abc import Callable
 import pytest
 
 from postroom.core.clock import ManualClock
+from postroom.delivery.agent import RoutedAgent
 from postroom.delivery.attempt import FailureScope
 from postroom.delivery.health import Health, name_of
 from postroom.observe.events import EventList, HostDown, HostUp
 from postroom.routing.destination import NextHop
-from postroom.routing.policy import MxRoute, RelayHost, RelayRoute
-from postroom.shaping.hosts import STRIKES_MAX, VOUCH_S
+from postroom.routing.policy import PROBE_S, LmtpRoute, MxRoute, RelayHost, RelayRoute
+from postroom.shaping.hosts import FORGET_S, RAMP_FIRST, STRIKES_MAX, VOUCH_S
 from postroom.supervisor.health import HostHealth
 from postroom.supervisor.link import HostFound
 from tests.unit.delivery.scripted_server import SILENT, ScriptedServer, an_agent, an_attempt, run
@@ -35,7 +36,7 @@ def test_a_host_that_has_no_room_beside_a_session_that_works_is_not_down(how: st
             for _ in range(3):
                 report = await agent.deliver(an_attempt(server.port, route=OTHER))
                 assert report.scope is FailureScope.MESSAGE, "its other mail goes on"
-                assert not len(agent.health.hosts)
+                assert not down(agent)
             # The session ends: now nothing shows that anybody could use the host.
             server.drop_all()
             await asyncio.sleep(0.05)
@@ -58,11 +59,11 @@ def test_a_host_that_has_no_room_is_not_down_while_another_session_is_in_the_mid
             while not server.contents:
                 await asyncio.sleep(0.01)
             await agent.deliver(an_attempt(server.port))
-            assert not len(agent.health.hosts)
+            assert not down(agent)
             slow.cancel()
             await asyncio.gather(slow, return_exceptions=True)
             await agent.deliver(an_attempt(server.port))
-            assert len(agent.health.hosts) == 1
+            assert len(down(agent)) == 1
             await agent.close()
 
     run(test)
@@ -129,6 +130,9 @@ class Refusing:
         self.asked += 1
         self.meanwhile()
         return False
+
+    def settled(self, host: str) -> None:
+        pass
 
 
 def test_a_host_that_another_queue_found_to_work_while_we_asked_is_used() -> None:
@@ -202,7 +206,7 @@ def test_a_host_that_breaks_off_some_sessions_is_not_down() -> None:
             agent = an_agent()
             for _ in range(9):
                 await agent.deliver(an_attempt(server.port, transactions_max=1))
-                assert not len(agent.health.hosts)
+                assert not down(agent)
             await agent.close()
 
     run(test)
@@ -216,12 +220,137 @@ def test_a_greeting_does_not_show_that_a_host_works_that_was_down() -> None:
             told: list[str] = []
             agent.health.failed(hop, "refused")
             agent.health.on_change = lambda host, error: told.append(error)
-            clock = agent.health.clock
-            assert isinstance(clock, ManualClock)
             for _ in range(2):
-                clock.advance(3600)
+                later(agent, 3600)
                 await agent.deliver(an_attempt(server.port))
             assert told == [CLOSING, ""], "the probe failed; the next did not"
+            await agent.close()
+
+    run(test)
+
+
+def test_a_probe_over_a_kept_connection_shows_that_the_host_works() -> None:
+    async def test() -> None:
+        async with ScriptedServer().running() as server:
+            agent = an_agent()
+            await agent.deliver(an_attempt(server.port))
+            hop = NextHop("127.0.0.1", server.port)
+            told: list[str] = []
+            agent.health.failed(hop, "refused")
+            agent.health.on_change = lambda host, error: told.append(error)
+            later(agent, 1.2 * MxRoute().probe_s)
+            await agent.deliver(an_attempt(server.port))
+            assert len(server.sessions) == 1 and told == [""]
+            assert not down(agent)
+            await agent.close()
+
+    run(test)
+
+
+def test_a_fallback_with_a_kept_connection_is_left_alone_while_a_first_relay_works() -> None:
+    async def test() -> None:
+        async with ScriptedServer().running() as main, ScriptedServer().running() as spare:
+            route, hops = a_pool(main.port, spare.port, tier=2)
+            agent = an_agent()
+            # While the first was down the fallback was used, and then went down itself.
+            agent.health.failed(hops[0], "refused")
+            await agent.deliver(an_attempt(hops, route=route))
+            agent.health.failed(hops[1], "refused")
+            agent.health.heard(name_of(hops[0]), "")
+            later(agent, 10 * route.probe_s)
+            for _ in range(3):
+                await agent.deliver(an_attempt(hops, route=route))
+            assert len(spare.contents) == 1 and len(main.contents) == 3
+            await agent.close()
+
+    run(test)
+
+
+def test_an_lmtp_server_that_is_down_is_asked_for_once_for_each_interval() -> None:
+    async def test() -> None:
+        server = ScriptedServer(lmtp=True)
+        async with server.running():
+            server.stop_listening()
+            agent = an_agent()
+            agent.health.permits = permits = Refusing()
+            attempt = an_attempt((), route=LmtpRoute("here", f"127.0.0.1:{server.port}"))
+            for _ in range(5):
+                await agent.deliver(attempt)
+            assert permits.asked == 0, "it has just failed"
+            later(agent, 1.2 * PROBE_S)
+            for _ in range(5):
+                report = await agent.deliver(attempt)
+                assert report.untried and report.probe_at > agent.health.clock.now()
+            assert permits.asked == 1
+            await agent.close()
+
+    run(test)
+
+
+def test_a_host_that_is_not_heard_of_for_long_counts_as_down_no_more_and_that_is_told() -> None:
+    server = Server(1)
+    [queue] = server.queues
+    queue.failed(HOP, "refused")
+    server.clock.advance(FORGET_S - 1)
+    server.master.expire()
+    assert [type(one) for one in server.events.events] == [HostDown]
+    server.clock.advance(2)
+    server.master.expire()
+    assert [type(one) for one in server.events.events] == [HostDown, HostUp]
+    assert not server.master.down()
+    assert asyncio.run(queue.usable((HOP,), MxRoute())) == (HOP,)
+
+
+def later(agent: RoutedAgent, seconds: float) -> None:
+    clock = agent.health.clock
+    assert isinstance(clock, ManualClock)
+    clock.advance(seconds)
+
+
+def down(agent: RoutedAgent) -> list[str]:
+    health = agent.health
+    return [one.host for one in health.hosts.down(health.clock.now())]
+
+
+def test_a_relay_that_works_again_gets_few_attempts_at_first_and_the_other_the_rest() -> None:
+    async def test() -> None:
+        slow = {"DOT": SILENT}
+        back, other = ScriptedServer((), slow), ScriptedServer((), slow)
+        async with back.running(), other.running():
+            route, hops = a_pool(back.port, other.port)
+            agent = an_agent()
+            agent.health.failed(hops[0], "refused")
+            agent.health.heard(name_of(hops[0]), "")
+            tasks = [
+                asyncio.create_task(agent.deliver(an_attempt(hops, route=route))) for _ in range(6)
+            ]
+            while len(back.contents) + len(other.contents) < 6:
+                await asyncio.sleep(0.01)
+            assert len(back.contents) == RAMP_FIRST and len(other.contents) == 6 - RAMP_FIRST
+            later(agent, route.probe_s)
+            tasks.append(asyncio.create_task(agent.deliver(an_attempt(hops, route=route))))
+            while len(back.contents) < RAMP_FIRST + 1:
+                await asyncio.sleep(0.01)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            assert not agent.health._busy
+            await agent.close()
+
+    run(test)
+
+
+def test_a_fallback_does_not_take_what_waits_for_a_relay_that_works_again() -> None:
+    async def test() -> None:
+        main, spare = ScriptedServer(), ScriptedServer()
+        async with main.running(), spare.running():
+            route, hops = a_pool(main.port, spare.port, tier=2)
+            agent = an_agent()
+            agent.health.failed(hops[0], "refused")
+            agent.health.heard(name_of(hops[0]), "")
+            await asyncio.gather(*(agent.deliver(an_attempt(hops, route=route)) for _ in range(4)))
+            assert len(main.contents) == 4 and not spare.sessions
+            assert len(main.sessions) == RAMP_FIRST, "one after the other"
             await agent.close()
 
     run(test)

@@ -10,6 +10,7 @@ from postroom.delivery.attempt import Attempt, AttemptReport, FailureScope
 from postroom.engine.stranded import DOMAINS_MAX, LANES_MAX, Stranded, is_absence
 from postroom.observe.events import RecipientDeferred, SiteSuspended
 from postroom.queueing.lane import LaneKey
+from postroom.routing.policy import LmtpRoute
 from tests.sim.loop import LoopClock, VirtualLoop, run
 from tests.support.engine import Bench, ScriptedAgent, deferred, delivered
 
@@ -156,3 +157,20 @@ def test_a_lane_that_rests_again_while_it_is_brought_back_is_asleep() -> None:
     assert stranded.due(51.0) == [] and stranded.due(52.0) == [LANE], "a last look"
     stranded.advance(LANE, None, 52.0)
     assert not len(stranded)
+
+
+def test_mail_by_lmtp_comes_back_as_well() -> None:
+    async def scene() -> None:
+        agent = Relay()
+        bench = Bench(agent, channels=(RARELY,), route=LmtpRoute("default", "unix:/run/lmtp"))
+        bench.engine.start()
+        for number in range(20):
+            await bench.put(f"a{number}@d1.test")
+        await asyncio.sleep(1)
+        agent.is_up = True
+        bench.engine.host_works("unix:/run/lmtp:0")
+        await asyncio.sleep(5)
+        assert bench.store.counts().messages == 0
+        await bench.engine.stop(1)
+
+    run(scene())
