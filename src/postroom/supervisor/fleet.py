@@ -392,12 +392,5 @@ class Fleet:
 
     def _publish_end(self, slot: Slot, state: WorkerState) -> None:
         """Write the row of a worker that is dead: the master is its writer now."""
-        row = self._board.read(slot.number)
-        ended = BoardRow() if row.queue != slot.queue else row
-        self._board.write(
-            slot.number,
-            msgspec.structs.replace(
-                ended, pid=0, queue=slot.queue, state=state, heartbeat=self._clock.now(),
-                active=0, in_flight=0, sessions=0,
-            ),
-        )  # fmt: skip
+        before = self._board.read(slot.number)
+        self._board.write(slot.number, slot.ended_row(before, state, self._clock.now()))

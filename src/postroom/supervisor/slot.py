@@ -11,6 +11,7 @@ import asyncio
 
 import msgspec
 
+from postroom.observe.board import BoardRow, WorkerState
 from postroom.spool.queue_state import QueueState
 from postroom.supervisor.backoff import Backoff
 from postroom.supervisor.process import WorkerProcess
@@ -72,3 +73,11 @@ class Slot:
     def name(self) -> str:
         """The name of the queue, which is the worker's name in events."""
         return f"queue{self.queue}"
+
+    def ended_row(self, before: BoardRow, state: WorkerState, now: float) -> BoardRow:
+        """Return the row of our worker, which has ended; `before` is what the board had."""
+        row = before if before.queue == self.queue else BoardRow()
+        return msgspec.structs.replace(
+            row, pid=0, queue=self.queue, state=state, heartbeat=now,
+            active=0, in_flight=0, sessions=0,
+        )  # fmt: skip
