@@ -11,9 +11,10 @@ from postroom.config.group_settings import CLASS, GROUP
 from postroom.config.server_settings import GENERAL, LISTEN, LOG, POLICY, SCALING, SPOOL
 from postroom.config.setting import Table
 from postroom.config.source_settings import SOURCE
+from postroom.config.warmup_settings import WARMUP
 
 TABLES: tuple[Table, ...] = (
-    GENERAL, SPOOL, SCALING, GROUP, CLASS, LIMITS, POLICY, LISTEN, ROUTE, SOURCE, CHANNEL,
+    GENERAL, SPOOL, SCALING, GROUP, CLASS, LIMITS, POLICY, LISTEN, ROUTE, SOURCE, WARMUP, CHANNEL,
     DELIVERY, RESOLVER, LOG,
 )  # fmt: skip
 

@@ -10,7 +10,7 @@ import pytest
 
 from postroom.channels.policy import ChannelPolicy
 from postroom.core.ids import encode
-from postroom.core.limits import SERVER, Limit, LimitKey, Rate
+from postroom.core.limits import SERVER, DayPlan, Limit, LimitKey, Rate
 from postroom.engine.lessee import Lessee
 from postroom.queueing.lane import Entry, LaneKey
 from postroom.queueing.scheduler import Scheduler
@@ -148,7 +148,7 @@ OPENED = Rate(25, 1, 5)
 SOURCES = (
     SourcePolicy("a", ("192.0.2.1",), weight=2, concurrency=2),
     SourcePolicy("b", ("192.0.2.2",), concurrency=3, connect_rate=OPENED),
-    SourcePolicy("c", ("192.0.2.3",), rate=RATE),
+    SourcePolicy("c", ("192.0.2.3",), rate=RATE, plan=DayPlan((40,), 0)),
 )
 
 
@@ -213,7 +213,7 @@ class Worker:
                 if self.world.chance.random() < 0.9:
                     allowance.connected()
                     self.world.opened.append((now, own))
-        self.world.started[entry.id] = (now, source)
+        self.world.started[entry.id] = (now, source, entry.lane.site)
         self.in_flight.append((entry, own))
 
     def make_room(self, gates: tuple[Gate, ...]) -> None:
@@ -257,7 +257,7 @@ class World:
             )
         self.governor = Governor(self.limit_of)
         self.workers = {number: Worker(self, number) for number in range(4)}
-        self.started: dict[str, tuple[float, str]] = {}
+        self.started: dict[str, tuple[float, str, str]] = {}
         self.opened: list[tuple[float, Open]] = []
         self.ending: list[Worker] = []
         """Workers whose master is gone: they start nothing more, and end what is in flight."""
@@ -277,7 +277,8 @@ class World:
             "channel": self.channel.limit, "site": self.channel.site_limit,
             "connect-channel": self.channel.connect_limit,
             "connect-site": self.channel.site_connect_limit,
-            "source": source.limit, "connect-source": source.connect_limit,
+            "source": source.limit, "warmup": source.warmup_limit,
+            "connect-source": source.connect_limit,
         }[key.kind]  # fmt: skip
 
     def step(self, now: float) -> None:
@@ -327,9 +328,11 @@ class World:
     def kill_governor(self, now: float) -> None:
         """The master is killed; another one begins with what the disk has."""
         self.ending += self.workers.values()
+        used = self.governor.uses(now)
         self.governor = Governor(self.limit_of)
         self.governor.is_open = False
-        self.governor.remember(self.saved)
+        # Of plans by days the last second may be missing, which here would be all.
+        self.governor.remember(self.saved, used)
         self.governor.forget_bursts(now)
         for number in self.workers:
             self._holders += 1
@@ -368,15 +371,17 @@ class World:
     def check_rates(self) -> None:
         """Look at all that was sent and opened, once all is over."""
         channel = self.channel
-        holds(channel.rate, [at for at, _ in self.started.values()])
+        holds(channel.rate, [at for at, *_ in self.started.values()])
         holds(channel.connect_rate, [at for at, _ in self.opened])
         for site in range(SITES):
             to = [at for at, one in self.opened if one.lane.site == f"s{site}"]
             holds(channel.site_connect_rate, to)
         for source in SOURCES:
-            holds(source.rate, [at for at, name in self.started.values() if name == source.name])
+            holds(source.rate, [at for at, name, _ in self.started.values() if name == source.name])
             opened = [at for at, one in self.opened if one.source == source.name]
             holds(source.connect_rate, opened)
+        cold = [site for _, name, site in self.started.values() if name == "c"]
+        assert all(cold.count(f"s{site}") <= 40 for site in range(SITES))
 
     def settle(self, now: float) -> float:
         """Let everything run until nothing is left to do; return when that was."""
