@@ -12,9 +12,11 @@ from postroom.config.server_settings import GENERAL, LISTEN, LOG, POLICY, SCALIN
 from postroom.config.setting import Table
 from postroom.config.source_settings import SOURCE
 from postroom.config.tenant_settings import TENANT
+from postroom.config.warmup_settings import WARMUP
 
 TABLES: tuple[Table, ...] = (
-    GENERAL, SPOOL, SCALING, GROUP, CLASS, TENANT, LIMITS, POLICY, LISTEN, ROUTE, SOURCE, CHANNEL,
+    GENERAL, SPOOL, SCALING, GROUP, CLASS, TENANT, LIMITS, POLICY, LISTEN, ROUTE, SOURCE, WARMUP,
+    CHANNEL,
     DELIVERY, RESOLVER, LOG,
 )  # fmt: skip
 
