@@ -168,7 +168,7 @@ class Scheduler:
             if gate.busy >= gate.usable or (gate.has_rate and not gate.has_token(now)):
                 # Both at once; but what one cannot use while it waits for the other would wander.
                 if state.gate.is_awaited and lane.has_waiting():
-                    state.waiting.setdefault(rank, deque()).append(lane)
+                    state.wait(lane, rank)
                     continue
                 if not gate.is_awaited and not state.gate.is_open(now):
                     self._short[state.gate] = state
