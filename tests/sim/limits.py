@@ -295,6 +295,7 @@ class Master:
     def claim(self, worker: Worker, claims: Sequence[Claim]) -> None:
         """Take what a worker says, also where it has died since."""
         if self.is_alive:
+            self.world.claims += 1
             self.governor.claim(worker.holder, claims, self.world.clock.now())
             self._tell()
 
@@ -355,6 +356,8 @@ class LimitsWorld:
         self.attempts: list[Call] = []
         """Attempts, at the moment at which they took a token."""
         self.kills = self.masters = 0
+        self.claims = 0
+        """Messages of workers to masters."""
         self.saved: dict[LimitKey, float] = {}
         self.sent = 0
         self.stores = {queue: MemoryStore() for queue in GROUPS}
@@ -378,14 +381,14 @@ class LimitsWorld:
         """Return the limit of anything, for a governor."""
         return self.limits.of(key)
 
-    def inject(self, queue: int, number: int) -> None:
+    def inject(self, queue: int, number: int, sites: Sequence[str] = SITES) -> None:
         """Give a queue some messages, if it lives."""
         worker = self.lives[queue]
         if not worker.process.is_alive or worker.is_ending:
             return
         for _ in range(number):
             self.sent += 1
-            domain = domain_of(self.chance.choice(SITES))
+            domain = domain_of(self.chance.choice(sites))
             envelope = Envelope("a@home.test", (Recipient(f"m{self.sent}@{domain}"),))
             intake = worker.engine.intake
             worker.context.run(
@@ -511,6 +514,24 @@ async def story(world: LimitsWorld, steps: int) -> list[str]:
         worker.kill()
     await asyncio.sleep(GRACE_S)
     return broken
+
+
+async def steady(world: LimitsWorld, warm_s: float, seconds: float) -> int:
+    """Keep mail for one site waiting in every queue; return the claims of the last `seconds`."""
+    minders = [asyncio.ensure_future(world.keep(queue)) for queue in GROUPS]
+    await asyncio.sleep(0)
+    before = 0
+    while world.loop.time() < warm_s + seconds:
+        for queue, store in world.stores.items():
+            world.inject(queue, max(0, 10 - store.counts().messages), SITES[:1])
+        await asyncio.sleep(0.05)
+        if world.loop.time() < warm_s:
+            before = world.claims
+    for minder in minders:
+        minder.cancel()
+    for worker in world.lives.values():
+        worker.kill()
+    return world.claims - before
 
 
 def simulate_limits(seed: int, steps: int = STEPS) -> tuple[LimitsWorld, list[str]]:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sim.limits import PARTS, merged, simulate_limits
+from tests.sim import limits
+from tests.sim.limits import PARTS, LimitsWorld, merged, simulate_limits, steady
+from tests.sim.loop import VirtualLoop, run
 from tests.support.scopes import table
 
 SEEDS = 4
@@ -37,3 +39,32 @@ def test_what_sites_see_is_never_above_a_limit_whoever_is_killed() -> None:
 def test_what_a_seed_once_found_stays_mended(seed: int) -> None:
     _, broken = simulate_limits(seed)
     assert not broken, broken
+
+
+@pytest.mark.parametrize(
+    ("channel", "site"),
+    [
+        (8, 8),
+        (8, 7),  # what does not divide must not wander about, nor what the site cannot use
+        (7, 8),
+        (5, 20),
+    ],
+)
+def test_where_demand_is_steady_no_slot_moves(
+    channel: int, site: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = PARTS[0]._replace(
+        config=PARTS[0]
+        .config.replace("per_site.concurrency = 3", f"per_site.concurrency = {site}")
+        .replace("\nconcurrency = 8\n", f"\nconcurrency = {channel}\n")
+    )
+    monkeypatch.setattr(limits, "PARTS", (part,))
+
+    async def main() -> tuple[LimitsWorld, int]:
+        world = LimitsWorld(1, loop)
+        return world, await steady(world, 10, 20)
+
+    loop = VirtualLoop()
+    world, claims = run(main(), loop)
+    assert len(world.attempts) > 200, "all the while there was something to do"
+    assert claims <= 4, "a worker says nothing that has what it may have"

@@ -39,6 +39,8 @@ class Lessee:
         self._gates: dict[LimitKey, Gate] = {}
         self._claims: dict[LimitKey, Claim] = {}
         self._forgotten: set[LimitKey] = set()
+        self._held: dict[LimitKey, Gate] = {}
+        """Those that have, or use, anything: a sweep has nothing to do with others."""
         self.on_open: Callable[[Gate], None] = lambda gate: None
         """Told of a gate that lets more through."""
         self.on_refused: Callable[[Gate], None] = lambda gate: None
@@ -86,6 +88,7 @@ class Lessee:
                 gate = self.gate(grant.key, Limit())
                 self._forgotten.add(grant.key)
             before = gate.usable
+            self._held[grant.key] = gate
             gate.grant(grant.slots)
             gate.quiet_since = now
             if grant.cap != gate.cap:
@@ -114,7 +117,10 @@ class Lessee:
 
     def sweep(self, now: float) -> None:
         """Give back what was not needed for a while; to be called every second or so."""
-        for key, gate in list(self._gates.items()):
+        for key in self._forgotten:
+            if key in self._gates:
+                self._held[key] = self._gates[key]
+        for key, gate in list(self._held.items()):
             stale = gate.refunded > 0 or (gate.tokens > 0 and now >= gate.tokens_until)
             used = gate.busy + gate.kept
             if key in self._forgotten:
@@ -131,8 +137,12 @@ class Lessee:
             if stale or idle > 0 or wanted != gate.asked:
                 tokens_wanted = 0 if key in self._forgotten else gate.asked_tokens
                 self._claim(gate, max(0, idle), wanted, tokens_wanted, gives_tokens=stale)
-            if key in self._forgotten and not (gate.granted or used or gate.asked):
-                del self._gates[key]
+            if gate.granted or used or gate.tokens or gate.refunded:
+                continue
+            if key not in self._forgotten:
+                del self._held[key]
+            elif not gate.asked:
+                del self._held[key], self._gates[key]
                 self._forgotten.discard(key)
         self.flush()
 

@@ -166,10 +166,14 @@ class Scheduler:
             state = self._channels[lane.key.channel]
             gate = lane.gate
             if gate.busy >= gate.usable or (gate.has_rate and not gate.has_token(now)):
+                # Both at once; but what one cannot use while it waits for the other would wander.
+                if state.gate.is_awaited and lane.has_waiting():
+                    state.wait(lane, rank)
+                    continue
+                if not gate.is_awaited and not state.gate.is_open(now):
+                    self._short[state.gate] = state
                 # Listed again by finish, or when the gate opens.
                 self._short[gate] = lane
-                if not state.gate.is_open(now):
-                    self._short[state.gate] = state
                 self._unlist(lane, rank, now)
                 continue
             gate = state.gate

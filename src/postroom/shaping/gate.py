@@ -126,6 +126,11 @@ class Gate:
         return max(0, self.granted - max(self.busy + self.kept, self.cap))
 
     @property
+    def is_awaited(self) -> bool:
+        """True where no slot is free, and more were asked for than have come."""
+        return self.busy >= self.usable and self.asked > self.granted
+
+    @property
     def is_tight(self) -> bool:
         """True where a connection that is being closed keeps another from being opened."""
         return self.busy + self.kept >= self.usable

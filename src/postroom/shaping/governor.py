@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from postroom.core.limits import PROBE, Limit, LimitKey
+from postroom.shaping.agenda import Agenda
 from postroom.shaping.gate import UNBOUNDED
 from postroom.shaping.meters import AnyMeter, Live, Meters, Uses
 from postroom.shaping.shares import fair_shares
@@ -100,7 +101,7 @@ class Governor:
         self._ledgers: dict[LimitKey, _Ledger] = {}
         self._meters = Meters()
         self._grants: dict[int, list[Grant]] = {}
-        self._again: dict[LimitKey, float] = {}
+        self._again = Agenda()
         """Limits that are to be looked at again by time alone, and when."""
         self.is_open = True
         """False while somebody of an earlier server may still use slots: nothing is granted."""
@@ -154,15 +155,13 @@ class Governor:
     @property
     def next_at(self) -> float | None:
         """When `tick` has something to do; None: as long as nobody says anything, never."""
-        return min(self._again.values(), default=None)
+        return self._again.next_at
 
     def tick(self, now: float) -> None:
         """Look at what has waited for time to pass."""
-        for key in [key for key, at in self._again.items() if at <= now]:
+        for key in self._again.take_due(now):
             ledger = self._ledgers.get(key)
-            if ledger is None:
-                del self._again[key]
-            else:
+            if ledger is not None:
                 self._settle(key, ledger, now)
 
     def grants(self) -> dict[int, list[Grant]]:
@@ -232,10 +231,7 @@ class Governor:
             for holder, (slots, tokens) in given.items():
                 grant = Grant(key, slots, ledger.shares[holder].cap, tokens, until)
                 self._grants.setdefault(holder, []).append(grant)
-        if again is not None:
-            self._again[key] = again
-        else:
-            self._again.pop(key, None)
+        self._again.set(key, again)
         for holder in [holder for holder, share in ledger.shares.items() if share.is_idle]:
             del ledger.shares[holder]
         if not ledger.shares:
