@@ -1,4 +1,4 @@
-"""Terms of mail as a client asks for them: FUTURERELEASE (RFC 4865)."""
+"""Terms of mail as a client asks for them: FUTURERELEASE (RFC 4865), MT-PRIORITY (RFC 6710)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.unit.smtp_server_driver import OPENING, Driver, settings
 
 NOW = 1_790_000_000.0
 WEEK = 7 * 86400
-OFFERED = TermsOffered(future_release_s=WEEK)
+OFFERED = TermsOffered(future_release_s=WEEK, priority_max=4)
 
 
 def driver(offered: TermsOffered = OFFERED) -> Driver:
@@ -87,7 +87,7 @@ def test_what_is_malformed_past_or_too_far_is_refused_501(parameter: str) -> Non
 
 
 def test_a_listener_that_offers_nothing_does_not_know_the_parameters() -> None:
-    for parameter in ("HOLDFOR=60", f"HOLDUNTIL={format_moment(NOW + 60)}"):
+    for parameter in ("HOLDFOR=60", f"HOLDUNTIL={format_moment(NOW + 60)}", "MT-PRIORITY=0"):
         _, said = mail(parameter, TermsOffered())
         assert said.startswith(b"555 5.5.4 "), said
 
@@ -95,9 +95,39 @@ def test_a_listener_that_offers_nothing_does_not_know_the_parameters() -> None:
 def test_terms_that_come_ready_made_are_under_the_same_bound() -> None:
     assert fault_of(Terms(NOW + 60), OFFERED, NOW) is None
     assert fault_of(Terms(NOW - 60), TermsOffered(), NOW) is None
+    assert fault_of(Terms(priority=9), TermsOffered(), NOW) is None
+    assert str(fault_of(Terms(priority=10), OFFERED, NOW)).startswith("501 5.5.4 ")
     too_far, unknown = Terms(NOW + WEEK + 1), Terms(NOW + 60)
     assert str(fault_of(too_far, OFFERED, NOW)).startswith("501 5.5.4 ")
     assert str(fault_of(unknown, TermsOffered(), NOW)).startswith("555 5.5.4 ")
+
+
+@pytest.mark.parametrize(
+    ("asked", "granted"), [(-9, -9), (-1, -1), (0, 0), (3, 3), (4, 4), (5, 4), (9, 4)]
+)
+def test_a_priority_is_granted_or_lowered_and_the_client_told(asked: int, granted: int) -> None:
+    session, said = mail(f"MT-PRIORITY={asked}")
+    agreed = terms(session)
+    assert (agreed.priority if agreed is not None else 0) == granted
+    if asked == granted:
+        assert said == b"250 2.1.0 OK\r\n"
+    else:
+        assert said == b"250 2.3.6 4 is the new priority assigned to the message\r\n"
+    said = driver().send(b"EHLO client.example\r\n")
+    assert b"250-MT-PRIORITY\r\n" in said
+
+
+@pytest.mark.parametrize(
+    "value", ["", "10", "-10", "+3", "03", "-0", "4.0", "high", "4 MT-PRIORITY=4"]
+)
+def test_what_is_no_priority_is_refused_501(value: str) -> None:
+    _, said = mail(f"MT-PRIORITY={value}")
+    assert said.startswith(b"501 5.5.4 "), said
+
+
+def test_terms_may_stand_together() -> None:
+    session, _ = mail("MT-PRIORITY=-4 HOLDFOR=60")
+    assert terms(session) == Terms(NOW + 60, 60, -4)
 
 
 @given(st.integers(0, 253402300799))
@@ -113,4 +143,4 @@ def test_whatever_is_asked_is_agreed_within_bounds_or_refused(text: str) -> None
         except ReplyError as error:
             assert error.reply.code == 501
         else:
-            assert NOW < agreed.release_at <= NOW + WEEK
+            assert agreed is not None and NOW < agreed.release_at <= NOW + WEEK

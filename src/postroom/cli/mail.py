@@ -32,7 +32,7 @@ from postroom.control.commands import PAGE_MAX, MailListArgs, MailShowArgs, Mail
 from postroom.control.protocol import Code, ControlError
 from postroom.core.clock import SystemClock
 from postroom.core.ids import QueueId, parse_queue_id
-from postroom.core.message import RecipientState, StoredMessage
+from postroom.core.message import Envelope, RecipientState, StoredMessage
 from postroom.core.units import format_duration, format_size
 from postroom.spool.store import Counts
 
@@ -82,6 +82,11 @@ def state_of(message: StoredMessage, now: float) -> str:
     return "waiting"
 
 
+def priority_of(envelope: Envelope) -> int:
+    """Return the priority that a message asks for."""
+    return envelope.terms.priority if envelope.terms is not None else 0
+
+
 def in_json(message: StoredMessage, queue: int, now: float) -> dict[str, Any]:
     """Return a message as listings in JSON show it."""
     return {
@@ -94,6 +99,7 @@ def in_json(message: StoredMessage, queue: int, now: float) -> dict[str, Any]:
         "size_octets": message.size_octets,
         "sender": message.envelope.reverse_path,
         "envid": message.envelope.envid,
+        "priority": priority_of(message.envelope),
         "provenance": message.provenance,
         "recipients": [
             {
@@ -228,6 +234,7 @@ def _print_message(message: StoredMessage, queue: int, now: float) -> None:
             (f"ENVID={envelope.envid}", envelope.envid),
             ("BODY=8BITMIME", envelope.eight_bit),
             ("SMTPUTF8", envelope.smtputf8),
+            (f"MT-PRIORITY={priority_of(envelope)}", priority_of(envelope)),
         )
         if is_set
     ]

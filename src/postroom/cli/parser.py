@@ -218,6 +218,9 @@ def _mail_commands(commands: Any) -> None:
     inject.add_argument(
         "--hold-until", default="", metavar="MOMENT", help="send it then: 2026-12-01T08:00Z"
     )
+    inject.add_argument(
+        "--priority", type=int, default=0, metavar="N", help="-9 to 9, more is more urgent"
+    )
 
     takeover = _json(
         _add(commands, "import", "take over a stopped system's queue", "takeover:take_over")
@@ -278,6 +281,7 @@ def _other_commands(commands: Any) -> None:
         "--tenant", default="", metavar="NAME", help="default: the one that these lead to"
     )
     route.add_argument("--tag", default="", metavar="TAG", help="the tag in its header")
+    route.add_argument("--priority", type=int, default=0, metavar="N", help="its MT-PRIORITY")
     table = _json(
         _add(commands, "retry-table", "when deferred mail is tried again", "explain:retry_table")
     )

@@ -134,6 +134,7 @@ def compose(
             raise Refused(f"not an address: {address!r}", EX_NOUSER)
     wishes = Wish(hold_for=options.hold_for, hold_until=options.hold_until)
     try:
+        wishes["priority"] = int(options.priority)
         terms = terms_of(SystemClock().now(), wishes)
     except ValueError as error:
         raise Refused(str(error), EX_USAGE) from error

@@ -24,7 +24,7 @@ _WITH_VALUE = "fFrBNRVLoXCDOhpMxbqd"
 _VALUE_IN_WORD = "bqodpM"
 _FLAGS = "tivnGcesUAmIk"
 _MODES = "mspdDtiavhHP"
-_LONG = {"--hold-for": "hold_for", "--hold-until": "hold_until"}
+_LONG = {"--hold-for": "hold_for", "--hold-until": "hold_until", "--priority": "priority"}
 """Options of our own."""
 
 
@@ -49,6 +49,7 @@ class SendmailOptions:
     config: str = ""
     hold_for: str = ""
     hold_until: str = ""
+    priority: str = "0"
     recipients: list[str] = field(default_factory=list)
 
 

@@ -3,7 +3,7 @@
 Most mail asks for none of it; then an envelope has no terms at all.
 
 Called by: all layers.  Raises: ValueError for text that is no moment.
-RFCs: RFC 4865, RFC 3339.
+RFCs: RFC 4865, RFC 6710, RFC 3339.
 """
 
 from __future__ import annotations
@@ -18,11 +18,23 @@ class Terms(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     `release_at` is when it may be tried first, in seconds since the epoch, 0 for at once; its
     lifetime counts from then. `hold_for_s` is the interval that was asked for, 0 where a moment
-    was (RFC 4865).
+    was (RFC 4865). `priority` is from -9 to 9, more is more urgent (RFC 6710).
     """
 
     release_at: float = 0.0
     hold_for_s: int = 0
+    priority: int = 0
+
+    @property
+    def is_nothing(self) -> bool:
+        """True where nothing is asked for."""
+        return self == NO_TERMS
+
+
+NO_TERMS = Terms()
+
+PRIORITIES = range(-9, 10)
+"""RFC 6710 §3: from -9 to 9."""
 
 
 def parse_moment(text: str) -> float:

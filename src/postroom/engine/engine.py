@@ -112,7 +112,7 @@ class Engine:
             parts, self._settler, self._table, self._backlog, scheduler, self._tasks, suspects,
             self._kinds,
         )  # fmt: skip
-        self._admission.classes = table
+        self._admission.precedence.reconfigure(table, policy.priority_lead_s)
         self._had_kinds = parts.router.channels.has_kinds
         self._pump = Pump(
             parts, self._admission, self._settler, scheduler, self._tasks, suspects, policy,
@@ -219,7 +219,7 @@ class Engine:
     ) -> None:
         """Put new limits, retry schedules, classes and names in force for what comes next."""
         table = ClassTable(classes)
-        self._admission.classes = table
+        self._admission.precedence.reconfigure(table, policy.priority_lead_s)
         self._kinds.tenants = TenantTable(tenants)
         self.scheduler.set_shares(table.shares)
         self._table.resize(policy.active_max, policy.lane_active_max, policy.content_memory_octets)

@@ -2,7 +2,7 @@
 
 Called by: smtp.client, smtp.client_transaction.  Raises: nothing; odd lines are ignored.
 RFC 5321 §4.1.1.1, RFC 1870, RFC 2920, RFC 3030, RFC 3207, RFC 3461, RFC 4954, RFC 6152,
-RFC 6531.
+RFC 6531, RFC 6710.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class Capabilities(msgspec.Struct, frozen=True):
     size: bool = False
     size_octets_max: int = 0
     auth: frozenset[str] = frozenset()
+    mt_priority: bool = False
 
 
 NO_CAPABILITIES = Capabilities()
@@ -65,4 +66,5 @@ def parse_capabilities(reply: Reply) -> Capabilities:
         # RFC 1870 §3: zero means no fixed limit.
         size_octets_max=int(digits) if usable else 0,
         auth=frozenset(auth),
+        mt_priority="MT-PRIORITY" in offered,
     )

@@ -7,7 +7,7 @@ Guarantees: 1. nothing is sent that the server did not offer.  2. every line of 
 envelope is one command: an address cannot bring a second one along.  3. content sent after
 DATA is dot-stuffed and ends in CRLF.
 Called by: smtp.client, delivery.  Raises: nothing; what cannot be sent is a Failure.
-RFC 5321 §4.1.1, RFC 1870, RFC 2920, RFC 3030, RFC 3461, RFC 6152, RFC 6531.
+RFC 5321 §4.1.1, RFC 1870, RFC 2920, RFC 3030, RFC 3461, RFC 6152, RFC 6531, RFC 6710.
 """
 
 from __future__ import annotations
@@ -125,6 +125,9 @@ class Transaction:
             (envelope.smtputf8 and not self.is_seven_bit()) or not self._has_ascii_addresses()
         ):
             mail += " SMTPUTF8"
+        terms = envelope.terms
+        if terms is not None and terms.priority and offered.mt_priority:
+            mail += f" MT-PRIORITY={terms.priority}"
         if not offered.dsn:
             return [mail, *[f"RCPT TO:<{one.address}>" for one in envelope.recipients]]
         self.dsn_passed_on = True

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postroom.core.message import Envelope, Notify, Recipient
+from postroom.core.terms import Terms
 from postroom.smtp.client import ClientOptions, ClientSession, Credentials
 from postroom.smtp.client_states import TRANSITIONS, Cause, Signal, Stage, State
 from postroom.smtp.client_transaction import DotStuffer, Transaction
@@ -272,3 +273,17 @@ def test_no_server_makes_the_session_raise_or_leave_a_recipient_without_a_word(
     for transaction in open_transactions:
         refused = len(transaction.rcpt_replies) - transaction.accepted
         assert transaction.failure or transaction.final_replies or refused == 2
+
+
+def test_a_priority_goes_on_to_hosts_that_offer_it() -> None:
+    offers = EHLO_ALL.replace(b"250-DSN", b"250-MT-PRIORITY\r\n250-DSN")
+    for priority, ehlo, expected in (
+        (4, offers, b" MT-PRIORITY=4\r\n"),
+        (-9, offers, b" MT-PRIORITY=-9\r\n"),
+        (4, EHLO_ALL, b""),
+        (0, offers, b""),
+    ):
+        terms = Terms(1_790_000_000.0, priority=priority)
+        out = a_session(ehlo).begin(a_transaction(terms=terms))
+        assert out.partition(b"RCPT")[0].endswith(expected or b" SIZE=7\r\n")
+        assert b"HOLD" not in out and (b"MT-PRIORITY" in out) == bool(expected)
