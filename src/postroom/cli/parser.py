@@ -221,6 +221,12 @@ def _mail_commands(commands: Any) -> None:
     inject.add_argument(
         "--priority", type=int, default=0, metavar="N", help="-9 to 9, more is more urgent"
     )
+    inject.add_argument(
+        "--deliver-within", default="", metavar="TIME", help="a deadline: 1h after it may be sent"
+    )
+    inject.add_argument(
+        "--late", default="", choices=("notify", "return"), help="what becomes of it after that"
+    )
 
     takeover = _json(
         _add(commands, "import", "take over a stopped system's queue", "takeover:take_over")

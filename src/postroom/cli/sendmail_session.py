@@ -69,7 +69,9 @@ def talk(config: Config) -> int:
         messages_max=sys.maxsize,
         errors_max=policy.errors_max,
         terms=TermsOffered(
-            max(policy.future_release_s for policy in config.listen), PRIORITIES.stop - 1
+            max(policy.future_release_s for policy in config.listen),
+            PRIORITIES.stop - 1,
+            max(policy.deliver_by_min_s for policy in config.listen),
         ),
     )
     # Who may run this program may send: it is no network client.

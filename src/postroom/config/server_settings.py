@@ -228,6 +228,11 @@ LISTEN = Table(
             "this machine may ask for any.", "4",
         ),
         Setting(
+            "deliver_by_min", Duration(1, DAY, never=True), "deliver_by_min_s",
+            "The shortest time in which a client may want its mail delivered or else returned "
+            "(DELIVERBY, RFC 2852); `never` offers no deadlines.", '"1m"',
+        ),
+        Setting(
             "xclient", _NETWORKS, "xclient",
             "Clients that may use XCLIENT.", '["127.0.0.1"]',
         ),

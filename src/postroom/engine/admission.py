@@ -10,15 +10,17 @@ Called by: engine.engine, engine.walk.  Raises: nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from postroom.channels.policy import ChannelPolicy
+from postroom.core.ids import QueueId
 from postroom.core.message import (
     NewMessage,
     Recipient,
     RecipientStatus,
     StoredMessage,
 )
+from postroom.core.terms import Terms
 from postroom.engine.active import ActiveMessage, ActiveTable
 from postroom.engine.backlog import Backlog
 from postroom.engine.deferral import Deferral
@@ -66,6 +68,8 @@ class Admission:
         self.destinations: dict[LaneKey, Destination] = {}
         """The newest destination of each lane, which names the hosts to try."""
         self.deferral = Deferral(parts.clock, settler, table)
+        self.note_terms: Callable[[QueueId, Terms], None] = lambda queue_id, terms: None
+        """Told of stored mail with terms."""
         self.open = False
         """False before the start and after a stop: then everything stays in the store."""
         self.hours = Hours(parts.clock)
@@ -131,6 +135,8 @@ class Admission:
         active.rank = self.rank_of(message)
         active.kind = self.kinds.of(message.envelope, message.provenance)
         active.provenance = message.provenance
+        if message.envelope.terms is not None:
+            self.note_terms(message.id, message.envelope.terms)
         placed = self._place(
             active,
             list(zip(message.envelope.recipients, message.statuses, strict=True)),

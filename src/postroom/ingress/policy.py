@@ -18,7 +18,8 @@ class ListenPolicy(msgspec.Struct, frozen=True):
     `auth_plaintext_loopback` allows AUTH without TLS from loopback only. `bare_newline` is
     "refuse" or "normalise". `future_release_s` is how far ahead a release may lie (RFC 4865), 0
     where none is offered; `mt_priority_max` is the best priority that is granted (RFC 6710), None
-    where none is. Times in seconds, sizes in octets.
+    where none is; `deliver_by_min_s` the shortest time for BY with R (RFC 2852), 0 where no
+    deadlines are offered. Times in seconds, sizes in octets.
     """
 
     name: str = "smtp"
@@ -44,3 +45,4 @@ class ListenPolicy(msgspec.Struct, frozen=True):
     session_timeout_s: float = 7200.0
     future_release_s: float = 30 * 86400.0
     mt_priority_max: int | None = 0
+    deliver_by_min_s: float = 10.0

@@ -22,6 +22,11 @@ NEW_YEAR = datetime(2027, 1, 1, tzinfo=UTC).timestamp()
         ({"hold_for": "", "hold_until": ""}, None),
         ({"hold_for": "1h 30m"}, Terms(NOW + 5400, 5400)),
         ({"hold_for": 60}, Terms(NOW + 60, 60)),
+        ({"deliver_within": "1h"}, Terms(deliver_by=NOW + 3600, by_mode="N")),
+        (
+            {"hold_for": 60, "deliver_within": 60, "late": "return"},
+            Terms(NOW + 60, 60, 0, NOW + 120, "R"),
+        ),
         ({"priority": 0}, None),
         ({"priority": -9}, Terms(priority=-9)),
         ({"hold_for": 60, "priority": 4}, Terms(NOW + 60, 60, 4)),
@@ -45,6 +50,9 @@ def test_a_wish_becomes_terms(wish: Wish, expected: Terms | None) -> None:
         ({"hold_for": "soon"}, "not a duration"),
         ({"hold_for": -5}, "a time to come"),
         ({"priority": 10}, "from -9 to 9"),
+        ({"deliver_within": -1}, "a time to come"),
+        ({"late": "return"}, "deliver_within"),
+        ({"deliver_within": 60, "late": "never"}, "return or notify"),
         ({"hold_until": "2027-01-01T00:00"}, "time zone"),
         ({"hold_until": "2027-01-01"}, "time zone"),
         ({"hold_until": datetime(2027, 1, 1)}, "time zone"),  # noqa: DTZ001
