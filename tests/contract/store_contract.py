@@ -161,7 +161,9 @@ class StoreContract:
                     smtputf8=True,
                 ),
                 content=(b"Received: from x\r\n", b"Subject: \xff\x00\r\n\r\n", b"."),
-                provenance=Provenance("UTF8SMTPSA", "[::1]:2525", "me.example", "joe", "smtp"),
+                provenance=Provenance(
+                    "UTF8SMTPSA", "[::1]:2525", "me.example", "joe", "smtp", tag="news"
+                ),
             )
             await store.put(whole)
             back = await store.get(queue_id(1))
