@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import smtplib
 
+import pytest
+
 from tests.support.command_line import in_json, listed, postroom
 from tests.support.daemon import Daemon
 from tests.support.sink import SinkThread
@@ -20,6 +22,7 @@ concurrency = 1
 """
 
 
+@pytest.mark.seed(33)
 def test_priorities_order_mail_and_are_passed_on() -> None:
     sink = SinkThread(extensions=("PIPELINING", "DSN", "MT-PRIORITY"))
     with sink, Daemon(relay=sink.port, queues=1, config=CONFIG) as daemon:
