@@ -106,7 +106,7 @@ class StoreContract:
     def test_scheduled_mail_is_due_when_it_is_released_and_keeps_its_terms(self, run) -> None:
         def scheduled(number: int, release_at: float) -> NewMessage:
             plain = message(number)
-            terms = Terms(release_at, 3600)
+            terms = Terms(release_at, 3600, 4, release_at + 60, "R")
             return msgspec.structs.replace(
                 plain, envelope=msgspec.structs.replace(plain.envelope, terms=terms)
             )
@@ -121,7 +121,7 @@ class StoreContract:
             assert await store.next_due(now) == T0 + 3600
             first = await store.get(queue_id(1))
             assert first is not None
-            assert first.envelope.terms == Terms(T0 + 3600, 3600)
+            assert first.envelope.terms == Terms(T0 + 3600, 3600, 4, T0 + 3660, "R")
             assert first.provenance == Provenance()
             assert first.statuses == (RecipientStatus(0, due_at=T0 + 3600),)
             assert first.scheduled_until(now) == T0 + 3600
@@ -133,7 +133,8 @@ class StoreContract:
             for number, release_at in ((1, now), (2, T0 - 3600)):
                 found_one = await store.get(queue_id(number))
                 assert found_one is not None
-                assert found_one.envelope.terms == Terms(release_at, 3600)
+                terms = Terms(release_at, 3600, 4, release_at + 60, "R")
+                assert found_one.envelope.terms == terms
                 assert found_one.statuses[0].due_at == now
             third = await store.get(queue_id(3))
             assert third is not None and third.envelope.terms is None
@@ -160,7 +161,9 @@ class StoreContract:
                     smtputf8=True,
                 ),
                 content=(b"Received: from x\r\n", b"Subject: \xff\x00\r\n\r\n", b"."),
-                provenance=Provenance("UTF8SMTPSA", "[::1]:2525", "me.example", "joe", "smtp"),
+                provenance=Provenance(
+                    "UTF8SMTPSA", "[::1]:2525", "me.example", "joe", "smtp", tag="news"
+                ),
             )
             await store.put(whole)
             back = await store.get(queue_id(1))

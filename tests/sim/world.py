@@ -17,6 +17,7 @@ from postroom.channels.policy import ChannelPolicy, RetrySchedule
 from postroom.core.errors import PostroomError
 from postroom.core.ids import QueueId
 from postroom.core.message import Envelope, Provenance, Recipient, RecipientState
+from postroom.core.terms import Terms
 from postroom.delivery.agent import RoutedAgent
 from postroom.delivery.deadlines import ClientDeadlines
 from postroom.engine.engine import Engine
@@ -63,6 +64,8 @@ class World:
         self.network = Network(self.chance)
         self.acknowledged: dict[QueueId, tuple[bytes, tuple[str, ...]]] = {}
         self.attempted: set[QueueId] = set()
+        self.not_before: dict[str, float] = {}
+        """When each recipient of scheduled mail may be served at the earliest."""
         self.final: set[Key] = set()
         self.violations: list[str] = []
         self._told: set[str] = set()
@@ -188,7 +191,10 @@ class World:
             return
         queue_id = intake.new_id()
         self.attempted.add(queue_id)
-        envelope = Envelope(reverse_path, tuple(map(Recipient, recipients)))
+        terms = self._terms()
+        if terms is not None:
+            self.not_before.update(dict.fromkeys(recipients, terms.release_at))
+        envelope = Envelope(reverse_path, tuple(map(Recipient, recipients)), terms=terms)
         future = intake.accept(queue_id, envelope, (content,), Provenance())
         epoch = self.crashes
 
@@ -201,6 +207,14 @@ class World:
                 self.refusals += 1
 
         future.add_done_callback(committed)
+
+    def _terms(self) -> Terms | None:
+        """Some mail is to be sent later, some asks for priority; without a throw of the dice."""
+        later_s = 30.0 + self._number * 37 % 400 if self._number % 9 == 0 else 0.0
+        priority = self._number % 19 - 9 if self._number % 5 == 0 else 0
+        if not later_s and not priority:
+            return None
+        return Terms(self.clock.now() + later_s if later_s else 0.0, int(later_s), priority)
 
     def upset(self) -> None:
         """Change the moods of some hosts and let a disk operation fail, perhaps."""
@@ -271,6 +285,10 @@ class World:
                     self.hold(key not in self.final, f"V2 {key} was final, now waiting")
                 else:
                     self.final.add(key)
+        # Scheduled mail is not sent before its time.
+        now = self.clock.now()
+        for recipient in self.record.taken:
+            self.hold(self.not_before.get(recipient, 0) <= now, f"{recipient} came too soon")
         # V1: an acknowledged id is in the store, or final for each recipient.
         ended = self.record.refused.union(self.record.taken)
         for queue_id, (_, recipients) in self.acknowledged.items():

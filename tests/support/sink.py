@@ -20,9 +20,17 @@ class SinkThread:
     Rules are those of `postroom sink`: "rcpt=*@refused.example reply=550 5.1.1 No such user".
     """
 
-    def __init__(self, *rules: str, port: int = 0, hostname: str = "sink.example") -> None:
+    def __init__(
+        self,
+        *rules: str,
+        port: int = 0,
+        hostname: str = "sink.example",
+        extensions: tuple[str, ...] = Site().extensions,
+    ) -> None:
         parsed: tuple[Rule, ...] = tuple(parse_rule(rule) for rule in rules)
-        site = Site(listen=(f"127.0.0.1:{port}",), hostname=hostname, rules=parsed)
+        site = Site(
+            listen=(f"127.0.0.1:{port}",), hostname=hostname, rules=parsed, extensions=extensions
+        )
         self._profile = Profile(sites=(site,))
         self._recorder = Recorder()
         self._loop = asyncio.new_event_loop()

@@ -38,7 +38,7 @@ def route(options: argparse.Namespace) -> int:
     for number, explanation in enumerate(found):
         domain = explanation.domain or explanation.address.rpartition("@")[2]
         why = table.reason(domain, path, options.listener, options.user)
-        goes = classes.reason(path, options.listener, options.user)
+        goes = classes.reason(path, options.listener, options.user, options.priority)
         if options.json:
             print_json(
                 {

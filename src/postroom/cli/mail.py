@@ -32,7 +32,8 @@ from postroom.control.commands import PAGE_MAX, MailListArgs, MailShowArgs, Mail
 from postroom.control.protocol import Code, ControlError
 from postroom.core.clock import SystemClock
 from postroom.core.ids import QueueId, parse_queue_id
-from postroom.core.message import RecipientState, StoredMessage
+from postroom.core.message import Envelope, RecipientState, StoredMessage
+from postroom.core.terms import NO_TERMS
 from postroom.core.units import format_duration, format_size
 from postroom.spool.store import Counts
 
@@ -82,6 +83,11 @@ def state_of(message: StoredMessage, now: float) -> str:
     return "waiting"
 
 
+def priority_of(envelope: Envelope) -> int:
+    """Return the priority that a message asks for."""
+    return (envelope.terms or NO_TERMS).priority
+
+
 def in_json(message: StoredMessage, queue: int, now: float) -> dict[str, Any]:
     """Return a message as listings in JSON show it."""
     return {
@@ -94,6 +100,8 @@ def in_json(message: StoredMessage, queue: int, now: float) -> dict[str, Any]:
         "size_octets": message.size_octets,
         "sender": message.envelope.reverse_path,
         "envid": message.envelope.envid,
+        "priority": priority_of(message.envelope),
+        "deliver_by": (message.envelope.terms or NO_TERMS).deliver_by,
         "provenance": message.provenance,
         "recipients": [
             {
@@ -208,7 +216,7 @@ def _print_transcript(transcript: str) -> None:
 
 def _print_message(message: StoredMessage, queue: int, now: float) -> None:
     envelope, provenance = message.envelope, message.provenance
-    scheduled = message.scheduled_until(now)
+    scheduled, terms = message.scheduled_until(now), envelope.terms or NO_TERMS
     age = format_duration(max(0.0, now - message.arrived_at))
     source = provenance.client or provenance.user or provenance.listener
     facts = [
@@ -228,6 +236,8 @@ def _print_message(message: StoredMessage, queue: int, now: float) -> None:
             (f"ENVID={envelope.envid}", envelope.envid),
             ("BODY=8BITMIME", envelope.eight_bit),
             ("SMTPUTF8", envelope.smtputf8),
+            (f"MT-PRIORITY={priority_of(envelope)}", priority_of(envelope)),
+            (f"BY={_moment(terms.deliver_by)};{terms.by_mode}", terms.by_mode),
         )
         if is_set
     ]

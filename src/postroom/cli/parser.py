@@ -218,6 +218,15 @@ def _mail_commands(commands: Any) -> None:
     inject.add_argument(
         "--hold-until", default="", metavar="MOMENT", help="send it then: 2026-12-01T08:00Z"
     )
+    inject.add_argument(
+        "--priority", type=int, default=0, metavar="N", help="-9 to 9, more is more urgent"
+    )
+    inject.add_argument(
+        "--deliver-within", default="", metavar="TIME", help="a deadline: 1h after it may be sent"
+    )
+    inject.add_argument(
+        "--late", default="", choices=("notify", "return"), help="what becomes of it after that"
+    )
 
     takeover = _json(
         _add(commands, "import", "take over a stopped system's queue", "takeover:take_over")
@@ -278,6 +287,7 @@ def _other_commands(commands: Any) -> None:
         "--tenant", default="", metavar="NAME", help="default: the one that these lead to"
     )
     route.add_argument("--tag", default="", metavar="TAG", help="the tag in its header")
+    route.add_argument("--priority", type=int, default=0, metavar="N", help="its MT-PRIORITY")
     table = _json(
         _add(commands, "retry-table", "when deferred mail is tried again", "explain:retry_table")
     )

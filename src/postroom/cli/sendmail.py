@@ -132,8 +132,12 @@ def compose(
     for address in (sender, *(recipient.address for recipient in recipients)):
         if address and not is_address(address):
             raise Refused(f"not an address: {address!r}", EX_NOUSER)
-    wishes = Wish(hold_for=options.hold_for, hold_until=options.hold_until)
+    wishes = Wish(
+        hold_for=options.hold_for, hold_until=options.hold_until,
+        deliver_within=options.deliver_within, late=options.late,
+    )  # fmt: skip
     try:
+        wishes["priority"] = int(options.priority)
         terms = terms_of(SystemClock().now(), wishes)
     except ValueError as error:
         raise Refused(str(error), EX_USAGE) from error

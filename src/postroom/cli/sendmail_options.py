@@ -24,7 +24,10 @@ _WITH_VALUE = "fFrBNRVLoXCDOhpMxbqd"
 _VALUE_IN_WORD = "bqodpM"
 _FLAGS = "tivnGcesUAmIk"
 _MODES = "mspdDtiavhHP"
-_LONG = {"--hold-for": "hold_for", "--hold-until": "hold_until"}
+_LONG = {
+    "--hold-for": "hold_for", "--hold-until": "hold_until", "--priority": "priority",
+    "--deliver-within": "deliver_within", "--late": "late",
+}  # fmt: skip
 """Options of our own."""
 
 
@@ -49,6 +52,9 @@ class SendmailOptions:
     config: str = ""
     hold_for: str = ""
     hold_until: str = ""
+    priority: str = "0"
+    deliver_within: str = ""
+    late: str = ""
     recipients: list[str] = field(default_factory=list)
 
 

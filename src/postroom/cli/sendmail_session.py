@@ -18,6 +18,7 @@ from postroom.core.clock import SystemClock
 from postroom.core.errors import PostroomError
 from postroom.core.message import Envelope
 from postroom.core.reply import Reply
+from postroom.core.terms import PRIORITIES
 from postroom.smtp.server import ServerSession
 from postroom.smtp.server_data import ContentLimits
 from postroom.smtp.server_events import ClientRights, Closed, MessageComplete, ServerSettings
@@ -67,7 +68,11 @@ def talk(config: Config) -> int:
         recipients_max=policy.recipients_max,
         messages_max=sys.maxsize,
         errors_max=policy.errors_max,
-        terms=TermsOffered(max(policy.future_release_s for policy in config.listen)),
+        terms=TermsOffered(
+            max(policy.future_release_s for policy in config.listen),
+            PRIORITIES.stop - 1,
+            max(policy.deliver_by_min_s for policy in config.listen),
+        ),
     )
     # Who may run this program may send: it is no network client.
     session = ServerSession(settings, ClientRights(may_relay=True), _Gate())

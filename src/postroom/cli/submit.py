@@ -34,6 +34,9 @@ def inject(options: argparse.Namespace) -> int:
                     notify=options.notify or Notify.UNSET,
                     hold_for=options.hold_for,
                     hold_until=options.hold_until,
+                    priority=options.priority,
+                    deliver_within=options.deliver_within,
+                    late=options.late,
                 )
             except ValueError as error:
                 fail(f"{source}: {error}", code=USAGE)

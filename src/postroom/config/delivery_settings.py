@@ -261,6 +261,12 @@ DELIVERY = Table(
             "How long a site rests none of whose hosts can be used.", '"1m"',
         ),
         Setting(
+            "priority_lead", Duration(1, DAY, never=True), "priority_lead_s",
+            "How much earlier than it is mail counts as due, among the mail of its site, for each "
+            "level of the priority it asks for (MT-PRIORITY). So nothing waits behind mail that "
+            "comes later than that.", '"15m"',
+        ),
+        Setting(
             "stop_deadline", Duration(0, HOUR), "stop_deadline_s",
             "How long attempts in flight may take to finish at a stop.", '"30s"',
         ),

@@ -151,6 +151,11 @@ CLASS = Table(
             "Mail of these authenticated users belongs to it.", '["shop"]', default="none",
         ),
         Setting(
+            "mt_priority", Integer(-9, 9), "mt_priority",
+            "Mail that asks for this priority (MT-PRIORITY) or a better one belongs to it; where "
+            "it is negative, for this or a worse one.", "4", default="none",
+        ),
+        Setting(
             "reports", Boolean(), "reports",
             "Mail with the null reverse-path belongs to it: DSNs, ours and others'.", "true",
             default="false",

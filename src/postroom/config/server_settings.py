@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from postroom.config.addresses import Address, Hostname, NetworkText
 from postroom.config.kinds import Boolean, Choice, FilePath, ListOf, Text
-from postroom.config.measures import Duration, Integer, LoadMark, Share, Size
+from postroom.config.measures import Bound, Duration, Integer, LoadMark, Share, Size
 from postroom.config.model import Config, LogPolicy
 from postroom.config.setting import Setting, Table
 from postroom.groups.scaling import ScalingPolicy
@@ -220,6 +220,17 @@ LISTEN = Table(
             "future_release", Duration(1, 3650 * DAY, never=True), "future_release_s",
             "How far ahead a client may schedule its mail (FUTURERELEASE, RFC 4865). Programs of "
             "this machine have the widest bound of all listeners.", '"7d"',
+        ),
+        Setting(
+            "mt_priority_max", Bound(-9, 9), "mt_priority_max",
+            "The best priority that a client may ask for (MT-PRIORITY, RFC 6710), from -9 to 9; "
+            "more is lowered to it, and the client told. `none` offers no priorities. Programs of "
+            "this machine may ask for any.", "4",
+        ),
+        Setting(
+            "deliver_by_min", Duration(1, DAY, never=True), "deliver_by_min_s",
+            "The shortest time in which a client may want its mail delivered or else returned "
+            "(DELIVERBY, RFC 2852); `never` offers no deadlines.", '"1m"',
         ),
         Setting(
             "xclient", _NETWORKS, "xclient",

@@ -224,10 +224,12 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What an attempt came to for one recipient.
 
     `host` names who said it ("" for ourselves). `dsn_passed_on` is true where the remote
-    host offers DSN and so took over the duty to report success (RFC 3461 §5.2.2).
+    host offers DSN and so took over the duty to report success (RFC 3461 §5.2.2),
+    `deadline_dropped` where it could not be told until when to deliver (RFC 2852).
     """
 
     kind: OutcomeKind
     reply: Reply
     host: str = ""
     dsn_passed_on: bool = False
+    deadline_dropped: bool = False

@@ -3,7 +3,7 @@
 Most mail asks for none of it; then an envelope has no terms at all.
 
 Called by: all layers.  Raises: ValueError for text that is no moment.
-RFCs: RFC 4865, RFC 3339.
+RFCs: RFC 2852, RFC 4865, RFC 6710, RFC 3339.
 """
 
 from __future__ import annotations
@@ -18,11 +18,34 @@ class Terms(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     `release_at` is when it may be tried first, in seconds since the epoch, 0 for at once; its
     lifetime counts from then. `hold_for_s` is the interval that was asked for, 0 where a moment
-    was (RFC 4865).
+    was (RFC 4865). `priority` is from -9 to 9, more is more urgent (RFC 6710). `deliver_by` is
+    when it is to have been delivered, 0 for no such wish; where that fails it is returned
+    (`by_mode` "R") or its sender is told and it goes on ("N"). With `by_trace` the sender wants
+    to hear of each relay (RFC 2852).
     """
 
     release_at: float = 0.0
     hold_for_s: int = 0
+    priority: int = 0
+    deliver_by: float = 0.0
+    by_mode: str = ""
+    by_trace: bool = False
+
+    @property
+    def is_nothing(self) -> bool:
+        """True where nothing is asked for."""
+        return self == NO_TERMS
+
+    def released(self, at: float) -> Terms:
+        """Return the terms of scheduled mail that is released at another time."""
+        deliver_by = self.deliver_by and self.deliver_by + at - self.release_at
+        return msgspec.structs.replace(self, release_at=at, deliver_by=deliver_by)
+
+
+NO_TERMS = Terms()
+
+PRIORITIES = range(-9, 10)
+"""RFC 6710 §3: from -9 to 9."""
 
 
 def parse_moment(text: str) -> float:

@@ -40,7 +40,8 @@ class Attempt(msgspec.Struct, frozen=True):
 
     `envelope` holds only the recipients of this attempt. `gates` are those at which it is
     counted: a connection of its own needs a slot of each. `allowance` is the source it goes from
-    and whether it may open connections; None: as it likes.
+    and whether it may open connections; None: as it likes. `by_left_s` is how much time it has
+    until its deadline, which the next hop is told; None where there is none.
     """
 
     id: QueueId
@@ -50,6 +51,7 @@ class Attempt(msgspec.Struct, frozen=True):
     number: int = 1
     gates: tuple[Gate, ...] = ()
     allowance: Allowance | None = None
+    by_left_s: float | None = None
 
 
 class AttemptReport(msgspec.Struct, frozen=True):

@@ -37,7 +37,7 @@ from postroom.delivery.tls import TlsContexts
 from postroom.delivery.transcript import Transcript
 from postroom.delivery.trouble import AT_LIMIT, Remedy, is_about_host, is_at_limit, is_stale_reuse
 from postroom.routing.destination import Destination, NextHop
-from postroom.routing.policy import RelayRoute, RoutePolicy
+from postroom.routing.policy import LmtpRoute, RelayRoute, RoutePolicy
 from postroom.routing.resolver import Resolver
 from postroom.shaping.blocks import is_block
 from postroom.shaping.gate import Gate
@@ -249,6 +249,9 @@ class SmtpAgent:
         """One transaction on a connection, which then goes to the pool or is closed."""
         content = run.attempt.content
         transaction = Transaction(envelope, content.size_octets, content.parts)
+        attempt = run.attempt
+        if attempt.by_left_s is not None and not isinstance(attempt.destination.route, LmtpRoute):
+            transaction.by_left_s = attempt.by_left_s - run.elapsed_s()
         session = connection.session
         before = session.replies
         pool = self._pool
@@ -317,6 +320,10 @@ class _Run:
             and asyncio.get_running_loop().time() < self.deadline
         )
 
+    def elapsed_s(self) -> float:
+        """Return how long the attempt has taken so far."""
+        return asyncio.get_running_loop().time() - self._started
+
     def note_failure(self, failure: Failure, host: str, remedy: Remedy | None = None) -> None:
         """Take a failure to get a connection that is ready for mail."""
         self.host = host
@@ -333,8 +340,9 @@ class _Run:
         """Report, short: every recipient was delivered on the first connection."""
         host = connection.host
         outcome = Outcome(
-            OutcomeKind.DELIVERED, transaction.final_replies[0], host, transaction.dsn_passed_on
-        )
+            OutcomeKind.DELIVERED, transaction.final_replies[0], host, transaction.dsn_passed_on,
+            transaction.deadline_dropped,
+        )  # fmt: skip
         return AttemptReport(
             outcomes=(outcome,) * len(transaction.rcpt_replies),
             host=host,

@@ -100,8 +100,9 @@ class Tally:
         cause = cause_of(reply)
         if cause is Cause.ACCEPTED:
             self._outcomes[index] = Outcome(
-                OutcomeKind.DELIVERED, reply, host, transaction.dsn_passed_on
-            )
+                OutcomeKind.DELIVERED, reply, host, transaction.dsn_passed_on,
+                transaction.deadline_dropped,
+            )  # fmt: skip
             return
         remedy = remedy_for(Failure(Stage.FINAL, cause, reply))
         if several:

@@ -45,6 +45,7 @@ class ActiveMessage:
         "is_forgotten",
         "kind",
         "live",
+        "priority",
         "provenance",
         "rank",
         "recipients",
@@ -64,6 +65,8 @@ class ActiveMessage:
         self.size_octets = size_octets
         self.live = live
         """Recipients of the whole message that are not final, in memory or not."""
+        self.priority = 0 if envelope.terms is None else envelope.terms.priority
+        """What it asks for (RFC 6710); more is more urgent."""
         self.rank = 0
         """Of its class: 0 goes first."""
         self.kind = 0

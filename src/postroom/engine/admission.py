@@ -10,15 +10,17 @@ Called by: engine.engine, engine.walk.  Raises: nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from postroom.channels.policy import ChannelPolicy
+from postroom.core.ids import QueueId
 from postroom.core.message import (
     NewMessage,
     Recipient,
     RecipientStatus,
     StoredMessage,
 )
+from postroom.core.terms import Terms
 from postroom.engine.active import ActiveMessage, ActiveTable
 from postroom.engine.backlog import Backlog
 from postroom.engine.deferral import Deferral
@@ -26,10 +28,10 @@ from postroom.engine.hours import Hours, waiting_lane
 from postroom.engine.kinds import Kinds
 from postroom.engine.lookups import UNKNOWN, Lookups, lane_of_unknown
 from postroom.engine.parts import Parts
+from postroom.engine.precedence import Precedence
 from postroom.engine.settle import Settler
 from postroom.engine.suspects import Suspects
 from postroom.engine.tasks import Tasks
-from postroom.groups.classes import ClassTable
 from postroom.queueing.lane import Entry, LaneKey
 from postroom.queueing.scheduler import Scheduler
 from postroom.routing.destination import Destination
@@ -66,11 +68,13 @@ class Admission:
         self.destinations: dict[LaneKey, Destination] = {}
         """The newest destination of each lane, which names the hosts to try."""
         self.deferral = Deferral(parts.clock, settler, table)
+        self.note_terms: Callable[[QueueId, Terms], None] = lambda queue_id, terms: None
+        """Told of stored mail with terms."""
         self.open = False
         """False before the start and after a stop: then everything stays in the store."""
         self.hours = Hours(parts.clock)
         """Which channels may be tried now."""
-        self.classes = ClassTable()
+        self.precedence = Precedence(table, backlog)
         """Which mail goes first."""
         self.only_trials = False
         """True for a moment after a crash: fresh mail stays in the store as well."""
@@ -83,11 +87,11 @@ class Admission:
         # While older mail waits for room, newer mail goes behind it, or the older would wait for
         # as long as more comes in than goes out.
         provenance = message.provenance
-        rank = self.classes.rank(envelope.reverse_path, provenance.listener, provenance.user)
+        rank = self.precedence.rank(envelope, provenance)
         if (
             not self.open
             or self.only_trials
-            or (self._backlog.full and not self._is_urgent(rank))
+            or (self._backlog.full and not self.precedence.is_urgent(rank))
             or self._table.room_of(rank) < len(recipients)
         ):
             self._backlog.left(arrived_at, message.id, 0)
@@ -131,6 +135,8 @@ class Admission:
         active.rank = self.rank_of(message)
         active.kind = self.kinds.of(message.envelope, message.provenance)
         active.provenance = message.provenance
+        if message.envelope.terms is not None:
+            self.note_terms(message.id, message.envelope.terms)
         placed = self._place(
             active,
             list(zip(message.envelope.recipients, message.statuses, strict=True)),
@@ -154,7 +160,7 @@ class Admission:
         placed = 0
         has_kinds = self._router.channels.has_kinds
         # What goes first does not wait for room that lower ranks have taken.
-        is_trial = is_trial or (self._is_urgent(active.rank) and self._table.room > 0)
+        is_trial = is_trial or (self.precedence.is_urgent(active.rank) and self._table.room > 0)
         for recipient, status in pairs:
             if self._suspects and self._suspects.withholds(active.id, status.index):
                 continue
@@ -186,7 +192,10 @@ class Admission:
             lane = self._scheduler.lane(key)
             size = lane.recipients if lane is not None else 0
             room = self._table.lane_room(size + len(group[1]))
-            if not is_trial and (room <= 0 or self._must_wait(key, domain, refilled)):
+            waits = room <= 0 or self._must_wait(key, domain, refilled)
+            if waits and active.priority > 0:
+                waits = not self.precedence.goes_ahead(active, key, domain, status.due_at, size)
+            if waits and not is_trial:
                 self._backlog.left_in(
                     key, domain, status.due_at, active.id, status.index, shared=shared
                 )
@@ -200,10 +209,7 @@ class Admission:
 
     def rank_of(self, message: StoredMessage) -> int:
         """Return the rank of a stored message: 0 goes first."""
-        provenance = message.provenance
-        return self.classes.rank(
-            message.envelope.reverse_path, provenance.listener, provenance.user
-        )
+        return self.precedence.rank(message.envelope, message.provenance)
 
     def _leave(
         self, active: ActiveMessage, indexes: Sequence[int], channel: ChannelPolicy, domain: str
@@ -214,9 +220,6 @@ class Admission:
             due_at, lane = active.statuses[index].due_at, waiting_lane(channel.name)
             self._backlog.left_in(lane, domain, due_at, active.id, index, shared=shared)
         self._table.remove(active, tuple(indexes))
-
-    def _is_urgent(self, rank: int) -> bool:
-        return rank == 0 and not self.classes.is_single
 
     def _is_for_later(
         self,
@@ -244,11 +247,12 @@ class Admission:
             self._tasks.spawn(self.deferral.defer(active, destination, indexes, rest))
             return
         self.destinations[key] = destination
+        lead_s = self.precedence.lead_s(active)
         size = destination.channel.recipients_max
         for start in range(0, len(indexes), size):
             chunk = tuple(indexes[start : start + size])
             due_at = active.statuses[chunk[0]].due_at
-            entry = Entry(active.id, chunk, key, due_at, active.arrived_at, active.rank)
+            entry = Entry(active.id, chunk, key, due_at, active.arrived_at, active.rank, lead_s)
             active.entries.append(entry)
             self._scheduler.add(entry, destination.channel)
         self._tasks.kick()

@@ -50,7 +50,7 @@ class Deferral:
         # RFC 3463 §3.5: 4.4.1, no answer from host.
         reply = Reply(451, "4.4.1", f"not tried, the site is resting: {rest.reply}")
         outcome = Outcome(OutcomeKind.DEFERRED, reply)
-        case = Case.of(active.id, active.since, active.envelope.reverse_path, destination, rest)
+        case = Case.of(active.id, active.since, active.envelope, destination, rest)
         await self._settler.settle(active, case, [(index, outcome) for index in indexes])
 
     def strand(

@@ -18,11 +18,12 @@ import msgspec
 from postroom.channels.policy import ChannelPolicy
 from postroom.core.ids import QueueId
 from postroom.core.limits import PROBE, Limit, LimitKey
-from postroom.core.message import NewMessage, RecipientStatus
+from postroom.core.message import NewMessage, RecipientStatus, StoredMessage
 from postroom.engine.active import ActiveMessage, ActiveTable
 from postroom.engine.admission import Admission
 from postroom.engine.backlog import Backlog
 from postroom.engine.bouncer import Bouncer
+from postroom.engine.deadlines import LATE, Deadlines
 from postroom.engine.intake import Intake
 from postroom.engine.kinds import Kinds
 from postroom.engine.lessee import IDLE_S, Lender, Lessee
@@ -112,7 +113,7 @@ class Engine:
             parts, self._settler, self._table, self._backlog, scheduler, self._tasks, suspects,
             self._kinds,
         )  # fmt: skip
-        self._admission.classes = table
+        self._admission.precedence.reconfigure(table, policy.priority_lead_s)
         self._had_kinds = parts.router.channels.has_kinds
         self._pump = Pump(
             parts, self._admission, self._settler, scheduler, self._tasks, suspects, policy,
@@ -128,6 +129,9 @@ class Engine:
         self._hours = self._admission.hours
         self._hours.on_open, self._hours.on_close = self._open_channel, self._close_channel
         self._watching: asyncio.Task[None] | None = None
+        self._deadlines = Deadlines(parts.store, parts.clock, self._give_up)
+        self._admission.note_terms = self._deadlines.note
+        self._timing: asyncio.Task[None] | None = None
         revival = Revival(parts, self._admission, self._backlog, scheduler)
         self._walk = Walk(parts, self._admission, self._table, self._backlog, policy, revival)
         self._admission.deferral.stranded.on_sooner = self._walk.revive
@@ -157,6 +161,7 @@ class Engine:
         self._walking = loop.create_task(self._deliver())
         self._counting = loop.create_task(self._stored_ready.run())
         self._watching = loop.create_task(self._hours.run())
+        self._timing = loop.create_task(self._deadlines.run())
         if self.lessee is not None:
             self.lessee.on_claim = self._flush_soon
             self._lending = loop.create_task(self._sweep_gates(self.lessee))
@@ -187,7 +192,7 @@ class Engine:
         self._admission.open = False
         for task in (
             self._walking, self._trying, self._sweeping, self._counting, self._lending,
-            self._watching,
+            self._watching, self._timing,
         ):  # fmt: skip
             if task is not None:
                 task.cancel()
@@ -219,7 +224,7 @@ class Engine:
     ) -> None:
         """Put new limits, retry schedules, classes and names in force for what comes next."""
         table = ClassTable(classes)
-        self._admission.classes = table
+        self._admission.precedence.reconfigure(table, policy.priority_lead_s)
         self._kinds.tenants = TenantTable(tenants)
         self.scheduler.set_shares(table.shares)
         self._table.resize(policy.active_max, policy.lane_active_max, policy.content_memory_octets)
@@ -337,6 +342,10 @@ class Engine:
         self.scheduler.opened(gate)
         self._pump.kick()
 
+    async def _give_up(self, message: StoredMessage) -> None:
+        self.forget((message.id,))
+        await self.bouncer.bounce([message], LATE)
+
     def _open_channel(self, name: str) -> None:
         self._pump.open(name)
         self._walk.changed(None)
@@ -355,10 +364,13 @@ class Engine:
             lessee.sweep(self._parts.clock.now())
 
     def _admit_new(self, message: NewMessage) -> None:
-        if message.envelope.terms is not None and message.begins_at > self._parts.clock.now():
-            # It waits in the store until it is released.
-            self._walk.changed(message.begins_at)
-            return
+        terms = message.envelope.terms
+        if terms is not None:
+            self._deadlines.note(message.id, terms)
+            if message.begins_at > self._parts.clock.now():
+                # It waits in the store until it is released.
+                self._walk.changed(message.begins_at)
+                return
         self._admission.admit_new(message)
 
     def _settled(

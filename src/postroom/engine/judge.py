@@ -19,10 +19,12 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from postroom.channels.deadline import cut
 from postroom.channels.policy import ChannelPolicy
 from postroom.channels.retry import next_due
 from postroom.core.ids import QueueId
 from postroom.core.message import (
+    Envelope,
     Notify,
     Outcome,
     OutcomeKind,
@@ -30,6 +32,7 @@ from postroom.core.message import (
     RecipientState,
     RecipientStatus,
 )
+from postroom.core.terms import Terms
 from postroom.observe.events import (
     Event,
     RecipientDeferred,
@@ -56,21 +59,22 @@ class Case(msgspec.Struct, frozen=True):
     """True where the route is the last hop, so that delivered means delivered."""
     rest: Rest | None = None
     """Where nothing was tried, for the site rests."""
+    terms: Terms | None = None
 
     @classmethod
     def of(
         cls,
         queue_id: QueueId,
         since: float,
-        reverse_path: str,
+        envelope: Envelope,
         destination: Destination,
         rest: Rest | None = None,
     ) -> Case:
         """Make a case for mail that was going to `destination`."""
         ends_here = not isinstance(destination.route, MxRoute | RelayRoute)
         return cls(
-            queue_id, since, reverse_path, destination.channel, destination.site, ends_here,
-            rest,
+            queue_id, since, envelope.reverse_path, destination.channel, destination.site,
+            ends_here, rest, envelope.terms,
         )  # fmt: skip
 
 
@@ -120,7 +124,11 @@ def judge(
         events.append(event)
         finals += status.state is not RecipientState.WAITING
         # Most mail asks for nothing and is delivered: then no report can be due.
-        if outcome.kind is not OutcomeKind.DELIVERED or recipient.notify & Notify.SUCCESS:
+        if (
+            outcome.kind is not OutcomeKind.DELIVERED
+            or recipient.notify & Notify.SUCCESS
+            or case.terms is not None
+        ):
             report = _report(case, recipient, before[index], status, outcome, now)
             if report is not None:
                 reports.append(report)
@@ -157,6 +165,8 @@ def _one(
             # the recipient was due, that comes with the end of the rest.
             if due is None and case.rest is not None and case.rest.since < before.due_at:
                 due = case.rest.until
+            if case.terms is not None:
+                due = cut(case.terms, case.since, due, now)
             if due is None:
                 state = RecipientState.EXPIRED
             else:
@@ -183,6 +193,14 @@ def _one(
     return status, event
 
 
+def _is_late(case: Case, now: float) -> bool:
+    """Say whether the sender is to hear that mail waits."""
+    if case.terms is not None and case.terms.by_mode == "N":
+        return now >= case.terms.deliver_by
+    warning_s = case.channel.delay_warning_s
+    return bool(warning_s) and now - case.since >= warning_s
+
+
 def _report(
     case: Case,
     recipient: Recipient,
@@ -191,18 +209,27 @@ def _report(
     outcome: Outcome,
     now: float,
 ) -> DueReport | None:
-    channel = case.channel
+    terms = case.terms
+    insists = False
     match status.state:
         case RecipientState.DELIVERED:
             kind = ReportKind.DELIVERED if case.ends_here else ReportKind.RELAYED
+            if terms is not None and terms.by_mode and not case.ends_here:
+                # RFC 2852: who set a deadline hears where it is lost, or wants each trace.
+                insists = outcome.deadline_dropped or terms.by_trace
         case RecipientState.WAITING:
-            waited_s = now - case.since
-            if not channel.delay_warning_s or waited_s < channel.delay_warning_s or before.warned:
+            # Who is to hear at the end of a time of its own hears no sooner.
+            insists = terms is not None and terms.by_mode == "N"
+            if before.warned or not _is_late(case, now):
                 return None
             kind = ReportKind.DELAYED
         case _:
             kind = ReportKind.FAILED
-    if not report_due(kind, case.reverse_path, recipient, outcome):
+    if not report_due(kind, case.reverse_path, recipient, outcome, insists=insists):
         return None
-    until = case.since + channel.retry.lifetime_s if kind is ReportKind.DELAYED else None
+    until = None
+    if kind is ReportKind.DELAYED:
+        until = case.since + case.channel.retry.lifetime_s
+        if terms is not None and terms.by_mode == "R":
+            until = min(until, terms.deliver_by)
     return DueReport(kind, recipient, status, outcome, now, until)

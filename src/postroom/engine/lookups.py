@@ -103,7 +103,11 @@ class Lookups:
         # Side by side: the failures of one message may wait for others of the same message.
         async with asyncio.TaskGroup() as settlements:
             for active, indexes in by_message.values():
-                case = Case(active.id, active.since, active.envelope.reverse_path, channel, domain)
+                envelope = active.envelope
+                case = Case(
+                    active.id, active.since, envelope.reverse_path, channel, domain,
+                    terms=envelope.terms,
+                )  # fmt: skip
                 outcomes = [(index, outcome) for index in indexes]
                 settlements.create_task(self._settler.settle(active, case, outcomes))
 

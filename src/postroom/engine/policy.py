@@ -17,7 +17,9 @@ class EnginePolicy(msgspec.Struct, frozen=True):
     `rescan_s` the store is walked from the start, so that nothing depends on a doorbell.
     A site none of whose hosts can be used rests for `site_rest_s`. A worker that gives no sign
     of life for `hang_deadline_s` while others wait for slots that it holds is ended. `postmaster`
-    gets the DSNs' From address; empty: MAILER-DAEMON at the host name.
+    gets the DSNs' From address; empty: MAILER-DAEMON at the host name. For each
+    level of its priority (RFC 6710) mail counts as due `priority_lead_s` earlier than it is, among
+    that of its site.
     """
 
     concurrency: int = 500
@@ -29,3 +31,4 @@ class EnginePolicy(msgspec.Struct, frozen=True):
     stop_deadline_s: float = 30.0
     hang_deadline_s: float = 60.0
     postmaster: str = ""
+    priority_lead_s: float = 900.0

@@ -144,7 +144,7 @@ class Pump:
             site = destination.site
             self._settler.transcripts.note(active.id, site, number, report.transcript)
         pairs = list(zip(indexes, report.outcomes, strict=True))
-        case = Case.of(active.id, active.since, active.envelope.reverse_path, destination)
+        case = Case.of(active.id, active.since, active.envelope, destination)
         await self._settler.settle(active, case, pairs)
 
     def _note_pace(self, entry: Entry, report: AttemptReport) -> None:
@@ -184,6 +184,9 @@ class Pump:
         try:
             content = active.content or await self._store.content(active.id)
             envelope = active.envelope
+            terms, by_left_s = envelope.terms, None
+            if terms is not None and terms.deliver_by:
+                by_left_s = terms.deliver_by - self._clock.now()
             attempt = Attempt(
                 active.id,
                 Envelope(
@@ -200,6 +203,7 @@ class Pump:
                 active.statuses[indexes[0]].attempts + 1,
                 self.scheduler.gates_of(entry.lane, entry.allowance),
                 entry.allowance,
+                by_left_s,
             )
             report = await self._agent.deliver(attempt)
             assert len(report.outcomes) == len(indexes), "an outcome for each recipient"

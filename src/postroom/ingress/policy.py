@@ -17,7 +17,9 @@ class ListenPolicy(msgspec.Struct, frozen=True):
     "implicit" and needs certificate and key. `auth_users` names the users file;
     `auth_plaintext_loopback` allows AUTH without TLS from loopback only. `bare_newline` is
     "refuse" or "normalise". `future_release_s` is how far ahead a release may lie (RFC 4865), 0
-    where none is offered. Times in seconds, sizes in octets.
+    where none is offered; `mt_priority_max` is the best priority that is granted (RFC 6710), None
+    where none is; `deliver_by_min_s` the shortest time for BY with R (RFC 2852), 0 where no
+    deadlines are offered. Times in seconds, sizes in octets.
     """
 
     name: str = "smtp"
@@ -42,3 +44,5 @@ class ListenPolicy(msgspec.Struct, frozen=True):
     idle_timeout_s: float = 300.0
     session_timeout_s: float = 7200.0
     future_release_s: float = 30 * 86400.0
+    mt_priority_max: int | None = 0
+    deliver_by_min_s: float = 10.0

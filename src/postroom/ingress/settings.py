@@ -77,7 +77,7 @@ class ListenSettings:
 
 def terms_of(policy: ListenPolicy) -> TermsOffered:
     """Return what a client may ask for beside delivery."""
-    return TermsOffered(policy.future_release_s)
+    return TermsOffered(policy.future_release_s, policy.mt_priority_max, policy.deliver_by_min_s)
 
 
 def _networks(policy: ListenPolicy, setting: str, texts: tuple[str, ...]) -> Networks:

@@ -22,7 +22,7 @@ class Entry:
     """Some due recipients of one message, all of one lane; what one attempt will try."""
 
     __slots__ = (
-        "allowance", "arrived_at", "cancelled", "due_at", "id", "indexes", "lane", "rank",
+        "allowance", "arrived_at", "cancelled", "due_at", "id", "indexes", "lane", "lead_s", "rank",
         "started", "started_at",
     )  # fmt: skip
 
@@ -34,9 +34,11 @@ class Entry:
         due_at: float,
         arrived_at: float,
         rank: int = 0,
+        lead_s: float = 0.0,
     ) -> None:
-        """`rank` 0 goes first."""
+        """`rank` 0 goes first; among its rank it counts as due `lead_s` earlier than it is."""
         self.rank = rank
+        self.lead_s = lead_s
         self.id = queue_id
         self.indexes = indexes
         self.lane = lane

@@ -5,8 +5,8 @@ at once. Its entries wait in queueing.waiting. The window opens with each attemp
 site, and closes to a single probe after the site could not be used at all; then the lane
 rests, twice as long after each further failure.
 
-Guarantees: 1. entries of one rank come out by due time, then arrival. 2. 0 <= busy <= window_max at
-each start. 3. a lane that rests starts nothing.
+Guarantees: 1. entries of one rank come out by due time, less their lead, then arrival.
+2. 0 <= busy <= window_max at each start. 3. a lane that rests starts nothing.
 Called by: queueing.scheduler.  Raises: nothing; misuse is an AssertionError.
 """
 

@@ -1,7 +1,7 @@
 """What waits in a lane: entries by rank, each rank in the order of due times.
 
-Pure.  Guarantees: 1. entries of one rank come out by due time, then arrival.  2. each comes out
-once; those that were cancelled never do.
+Pure.  Guarantees: 1. entries of one rank come out by due time, less their lead, then arrival.
+2. each comes out once; those that were cancelled never do.
 Called by: queueing.lane.  Raises: nothing.
 """
 
@@ -35,7 +35,7 @@ class Waiting:
     @property
     def first_due(self) -> float:
         """Since when the first entry is due; there must be one that was not cancelled."""
-        return min(heap[0][0] for heap in self._heaps.values() if heap)
+        return min(heap[0][3].due_at for heap in self._heaps.values() if heap)
 
     def trim(self) -> bool:
         """Let go what was cancelled in front of the others; say whether any is left."""
@@ -50,7 +50,7 @@ class Waiting:
         heap = self._heaps.get(entry.rank)
         if heap is None:
             heap = self._heaps[entry.rank] = []
-        heapq.heappush(heap, (entry.due_at, entry.arrived_at, self._serial, entry))
+        heapq.heappush(heap, (entry.due_at - entry.lead_s, entry.arrived_at, self._serial, entry))
 
     def pop(self, rank: int = 0) -> Entry | None:
         """Take out the first entry of a rank that was not cancelled."""

@@ -1,7 +1,7 @@
 """Whether a recipient's outcome is to be reported to the sender.
 
 Called by: engine.  Raises: nothing.
-RFCs: 3461.
+RFCs: 3461, RFC 2852.
 """
 
 from __future__ import annotations
@@ -34,9 +34,17 @@ _UNASKED = (ReportKind.FAILED, ReportKind.DELAYED)
 
 
 def report_due(
-    kind: ReportKind, reverse_path: str, recipient: Recipient, outcome: Outcome | None = None
+    kind: ReportKind,
+    reverse_path: str,
+    recipient: Recipient,
+    outcome: Outcome | None = None,
+    *,
+    insists: bool = False,
 ) -> bool:
-    """Say whether a DSN of this kind is owed for a recipient."""
+    """Say whether a DSN of this kind is owed for a recipient.
+
+    `insists`: other terms of the message ask for it (RFC 2852), whatever NOTIFY does but NEVER.
+    """
     # RFC 5321 §6.1: nothing is ever sent about mail with a null reverse-path.
     if not reverse_path:
         return False
@@ -45,6 +53,8 @@ def report_due(
     # a delay may be.
     if notify & Notify.NEVER:
         return False
+    if insists:
+        return True
     # RFC 3461 §5.2.2: a host that knows DSN has taken over the duty to report success.
     if outcome is not None and outcome.dsn_passed_on and kind not in _UNASKED:
         return False

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 
 from postroom.core.ids import QueueId
 from postroom.core.message import Envelope, NewMessage, Notify, Provenance, Recipient
+from postroom.core.terms import Terms
 from postroom.reports.decide import ReportKind
 from postroom.reports.facts import (
     ReportedMessage,
@@ -83,10 +84,17 @@ def compose(
             eight_bit=eight_bit,
             # RFC 6531 §3.2: only a header outside US-ASCII needs the extension.
             smtputf8=not reverse_path.isascii(),
+            # RFC 6710: a report is as urgent as what it is about.
+            terms=_terms_of(message.envelope),
         ),
         content=content,
         provenance=Provenance(protocol="report"),
     )
+
+
+def _terms_of(envelope: Envelope) -> Terms | None:
+    terms = envelope.terms
+    return Terms(priority=terms.priority) if terms is not None and terms.priority else None
 
 
 def _is_global(message: ReportedMessage, recipients: Sequence[ReportedRecipient]) -> bool:

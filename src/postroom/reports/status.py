@@ -52,6 +52,9 @@ def write_status(
         asked = f"for;{terms.hold_for_s}" if terms.hold_for_s else ""
         asked = asked or f"until;{format_moment(terms.release_at)}"
         lines.append(f"Future-Release-Request: {asked}")
+    if terms is not None and terms.deliver_by:
+        # RFC 2852: until when it was to be delivered.
+        lines.append(f"Deliver-By-Date: {date(terms.deliver_by)}")
     for one in recipients:
         lines.append("")
         if one.recipient.orcpt:
@@ -61,7 +64,10 @@ def write_status(
         family = "rfc822" if one.recipient.address.isascii() else "utf-8"
         lines.append(f"Final-Recipient: {family}; {shown(one.recipient.address)}")
         lines.append(f"Action: {kind.value}")
-        lines.append(f"Status: {status_of(kind, one.reply, expired=one.expired)}")
+        is_late = one.expired and terms is not None and terms.by_mode == "R"
+        # RFC 2852: 5.4.7 where the sender set the time that is over.
+        status = "5.4.7" if is_late else status_of(kind, one.reply, expired=one.expired)
+        lines.append(f"Status: {status}")
         if one.host:
             lines.append(f"Remote-MTA: {shown(remote_mta(one.host))}")
         # RFC 3464 §2.3.6: the type names whose code it is; ours is not a remote host's.

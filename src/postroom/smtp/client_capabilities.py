@@ -2,7 +2,7 @@
 
 Called by: smtp.client, smtp.client_transaction.  Raises: nothing; odd lines are ignored.
 RFC 5321 §4.1.1.1, RFC 1870, RFC 2920, RFC 3030, RFC 3207, RFC 3461, RFC 4954, RFC 6152,
-RFC 6531.
+RFC 6531, RFC 6710, RFC 2852.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ class Capabilities(msgspec.Struct, frozen=True):
     size: bool = False
     size_octets_max: int = 0
     auth: frozenset[str] = frozenset()
+    mt_priority: bool = False
+    deliver_by: bool = False
+    deliver_by_min_s: int = 0
 
 
 NO_CAPABILITIES = Capabilities()
@@ -65,4 +68,12 @@ def parse_capabilities(reply: Reply) -> Capabilities:
         # RFC 1870 §3: zero means no fixed limit.
         size_octets_max=int(digits) if usable else 0,
         auth=frozenset(auth),
+        mt_priority="MT-PRIORITY" in offered,
+        deliver_by="DELIVERBY" in offered,
+        # RFC 2852 §4: the shortest time; a comma and words of later times may follow.
+        deliver_by_min_s=_seconds(offered.get("DELIVERBY", "").partition(",")[0].strip()),
     )
+
+
+def _seconds(digits: str) -> int:
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 9 else 0

@@ -7,13 +7,15 @@ Guarantees: 1. nothing is sent that the server did not offer.  2. every line of 
 envelope is one command: an address cannot bring a second one along.  3. content sent after
 DATA is dot-stuffed and ends in CRLF.
 Called by: smtp.client, delivery.  Raises: nothing; what cannot be sent is a Failure.
-RFC 5321 §4.1.1, RFC 1870, RFC 2920, RFC 3030, RFC 3461, RFC 6152, RFC 6531.
+RFC 5321 §4.1.1, RFC 1870, RFC 2920, RFC 3030, RFC 3461, RFC 6152, RFC 6531,
+RFC 6710, RFC 2852.
 """
 
 from __future__ import annotations
 
 from postroom.core.message import Envelope, Notify, Recipient
 from postroom.core.reply import EnhancedStatusCode, Reply
+from postroom.core.terms import Terms
 from postroom.smtp.client_capabilities import Capabilities
 from postroom.smtp.client_states import Cause, Failure, Stage
 from postroom.smtp.xtext import encode_orcpt, encode_xtext
@@ -29,6 +31,9 @@ INLINE_OCTETS_MAX = 256 * 1024
 """Content in memory up to this size is written at once; above it, the driver streams it."""
 
 
+BY_MAX_S = 999_999_999
+
+
 class Transaction:
     """Envelope and content of one transaction, and the replies to it.
 
@@ -40,8 +45,8 @@ class Transaction:
     """
 
     __slots__ = (
-        "accepted", "dsn_passed_on", "envelope", "failure", "final_replies", "parts",
-        "rcpt_replies", "seven_bit", "size_octets",
+        "accepted", "by_left_s", "deadline_dropped", "dsn_passed_on", "envelope", "failure",
+        "final_replies", "parts", "rcpt_replies", "seven_bit", "size_octets",
     )  # fmt: skip
 
     def __init__(
@@ -60,6 +65,9 @@ class Transaction:
         self.final_replies: list[Reply] = []
         self.failure: Failure | None = None
         self.dsn_passed_on = False
+        self.by_left_s: float | None = None
+        """The time that is left for delivery; None: as long as it takes, or it ends here."""
+        self.deadline_dropped = False
 
     def is_seven_bit(self) -> bool:
         """Say whether the content is known to be US-ASCII; reads it at most once."""
@@ -109,6 +117,19 @@ class Transaction:
             # signatures), so it is returned. Many clients declare 8BITMIME for US-ASCII:
             # that goes as it is. Eight-bit content that nobody declared goes as it came.
             return _refusal(554, "5.6.3", "the host does not take 8-bit content")
+        return None if self.by_left_s is None else self._too_late(offered, self.by_left_s)
+
+    def _too_late(self, offered: Capabilities, left_s: float) -> Failure | None:
+        terms = self.envelope.terms
+        if terms is None or terms.by_mode != "R":
+            return None
+        if not offered.deliver_by:
+            # RFC 2852 §4: mail that must be returned when it is late does not go to a host that
+            # cannot promise that. RFC 3463 §3.4: 5.3.3, not capable of selected features.
+            return _refusal(554, "5.3.3", "the host takes no mail with a deadline (DELIVERBY)")
+        if left_s < max(1, offered.deliver_by_min_s):
+            text = f"{max(0, int(left_s))} s are left, the host needs {offered.deliver_by_min_s}"
+            return _refusal(554, "5.4.7", f"it cannot be delivered in time: {text}")
         return None
 
     def commands(self, offered: Capabilities) -> list[str]:
@@ -125,6 +146,11 @@ class Transaction:
             (envelope.smtputf8 and not self.is_seven_bit()) or not self._has_ascii_addresses()
         ):
             mail += " SMTPUTF8"
+        terms = envelope.terms
+        if terms is not None and terms.priority and offered.mt_priority:
+            mail += f" MT-PRIORITY={terms.priority}"
+        if terms is not None and self.by_left_s is not None:
+            mail += self._by(terms, offered, self.by_left_s)
         if not offered.dsn:
             return [mail, *[f"RCPT TO:<{one.address}>" for one in envelope.recipients]]
         self.dsn_passed_on = True
@@ -133,6 +159,14 @@ class Transaction:
         if envelope.envid:
             mail += f" ENVID={encode_xtext(envelope.envid)}"
         return [mail, *[_rcpt_with_dsn(recipient) for recipient in envelope.recipients]]
+
+    def _by(self, terms: Terms, offered: Capabilities, left_s: float) -> str:
+        if not offered.deliver_by:
+            self.deadline_dropped = True
+            return ""
+        # RFC 2852 §4: what is left of the time; it may be over where the mode is N.
+        seconds = max(-BY_MAX_S, min(BY_MAX_S, int(left_s)))
+        return f" BY={seconds};{terms.by_mode}{'T' if terms.by_trace else ''}"
 
     def stuffed(self) -> bytes:
         """Return content in memory as it goes on the wire after DATA, with the final dot."""

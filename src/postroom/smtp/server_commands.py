@@ -28,7 +28,7 @@ from postroom.smtp.server_events import (
     StartTls,
 )
 from postroom.smtp.server_table import TABLE, Command, Rule, State
-from postroom.smtp.server_terms import agree
+from postroom.smtp.server_terms import agree, lowered
 from postroom.smtp.server_transaction import Transaction
 from postroom.smtp.syntax import parse_helo_argument
 from postroom.smtp.xclient import parse_xclient
@@ -160,13 +160,15 @@ class CommandSession:
         transaction = Transaction.open(
             argument, settings.content.size_octets_max, settings.recipients_max
         )
-        if transaction.asked is not None:
-            transaction.terms = agree(transaction.asked, settings.terms, self._gate.now())
+        asked = transaction.asked
+        if asked is not None:
+            transaction.terms = agree(asked, settings.terms, self._gate.now())
         refusal = self._gate.mail(transaction.size_octets)
         if refusal is not None:
             raise ReplyError(refusal)
         self._transaction = transaction
-        self._output.append(replies.SENDER_OK)
+        other = lowered(asked, transaction.terms) if asked is not None else None
+        self._output.append(replies.SENDER_OK if other is None else other.encode())
         self._move(rule)
         return None
 

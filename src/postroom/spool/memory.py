@@ -349,7 +349,7 @@ class MemoryStore:
 def released(message: NewMessage, terms: Terms, at: float) -> NewMessage:
     """Return a message that was scheduled as one that is released at another time."""
     replace = msgspec.structs.replace
-    envelope = replace(message.envelope, terms=replace(terms, release_at=at))
+    envelope = replace(message.envelope, terms=terms.released(at))
     return replace(message, envelope=envelope)
 
 

@@ -394,4 +394,7 @@ def local_policy(config: Config) -> ListenPolicy:
         future_release_s=max(
             (policy.future_release_s for policy in config.listen), default=default.future_release_s
         ),
+        deliver_by_min_s=min(
+            (one.deliver_by_min_s for one in config.listen if one.deliver_by_min_s), default=0.0
+        ),
     )

@@ -22,6 +22,14 @@ NEW_YEAR = datetime(2027, 1, 1, tzinfo=UTC).timestamp()
         ({"hold_for": "", "hold_until": ""}, None),
         ({"hold_for": "1h 30m"}, Terms(NOW + 5400, 5400)),
         ({"hold_for": 60}, Terms(NOW + 60, 60)),
+        ({"deliver_within": "1h"}, Terms(deliver_by=NOW + 3600, by_mode="N")),
+        (
+            {"hold_for": 60, "deliver_within": 60, "late": "return"},
+            Terms(NOW + 60, 60, 0, NOW + 120, "R"),
+        ),
+        ({"priority": 0}, None),
+        ({"priority": -9}, Terms(priority=-9)),
+        ({"hold_for": 60, "priority": 4}, Terms(NOW + 60, 60, 4)),
         ({"hold_until": "2027-01-01T00:00Z"}, Terms(NEW_YEAR)),
         ({"hold_until": "2027-01-01T01:00:00+01:00"}, Terms(NEW_YEAR)),
         ({"hold_until": NEW_YEAR}, Terms(NEW_YEAR)),
@@ -41,6 +49,10 @@ def test_a_wish_becomes_terms(wish: Wish, expected: Terms | None) -> None:
         ({"hold_for": "1h", "hold_until": NEW_YEAR}, "one of them"),
         ({"hold_for": "soon"}, "not a duration"),
         ({"hold_for": -5}, "a time to come"),
+        ({"priority": 10}, "from -9 to 9"),
+        ({"deliver_within": -1}, "a time to come"),
+        ({"late": "return"}, "deliver_within"),
+        ({"deliver_within": 60, "late": "never"}, "return or notify"),
         ({"hold_until": "2027-01-01T00:00"}, "time zone"),
         ({"hold_until": "2027-01-01"}, "time zone"),
         ({"hold_until": datetime(2027, 1, 1)}, "time zone"),  # noqa: DTZ001
@@ -57,6 +69,8 @@ def test_sendmail_has_long_options_for_it() -> None:
     for words in (["--hold-for", "1h", "b@x.org"], ["b@x.org", "--hold-for=1h"]):
         envelope, _ = compose(parse_options(words), content, "host.example", "anna")
         assert envelope.terms is not None and envelope.terms.hold_for_s == 3600
+    envelope, _ = compose(parse_options(["--priority=4", "b@x.org"]), content, "h.example", "anna")
+    assert envelope.terms == Terms(priority=4)
     with pytest.raises(UsageError):
         parse_options(["b@x.org", "--hold-until"])
     with pytest.raises(Refused, match="time zone"):

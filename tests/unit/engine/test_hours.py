@@ -167,6 +167,7 @@ def test_a_retry_that_falls_into_the_night_comes_in_the_morning() -> None:
     run(scene())
 
 
+@pytest.mark.seed(35)
 def test_a_lifetime_that_ends_in_the_night_ends_with_one_last_try_in_the_morning() -> None:
     async def scene() -> None:
         short = msgspec.structs.replace(

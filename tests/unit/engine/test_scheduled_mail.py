@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import msgspec
+import pytest
 
 from postroom.channels.policy import ChannelPolicy, RetrySchedule
 from postroom.core.ids import QueueId
@@ -86,6 +87,7 @@ def test_what_was_released_while_it_was_elsewhere_is_tried_at_once() -> None:
     run(scene())
 
 
+@pytest.mark.seed(35)
 def test_lifetime_and_delay_warning_count_from_the_release() -> None:
     async def scene() -> None:
         channel = msgspec.structs.replace(FIVE_TIMES, delay_warning_s=3600.0)

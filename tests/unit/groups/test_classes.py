@@ -32,3 +32,15 @@ def test_ranks_have_the_shares_of_their_classes_and_one_priority_is_one_rank() -
     assert TABLE.shares == (0.05, 0.05, 0.15000000000000002)
     single = ClassTable((ClassPolicy("a", 5, users=("x",)), ClassPolicy()))
     assert single.is_single and single.rank("", "", "x") == 0 and len(single.shares) == 1
+
+
+def test_a_class_may_be_of_mail_that_asks_for_priority() -> None:
+    urgent = ClassPolicy("urgent", 1, mt_priority=4, origin="f.toml:9")
+    slow = ClassPolicy("slow", 9, mt_priority=-4)
+    table = ClassTable((SHOP, urgent, slow, ClassPolicy()))
+    ranks = [table.rank("a@b.example", "", "", priority) for priority in (9, 4, 3, 0, -3, -4, -9)]
+    assert ranks == [0, 0, 1, 1, 1, 2, 2]
+    assert str(table.reason("a@b.example", "", "", 5)) == 'class urgent (f.toml:9): mt_priority "4"'
+    assert table.reason("a@b.example", "", "shop", -9).group.name == "shop", "the first one wins"
+    later = ClassTable((urgent, SHOP, ClassPolicy()))
+    assert later.reason("a@b.example", "", "shop", 9).group.name == "urgent"

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postroom.core.message import Envelope, Notify, Recipient
+from postroom.core.terms import Terms
 from postroom.smtp.client import ClientOptions, ClientSession, Credentials
 from postroom.smtp.client_states import TRANSITIONS, Cause, Signal, Stage, State
 from postroom.smtp.client_transaction import DotStuffer, Transaction
@@ -272,3 +273,51 @@ def test_no_server_makes_the_session_raise_or_leave_a_recipient_without_a_word(
     for transaction in open_transactions:
         refused = len(transaction.rcpt_replies) - transaction.accepted
         assert transaction.failure or transaction.final_replies or refused == 2
+
+
+def test_a_priority_goes_on_to_hosts_that_offer_it() -> None:
+    offers = EHLO_ALL.replace(b"250-DSN", b"250-MT-PRIORITY\r\n250-DSN")
+    for priority, ehlo, expected in (
+        (4, offers, b" MT-PRIORITY=4\r\n"),
+        (-9, offers, b" MT-PRIORITY=-9\r\n"),
+        (4, EHLO_ALL, b""),
+        (0, offers, b""),
+    ):
+        terms = Terms(1_790_000_000.0, priority=priority)
+        out = a_session(ehlo).begin(a_transaction(terms=terms))
+        assert out.partition(b"RCPT")[0].endswith(expected or b" SIZE=7\r\n")
+        assert b"HOLD" not in out and (b"MT-PRIORITY" in out) == bool(expected)
+
+
+def by(ehlo: bytes, terms: Terms, left_s: float) -> tuple[bytes, Transaction]:
+    """Begin a transaction of mail with a deadline; return what is written and the transaction."""
+    transaction = a_transaction(terms=terms)
+    transaction.by_left_s = left_s
+    return a_session(ehlo).begin(transaction), transaction
+
+
+def test_what_is_left_of_its_time_goes_on_to_hosts_that_offer_it() -> None:
+    offers = EHLO_ALL.replace(b"250-DSN", b"250-DELIVERBY 30\r\n250-DSN")
+    returned = Terms(deliver_by=1.0, by_mode="R", by_trace=True)
+    out, transaction = by(offers, returned, 75.9)
+    assert out.partition(b"\r\n")[0].endswith(b" BY=75;RT") and not transaction.deadline_dropped
+    out, transaction = by(offers, Terms(deliver_by=1.0, by_mode="N"), -5.0)
+    assert out.partition(b"\r\n")[0].endswith(b" BY=-5;N")
+
+
+def test_mail_to_be_returned_in_time_does_not_go_where_that_cannot_be_promised() -> None:
+    returned = Terms(deliver_by=1.0, by_mode="R")
+    offers = EHLO_ALL.replace(b"250-DSN", b"250-DELIVERBY 30\r\n250-DSN")
+    for ehlo, left_s, status in ((EHLO_ALL, 75.0, "5.3.3"), (offers, 29.0, "5.4.7")):
+        out, transaction = by(ehlo, returned, left_s)
+        assert out == b"" and transaction.failure is not None
+        assert transaction.failure.cause is Cause.UNSUITABLE
+        assert transaction.failure.reply.enhanced == status
+    any_length = offers.replace(b"DELIVERBY 30", b"DELIVERBY")
+    assert b" BY=1;R" in by(any_length, returned, 1.5)[0]
+    assert by(any_length, returned, 0.5)[1].failure is not None
+
+
+def test_a_host_that_knows_no_deadlines_gets_mail_whose_sender_is_to_be_told() -> None:
+    out, transaction = by(EHLO_ALL, Terms(deliver_by=1.0, by_mode="N"), 75.0)
+    assert b"BY=" not in out and out and transaction.deadline_dropped

@@ -74,6 +74,14 @@ _PLACES = (
     " WHERE segment = ?1 AND id IN (%s)",
     "?",
 )
+# What was to be delivered so long after its release still is.
+_SHIFT_DEADLINE = (
+    "UPDATE message SET provenance = json_set(provenance, '$.terms.deliver_by',"
+    " json_extract(provenance, '$.terms.deliver_by') + ?1"
+    " - json_extract(provenance, '$.terms.release_at'))"
+    " WHERE id = ?2 AND json_extract(provenance, '$.terms.release_at') > ?1"
+    " AND json_extract(provenance, '$.terms.deliver_by') IS NOT NULL"
+)
 _RELEASE = (
     "UPDATE message SET provenance = json_set(provenance, '$.terms.release_at', ?1)"
     " WHERE id = ?2 AND json_extract(provenance, '$.terms.release_at') > ?1"
@@ -285,7 +293,8 @@ class Control:
             "UPDATE recipient SET due_at = ? WHERE message_id = ? AND state = 0",
             (float(due_at), queue_id),
         )
-        self.connection.execute(_RELEASE, (float(due_at), queue_id))
+        for statement in (_SHIFT_DEADLINE, _RELEASE):
+            self.connection.execute(statement, (float(due_at), queue_id))
 
     def move(self, moved: Sequence[tuple[QueueId, int, int]]) -> None:
         """Point (message, segment, place) to where the content was copied."""

@@ -9,6 +9,7 @@ Called by: spool.embedded.store, in its reader thread.  Raises: apsw.Error.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any, Final
 
 import apsw
@@ -29,6 +30,7 @@ from postroom.spool.store import DomainCount, DueKey, Selection
 
 SELECT_PAGE: Final = 500  # messages looked at per statement by `select`
 _STATES: Final = tuple(RecipientState)
+_facts = attrgetter(*Provenance.__struct_fields__)
 
 _MESSAGE_COLUMNS = (
     "m.id, m.arrived_at, m.reverse_path, m.ret, m.envid, m.eight_bit, m.smtputf8,"
@@ -78,14 +80,9 @@ _CENSUS = (
 _PLACE = "SELECT json_array(segment, place, size) FROM message WHERE id = ?"
 
 
-class _Beside(msgspec.Struct, frozen=True, gc=False):
+class _Beside(Provenance, frozen=True, gc=False):
     """The column `provenance`; see spool.embedded.control."""
 
-    protocol: str
-    client: str
-    helo: str
-    user: str
-    listener: str
     terms: Terms | None = None
 
 
@@ -309,7 +306,7 @@ def _stored(row: _MessageRow, recipients: list[_RecipientRow]) -> StoredMessage:
         row.live_count,
         row.total_count,
         row.size_octets,
-        Provenance(beside.protocol, beside.client, beside.helo, beside.user, beside.listener),
+        Provenance(*_facts(beside)),
         row.hold,
         row.crashes,
     )
