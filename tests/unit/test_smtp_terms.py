@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,6 +100,9 @@ def test_terms_that_come_ready_made_are_under_the_same_bound() -> None:
     assert fault_of(Terms(NOW - 60), TermsOffered(), NOW) is None
     assert fault_of(Terms(priority=9), TermsOffered(), NOW) is None
     assert str(fault_of(Terms(priority=10), OFFERED, NOW)).startswith("501 5.5.4 ")
+    for odd in (math.nan, math.inf, -math.inf):
+        for wrong in (Terms(odd), Terms(deliver_by=odd, by_mode="N")):
+            assert str(fault_of(wrong, OFFERED, NOW)).startswith("501 5.5.4 ")
     for mode, by, code in (("R", 9, 555), ("R", -1, 501), ("X", 60, 501), ("", 60, 501)):
         wrong = Terms(deliver_by=NOW + by, by_mode=mode)
         assert str(fault_of(wrong, OFFERED, NOW)).startswith(f"{code} 5.5.4 ")

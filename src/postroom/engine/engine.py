@@ -129,7 +129,7 @@ class Engine:
         self._hours = self._admission.hours
         self._hours.on_open, self._hours.on_close = self._open_channel, self._close_channel
         self._watching: asyncio.Task[None] | None = None
-        self._deadlines = Deadlines(parts.store, parts.clock, self._give_up)
+        self._deadlines = Deadlines(parts, self._give_up)
         self._admission.note_terms = self._deadlines.note
         self._timing: asyncio.Task[None] | None = None
         revival = Revival(parts, self._admission, self._backlog, scheduler)
@@ -380,6 +380,8 @@ class Engine:
         reports: tuple[NewMessage, ...],
     ) -> None:
         self._backlog.touch(message.id)
+        if message.envelope.terms is not None and message.live <= 0:
+            self._deadlines.forget(message.id)
         for report in reports:
             self.intake.durable(report)
         due = [status.due_at for status in statuses if not status.state.is_final]

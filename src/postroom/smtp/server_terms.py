@@ -11,6 +11,7 @@ RFCs: RFC 2852, RFC 4865, RFC 6710.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -80,6 +81,8 @@ def lowered(asked: Mapping[str, str], terms: Terms | None) -> Reply | None:
 
 def fault_of(terms: Terms, offered: TermsOffered, now: float) -> Reply | None:
     """Say why terms that came ready made are not taken; None: they are."""
+    if not (math.isfinite(terms.release_at) and math.isfinite(terms.deliver_by)):
+        return Reply(501, "5.5.4", "a moment is a number")
     if terms.priority not in PRIORITIES:
         return Reply(501, "5.5.4", "a priority is from -9 to 9")
     if terms.by_mode not in ("", "N", "R") or bool(terms.by_mode) != bool(terms.deliver_by):

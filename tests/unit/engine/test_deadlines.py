@@ -10,12 +10,24 @@ import pytest
 
 from postroom.channels.policy import ChannelPolicy
 from postroom.channels.window import parse_span
+from postroom.core.errors import StoreUnavailable
 from postroom.core.ids import QueueId
-from postroom.core.message import Envelope, Notify, Outcome, OutcomeKind, Provenance, Recipient
+from postroom.core.message import (
+    Envelope,
+    Notify,
+    Outcome,
+    OutcomeKind,
+    Provenance,
+    Recipient,
+    StoredMessage,
+)
+from postroom.core.reply import Reply
 from postroom.core.terms import Terms
 from postroom.delivery.attempt import Attempt, AttemptReport
+from postroom.engine.deadlines import SLACK
 from postroom.engine.steering import Steering
 from postroom.observe.events import RecipientFailed, ReportQueued
+from postroom.spool.memory import MemoryStore
 from postroom.spool.store import Selection
 from tests.sim.loop import run
 from tests.support.engine import NO_JITTER, OK, Bench, ScriptedAgent, deferred, delivered
@@ -199,6 +211,63 @@ def test_the_time_of_scheduled_mail_counts_from_its_release_also_from_an_early_o
         await asyncio.sleep(8000)
         assert tries(bench) == [2000, 2095, 5000, 5095]
         assert told(bench) == ["failed", "failed"]
+        await bench.engine.stop(1)
+
+    run(scene())
+
+
+def test_an_early_release_brings_the_deadline_forward_also_for_what_waits_for_its_turn() -> None:
+    async def scene() -> None:
+        channel = msgspec.structs.replace(CHANNEL, match=("d1.test",), concurrency=0, name="c")
+        bench = Bench(ScriptedAgent(home_waits, takes_s=0.0), (channel, CHANNEL))
+        bench.engine.start()
+        early = await put(bench, 100, "R", hold_s=9000)
+        await asyncio.sleep(2000)
+        steering = Steering(bench.store, bench.engine, bench.events, bench.clock)
+        assert await steering.release((early,)) == 1
+        await asyncio.sleep(99)
+        assert told(bench) == []
+        await asyncio.sleep(2)
+        assert told(bench) == ["failed"] and tries(bench) == []
+        await bench.engine.stop(1)
+
+    run(scene())
+
+
+def test_what_is_done_is_watched_no_longer() -> None:
+    async def scene() -> None:
+        bench = Bench(ScriptedAgent(takes_s=0.0), (CHANNEL,))
+        bench.engine.start()
+        watched = bench.engine._deadlines
+        for _ in range(3000):
+            await put(bench, 5000, "R")
+        await asyncio.sleep(60)
+        assert not watched._known and len(watched._heap) <= SLACK
+        await bench.engine.stop(1)
+
+    run(scene())
+
+
+def test_a_deadline_is_kept_although_the_store_fails_for_a_while() -> None:
+    async def scene() -> None:
+        class Failing(MemoryStore):
+            fails_until = 0.0
+
+            async def get(self, queue_id: QueueId) -> StoredMessage | None:
+                if asyncio.get_running_loop().time() < self.fails_until:
+                    raise StoreUnavailable(Reply(451, "4.3.0", "the disk failed"))
+                return await super().get(queue_id)
+
+        store = Failing()
+        bench = Bench(ScriptedAgent(), (CHANNEL,), store=store)
+        bench.engine.start()
+        bench.engine.suspend()
+        await put(bench, 100, "R")
+        store.fails_until = 150.0
+        await asyncio.sleep(149)
+        assert told(bench) == []
+        await asyncio.sleep(3)
+        assert told(bench) == ["failed"]
         await bench.engine.stop(1)
 
     run(scene())
