@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections import Counter
 
 import pytest
@@ -143,3 +144,29 @@ def test_a_limit_of_new_connections_does_not_slow_mail_over_kept_ones() -> None:
         send(daemon, 0, 300)
         sink.wait_for(200, 10)
         assert sink.counters.connections <= 3
+
+
+def test_a_new_source_sends_what_its_plan_allows_today_over_queues_and_restarts() -> None:
+    yesterday = (datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)).date()
+    config = (
+        ROUND_ROBIN
+        + source("a", A, "weight = 100\nwarmup = 'new'")
+        + source("b", B)
+        + pool("a", "b")
+        + f"[warmup.new]\ndays = [5, 5, 50]\nstart = {yesterday}\n"
+    )
+    with SinkThread() as sink, Daemon(relay=sink.port, queues=2, config=config) as daemon:
+        inject(daemon, 40)
+        sink.wait_for(40)
+        assert clients(sink) == {A: 5, B: 35}
+        assert daemon.stop() == 0
+        code, text = postroom(daemon, "source", "list")
+        said = "a: warm-up new, day 2 of 3: 5 messages to each site; today 5 to relay:default"
+        assert code == 0 and said in text, text
+        daemon.start()
+        inject(daemon, 20)
+        sink.wait_for(60)
+        assert clients(sink) == {A: 5, B: 55}
+        [cold, warm] = in_json(daemon, "source", "list")
+        assert cold["warmup"]["used"] == {"relay:default": 5} and warm["warmup"] is None
+        assert cold["warmup"]["per_day"] == 5

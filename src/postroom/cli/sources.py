@@ -19,13 +19,14 @@ from postroom.cli.output import (
     TEMPORARY,
     USAGE,
     fail,
+    plural,
     print_json,
     print_table,
     printable,
     warn,
 )
 from postroom.cli.reach import Spool, master
-from postroom.control.answers import SourceStatus
+from postroom.control.answers import SourceStatus, WarmupStatus
 from postroom.control.client import ServerUnavailable
 from postroom.control.commands import SourceArgs, SourcePauseArgs
 from postroom.core.clock import SystemClock
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 PAUSE_MAX_S = 365 * 86400.0
 REASON_MAX = 500
+SITES_SHOWN = 5
 
 
 def listing(options: argparse.Namespace) -> int:
@@ -62,6 +64,8 @@ def listing(options: argparse.Namespace) -> int:
     for one in sources:
         for pause in one.pauses:
             print(printable(_said(pause, now)))
+        if one.warmup is not None:
+            print(printable(_warmup(one.name, one.warmup)))
     return code
 
 
@@ -83,6 +87,18 @@ def _said(pause: Pause, now: float) -> str:
     who = "" if pause.is_automatic else " by an operator"
     reason = f": {pause.reason}" if pause.reason else ""
     return f"{pause.source}: paused{where}{who}, {left}{reason}"
+
+
+def _warmup(name: str, warmup: WarmupStatus) -> str:
+    if warmup.day < 1:
+        return f"{name}: warm-up {warmup.plan} begins in {plural(1 - warmup.day, 'day')}"
+    if warmup.per_day is None:
+        return f"{name}: warm, by plan {warmup.plan}"
+    shown = [f"{number} to {site}" for site, number in list(warmup.used.items())[:SITES_SHOWN]]
+    more = len(warmup.used) - SITES_SHOWN
+    used = ", ".join(shown) + (f", and {plural(more, 'other site')}" if more > 0 else "")
+    day = f"day {warmup.day} of {warmup.days}: {warmup.per_day} messages to each site"
+    return f"{name}: warm-up {warmup.plan}, {day}; today {used or 'none'}"
 
 
 def pause(options: argparse.Namespace) -> int:
@@ -146,14 +162,16 @@ def _change(
 
 
 def _from_files(spool: Spool) -> list[SourceStatus]:
+    from postroom.supervisor.lending import kept_uses
     from postroom.supervisor.source_changes import statuses
     from postroom.supervisor.source_pauses import SourcePauses, current
 
+    now = SystemClock().now()
     try:
-        pauses = current(SourcePauses(spool.base).read(), SystemClock().now())
+        pauses = current(SourcePauses(spool.base).read(), now)
     except (QueueUnusable, OSError) as error:
         fail(str(error))
-    return statuses(spool.configuration(), pauses)
+    return statuses(spool.configuration(), pauses, kept_uses(spool.base), now)
 
 
 def _by_hand(
@@ -182,5 +200,5 @@ def _by_hand(
         fail(str(error), "a server is starting or stopping: try again", TEMPORARY)
     except (QueueUnusable, OSError) as error:
         fail(str(error), "nothing was changed")
-    found = statuses(config, after)
+    found = statuses(config, after, {}, SystemClock().now())
     return next((one for one in found if one.name == name), SourceStatus(name, "gone"))

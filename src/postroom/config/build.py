@@ -22,6 +22,7 @@ from postroom.config.setting import Setting, Table
 from postroom.config.settings import TABLES
 from postroom.config.source_settings import SOURCE
 from postroom.config.tenant_settings import TENANT
+from postroom.config.warmup_settings import WARMUP
 from postroom.core.limits import LimitsPolicy
 from postroom.engine.policy import EnginePolicy
 from postroom.groups.classes import ClassPolicy
@@ -31,7 +32,7 @@ from postroom.groups.tenants import TenantPolicy
 from postroom.hooks.runner import PolicySettings
 from postroom.ingress.policy import ListenPolicy
 from postroom.routing.policy import ResolverPolicy, RoutePolicy, TlsPolicy
-from postroom.shaping.source import SourcePolicy
+from postroom.shaping.source import SourcePolicy, WarmupPolicy
 from postroom.spool.policy import SpoolPolicy
 
 IMPLICIT_TLS_PORT = 465
@@ -45,6 +46,7 @@ class Builder:
     def __init__(self, gathered: Gathered) -> None:
         self._gathered = gathered
         self._values: dict[Name, Any] = {}
+        self._warmups: dict[str, WarmupPolicy] = {}
         self.sources: dict[str, str] = {}
         for table in TABLES:
             for instance in gathered.instances(table.name) if table.named else [""]:
@@ -53,6 +55,7 @@ class Builder:
 
     def config(self, hostname: str, base: str, source: str) -> Config:
         """Return the configuration; `hostname` and `base` are their defaults."""
+        self._warmups = {name: self._warmup(name) for name in self._gathered.instances("warmup")}
         general = {"hostname": hostname} | self._fields(GENERAL, "")
         return Config(
             **general,
@@ -61,6 +64,7 @@ class Builder:
             routes={name: self._route(name) for name in self._gathered.instances("route")},
             channels=tuple(map(self._channel, self._in_order("channel"))),
             sources=tuple(map(self._source, self._gathered.instances("source"))),
+            warmups=tuple(self._warmups.values()),
             groups=tuple(map(self._group, self._in_order("group"))),
             classes=tuple(map(self._class, self._in_order("class"))),
             tenants=tuple(map(self._tenant, self._gathered.instances("tenant"))),
@@ -137,7 +141,16 @@ class Builder:
             self._missing(SOURCE, instance, "address")
         origin = self._gathered.where(Name("source", instance, "address"))
         fields = {"address": ()} | self._fields(SOURCE, instance)
-        return SourcePolicy(name=instance, origin=origin, **fields)
+        warmup = self._warmups.get(fields.get("warmup", ""))
+        plan = warmup.plan if warmup is not None else None
+        return SourcePolicy(name=instance, origin=origin, plan=plan, **fields)
+
+    def _warmup(self, instance: str) -> WarmupPolicy:
+        for setting in ("days", "start"):
+            if not self._is_given(WARMUP, instance, setting):
+                self._missing(WARMUP, instance, setting)
+        fields: dict[str, Any] = {"days": (1,), "start_day": 0}
+        return WarmupPolicy(name=instance, **(fields | self._fields(WARMUP, instance)))
 
     def _route(self, instance: str) -> RoutePolicy:
         kind = self._route_type(instance)

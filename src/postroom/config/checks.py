@@ -21,6 +21,7 @@ from postroom.config.kinds import did_you_mean, shown
 from postroom.config.model import Config
 from postroom.config.source_settings import check_own_addresses, check_sources
 from postroom.config.tenant_settings import check_tenants
+from postroom.config.warmup_settings import check_warmups
 from postroom.hooks.loader import PolicyError
 from postroom.hooks.loader import load as load_policy
 from postroom.ingress.policy import ListenPolicy
@@ -80,6 +81,7 @@ def check_values(config: Config, gathered: Gathered) -> None:
                 _check_words(argument, PIPE_WORDS, "command", findings)
     _check_channels(config, gathered)
     check_sources(config, gathered)
+    check_warmups(config, gathered)
     check_groups(config, gathered)
     check_classes(config, gathered)
     check_tenants(config, gathered)

@@ -30,10 +30,12 @@ class LimitTable:
             route = self._config.routes.get(key.name)
             probe_s = route.probe_s if isinstance(route, MxRoute | RelayRoute) else PROBE_S
             return Limit(None, Rate(1, probe_s))
-        if key.kind in ("source", "connect-source"):
+        if key.kind in ("source", "connect-source", "warmup"):
             source = self._sources.get(key.name)
             if source is None:
                 return UNLIMITED
+            if key.kind == "warmup":
+                return source.warmup_limit
             return source.limit if key.kind == "source" else source.connect_limit
         channel = self._channels.get(key.name)
         if channel is None:
@@ -63,5 +65,5 @@ class LimitTable:
                 one.rate or one.site_rate or one.connect_rate or one.site_connect_rate
                 for one in self._channels.values()
             )
-            or any(one.rate or one.connect_rate for one in self._sources.values())
+            or any(one.rate or one.connect_rate or one.plan for one in self._sources.values())
         )

@@ -18,7 +18,7 @@ from postroom.groups.tenants import TenantPolicy
 from postroom.hooks.runner import PolicySettings
 from postroom.ingress.policy import ListenPolicy
 from postroom.routing.policy import MxRoute, ResolverPolicy, RoutePolicy
-from postroom.shaping.source import SourcePolicy
+from postroom.shaping.source import SourcePolicy, WarmupPolicy
 from postroom.spool.policy import SpoolPolicy
 
 
@@ -46,6 +46,7 @@ class Config(msgspec.Struct, frozen=True):
     routes: dict[str, RoutePolicy] = msgspec.field(default_factory=lambda: {"default": MxRoute()})
     channels: tuple[ChannelPolicy, ...] = (ChannelPolicy(name="default"),)
     sources: tuple[SourcePolicy, ...] = ()
+    warmups: tuple[WarmupPolicy, ...] = ()
     groups: tuple[GroupPolicy, ...] = (GroupPolicy(),)
     classes: tuple[ClassPolicy, ...] = (ClassPolicy(),)
     tenants: tuple[TenantPolicy, ...] = ()

@@ -77,6 +77,8 @@ def policies_of(config: Config, table: Table) -> list[tuple[str, Any]]:
             return [(channel.name, channel) for channel in config.channels]
         case "source":
             return [(source.name, source) for source in config.sources]
+        case "warmup":
+            return [(warmup.name, warmup) for warmup in config.warmups]
         case "class":
             return [(one.name, one) for one in config.classes]
         case "tenant":

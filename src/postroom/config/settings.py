@@ -12,10 +12,11 @@ from postroom.config.server_settings import GENERAL, LISTEN, LOG, POLICY, SCALIN
 from postroom.config.setting import Table
 from postroom.config.source_settings import SOURCE
 from postroom.config.tenant_settings import TENANT
+from postroom.config.warmup_settings import WARMUP
 
 TABLES: tuple[Table, ...] = (
-    GENERAL, SPOOL, SCALING, GROUP, CLASS, TENANT, LIMITS, POLICY, LISTEN, ROUTE, SOURCE, CHANNEL,
-    DELIVERY, RESOLVER, LOG,
+    GENERAL, SPOOL, SCALING, GROUP, CLASS, TENANT, LIMITS, POLICY, LISTEN, ROUTE, SOURCE, WARMUP,
+    CHANNEL, DELIVERY, RESOLVER, LOG,
 )  # fmt: skip
 
 LATER_TABLES: dict[str, str] = {

@@ -15,7 +15,7 @@ from postroom.channels.overrides import CONCURRENCY_MAX
 from postroom.channels.policy import ChannelPolicy
 from postroom.config.addresses import Hostname
 from postroom.config.given import Gathered, Name
-from postroom.config.kinds import ListOf, Misread, Mistake, Place, did_you_mean, shown
+from postroom.config.kinds import ListOf, Misread, Mistake, Place, Text, did_you_mean, shown
 from postroom.config.measures import Bound, Duration, Integer
 from postroom.config.model import Config
 from postroom.config.schedules import Rated
@@ -92,6 +92,11 @@ SOURCE = Table(
             "pause_when_blocked", Duration(1, 30 * DAY, never=True), "block_pause_s",
             "For how long it is paused towards a site that says that it blocks the address; the "
             "other sources of the channel take its mail.", '"1h"',
+        ),
+        Setting(
+            "warmup", Text(64, "the name of a warm-up plan"), "warmup",
+            "The plan by which it is warmed up, of a table `[warmup.NAME]`.", '"new"',
+            default="none: it is warm",
         ),
     ),
     named=True,

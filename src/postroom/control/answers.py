@@ -166,11 +166,26 @@ class RelayStatus(msgspec.Struct, frozen=True):
     error: str = ""
 
 
+class WarmupStatus(msgspec.Struct, frozen=True):
+    """How far a source is warmed up: today is day `day` of `days`, below 1 it has not begun.
+
+    `per_day` is how many messages a day it may send to each site, None without bound. `used` is
+    what it has sent today, by site.
+    """
+
+    plan: str
+    day: int
+    days: int
+    per_day: int | None
+    used: dict[str, int]
+
+
 class SourceStatus(msgspec.Struct, frozen=True):
     """One item of the answer to `source list`.
 
     `state` is ready, paused (as a whole) or gone: it is not in the file any more, and its pauses
-    wait for its return. `pauses` are those as a whole and towards single sites.
+    wait for its return. `pauses` are those as a whole and towards single sites. `warmup` is None
+    for one that follows no plan.
     """
 
     name: str
@@ -184,6 +199,7 @@ class SourceStatus(msgspec.Struct, frozen=True):
     connect_rate: str = ""
     pauses: tuple[Pause, ...] = ()
     origin: str = ""
+    warmup: WarmupStatus | None = None
 
 
 class Changed(msgspec.Struct, frozen=True):

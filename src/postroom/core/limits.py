@@ -34,8 +34,9 @@ class LimitKey(NamedTuple):
 
     `kind` is "server", "group", "channel" or "site"; `name` is that of the group or channel,
     `site` that of the site. Of kind "probe", `name` is that of a route and `site` a host that
-    is down: how often it is tried. Of kind "source", `name` is that of a source. "connect-channel",
-    "connect-site" and "connect-source" are new connections of one of these.
+    is down: how often it is tried. Of kind "source", `name` is that of a source; of kind "warmup"
+    too, and `site` is whom it sends to. "connect-channel", "connect-site" and "connect-source" are
+    new connections of one of these.
     """
 
     kind: str
@@ -43,6 +44,8 @@ class LimitKey(NamedTuple):
     site: str = ""
 
     def __str__(self) -> str:
+        if self.kind == "warmup":
+            return f"warm-up of source {self.name} to {self.site}"
         kind = self.kind.removeprefix(CONNECT)
         what = " ".join(word for word in (kind, self.site or self.name) if word)
         return f"{what}, new connections" if kind != self.kind else what
@@ -71,11 +74,43 @@ class Rate(msgspec.Struct, frozen=True):
         return self.burst or max(1, self.count // BURST_SHARE)
 
 
+DAY_S = 86400.0
+
+
+def day_of(now: float) -> int:
+    """Return the number of a UTC day, from 1970-01-01 on, which is 0."""
+    return int(now // DAY_S)
+
+
+class DayPlan(msgspec.Struct, frozen=True):
+    """So many on each UTC day from `start_day` on: none before it, no bound after the last."""
+
+    days: tuple[int, ...]
+    start_day: int
+
+    def number(self, now: float) -> int:
+        """Return which day of the plan it is, from 1 on; below that it has not begun."""
+        return day_of(now) - self.start_day + 1
+
+    def today(self, now: float) -> int | None:
+        """Return how many there may be today; None without bound."""
+        number = self.number(now)
+        if number < 1:
+            return 0
+        return self.days[number - 1] if number <= len(self.days) else None
+
+
 class Limit(msgspec.Struct, frozen=True):
-    """`slots` at once, None without bound, 0 holds; `rate` None without bound."""
+    """`slots` at once, None without bound, 0 holds; `rate` and `plan` None without bound."""
 
     slots: int | None = None
     rate: Rate | None = None
+    plan: DayPlan | None = None
+
+    @property
+    def has_tokens(self) -> bool:
+        """True where each attempt needs a token."""
+        return self.rate is not None or self.plan is not None
 
 
 UNLIMITED = Limit()

@@ -61,7 +61,7 @@ class Lessee:
     def change(self, gate: Gate, limit: Limit) -> None:
         """Note that another limit is in force; the lender knows it by itself."""
         gate.is_bounded = limit.slots is not None
-        gate.has_rate = limit.rate is not None
+        gate.has_rate = limit.has_tokens
 
     def forget(self, gate: Gate) -> None:
         """Give everything back, now or as it falls free; the gate may be asked for again."""

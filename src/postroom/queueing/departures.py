@@ -17,7 +17,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 
-from postroom.core.limits import UNLIMITED, Limit, LimitKey, format_rate
+from postroom.core.limits import DAY_S, UNLIMITED, Limit, LimitKey, format_rate
 from postroom.queueing.lane import Lane, LaneKey
 from postroom.queueing.patience import Patience
 from postroom.queueing.shortage import Shortage
@@ -28,7 +28,7 @@ from postroom.shaping.pauses import FOREVER, Pauses
 from postroom.shaping.source import SourcePolicy
 from postroom.shaping.tickets import Tickets
 
-KINDS = frozenset(("source", "connect-source", "connect-channel", "connect-site"))
+KINDS = frozenset(("source", "warmup", "connect-source", "connect-channel", "connect-site"))
 """The kinds of limits whose gates are asked here."""
 
 
@@ -84,7 +84,7 @@ class Departures:
             self._wait(lane, way, blocking, now)
             return None
         if source is not None:
-            gates, own_connects = self._gates_of(source)
+            gates, own_connects = self._gates_of(source, lane.key.site, now)
             connects += own_connects
         allowance = Allowance(source, gates, connects)
         if counts_on_kept:
@@ -109,7 +109,8 @@ class Departures:
     def may_depart(self, key: LaneKey, pool: Iterable[str], now: float) -> bool:
         """Say whether a source of a pool is not paused towards a site."""
         return any(
-            name in self._sources and self.pauses.of(name, key.site, now) is None for name in pool
+            name in self._sources and self._ready_at(self._sources[name], key.site, now) <= now
+            for name in pool
         )
 
     def shortages(self) -> list[Shortage]:
@@ -145,7 +146,7 @@ class Departures:
         """Return who may use the sources of a lane in its place: it had its turn in vain."""
         if lane.way is None or not self._waiting:
             return []
-        own = (gate for source in lane.way.pool for gate in self._gates_of(source)[0])
+        own = (gate for one in lane.way.pool for gate in self._gates_of(one, lane.key.site, now)[0])
         return self.freed(own, now)
 
     def resumed(self, now: float, *, is_changed: bool = False) -> list[Lane]:
@@ -165,19 +166,20 @@ class Departures:
                 used.update(gate.key for gate in lane.way.connects)
                 for source in lane.way.pool:
                     used.update((source.key, source.connect_key))
+                    used.add(source.warmup_key(lane.key.site))
         for key in [key for key, (gate, _) in self._used.items() if key not in used]:
             if not self._used[key][0].busy:
                 gate, _ = self._used.pop(key)
                 self._patience.forget(gate)
                 self._gates.forget(gate)
 
-    def limits_of(self, lane: Lane) -> list[tuple[Gate, Limit]]:
+    def limits_of(self, lane: Lane, now: float) -> list[tuple[Gate, Limit]]:
         """Return the limits that a lane is under here, to be shown."""
         if lane.way is None:
             return []
         gates = list(lane.way.connects)
         for source in lane.way.pool:
-            own, connects = self._gates_of(source)
+            own, connects = self._gates_of(source, lane.key.site, now)
             gates += [*own, *connects]
         return [self._used[gate.key] for gate in gates]
 
@@ -195,7 +197,12 @@ class Departures:
             closed = self._closed(lane, way, source, now)
             if pause is None and not closed:
                 return ""
-            reasons.append(str(pause) if pause is not None else self._said(closed[0], now))
+            if pause is not None:
+                reasons.append(str(pause))
+            elif source.plan is not None and source.plan.number(now) < 1:
+                reasons.append(f"the warm-up of source {source.name} has not begun")
+            else:
+                reasons.append(self._said(closed[0], now))
         return "; ".join(reasons)
 
     # Inside.
@@ -205,6 +212,8 @@ class Departures:
         limit = self._used[gate.key][1]
         if limit.slots == 0:
             return f"{gate.key} is held: its concurrency is 0"
+        if limit.plan is not None:
+            return f"{gate.key}: {limit.plan.today(now)} messages today, over all queues"
         if limit.rate is not None and not gate.has_token(now):
             return f"{gate.key}: {format_rate(limit.rate)}, over all queues"
         return f"{gate.key} may have {limit.slots} connections, over all queues"
@@ -215,7 +224,7 @@ class Departures:
 
     def _closed(self, lane: Lane, way: Way, source: SourcePolicy, now: float) -> list[Gate]:
         """Return the gates of a source that keep a lane from using it now."""
-        own, connects = self._gates_of(source)
+        own, connects = self._gates_of(source, lane.key.site, now)
         closed = [gate for gate in own if not gate.is_open(now)]
         return (
             closed
@@ -225,7 +234,7 @@ class Departures:
 
     def _choose(self, lane: Lane, way: Way, now: float) -> tuple[SourcePolicy | None, list[Gate]]:
         """Return the source whose turn it is, or the gates to wait for."""
-        left = [one for one in way.pool if self.pauses.of(one.name, lane.key.site, now) is None]
+        left = [one for one in way.pool if self._ready_at(one, lane.key.site, now) <= now]
         blocking: list[Gate] = []
         drawn, way.drawn = way.drawn, None
         while left:
@@ -254,8 +263,13 @@ class Departures:
                 return source
         return sources[-1]
 
-    def _gates_of(self, source: SourcePolicy) -> tuple[tuple[Gate, ...], tuple[Gate, ...]]:
+    def _gates_of(
+        self, source: SourcePolicy, site: str, now: float
+    ) -> tuple[tuple[Gate, ...], tuple[Gate, ...]]:
+        """Return the gates of a source, and those of its new connections."""
         own = self._limited((source.key, source.limit))
+        if source.plan is not None and source.plan.today(now) is not None:
+            own += (self._gate(source.warmup_key(site), source.warmup_limit),)
         return own, self._limited((source.connect_key, source.connect_limit))
 
     def _limited(self, *limits: tuple[LimitKey, Limit]) -> tuple[Gate, ...]:
@@ -276,9 +290,15 @@ class Departures:
             self._waiting.setdefault(gate, {})[lane] = None
         self._want(lane, blocking)
         for source in way.pool:
-            pause = self.pauses.of(source.name, lane.key.site, now)
-            if pause is not None:
-                self._look_at(lane, pause.ends_at)
+            ready_at = self._ready_at(source, lane.key.site, now)
+            if ready_at > now:
+                self._look_at(lane, ready_at)
+
+    def _ready_at(self, source: SourcePolicy, site: str, now: float) -> float:
+        """Return when a source may be used towards a site, as far as that is known."""
+        pause = self.pauses.of(source.name, site, now)
+        ready_at = pause.ends_at if pause is not None else 0.0
+        return ready_at if source.plan is None else max(ready_at, source.plan.start_day * DAY_S)
 
     def _want(self, lane: Lane, gates: Iterable[Gate]) -> None:
         """Have what a lane could use asked for."""

@@ -68,13 +68,13 @@ def lane_why(
 ) -> LaneWhy:
     """Return the reasons of one lane; `busy` and `concurrency` are those of the queue."""
     rest = lane.resting(now)
-    uses = tuple(_use(gate, limits.get(gate.key, Limit())) for gate in lane.gates)
+    uses = tuple(_use(gate, limits.get(gate.key, Limit()), now) for gate in lane.gates)
     waiting = len(lane)
     binds = _binds(lane, uses, busy, concurrency, now) if waiting or rest is not None else ""
     if departures is not None:
         if binds == NEXT:
             binds = departures.why_not(lane, now) or NEXT
-        uses += tuple(_use(gate, limit) for gate, limit in departures.limits_of(lane))
+        uses += tuple(_use(gate, limit, now) for gate, limit in departures.limits_of(lane, now))
     return LaneWhy(
         lane.key.channel, lane.key.site, lane.busy, waiting, lane.window, uses,
         binds,
@@ -83,9 +83,11 @@ def lane_why(
     )  # fmt: skip
 
 
-def _use(gate: Gate, limit: Limit) -> LimitUse:
+def _use(gate: Gate, limit: Limit, now: float) -> LimitUse:
     granted = gate.granted if limit.slots is not None else 0
     rate = format_rate(limit.rate) if limit.rate is not None else ""
+    if limit.plan is not None:
+        rate = f"{limit.plan.today(now)} today"
     return LimitUse(
         str(gate.key), limit.slots, granted, gate.busy, gate.kept, rate, max(0, gate.tokens)
     )

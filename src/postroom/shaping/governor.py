@@ -26,7 +26,7 @@ import msgspec
 
 from postroom.core.limits import PROBE, Limit, LimitKey
 from postroom.shaping.gate import UNBOUNDED
-from postroom.shaping.rates import Meter, lent_s
+from postroom.shaping.meters import AnyMeter, Live, Meters, Uses
 from postroom.shaping.shares import fair_shares
 
 SLICE_S = 1.0
@@ -86,10 +86,10 @@ class _Ledger:
 
     __slots__ = ("limit", "meter", "shares")
 
-    def __init__(self, limit: Limit, arrival_at: float) -> None:
+    def __init__(self, limit: Limit, meter: AnyMeter | None) -> None:
         self.limit = limit
         self.shares: dict[int, _Share] = {}
-        self.meter = Meter(limit.rate, arrival_at) if limit.rate is not None else None
+        self.meter = meter
 
 
 class Governor:
@@ -98,11 +98,10 @@ class Governor:
     def __init__(self, limit_of: Callable[[LimitKey], Limit]) -> None:
         self._limit_of = limit_of
         self._ledgers: dict[LimitKey, _Ledger] = {}
-        self._kept: dict[LimitKey, float] = {}
+        self._meters = Meters()
         self._grants: dict[int, list[Grant]] = {}
         self._again: dict[LimitKey, float] = {}
         """Limits that are to be looked at again by time alone, and when."""
-        self._bursts_gone_at = 0.0
         self.is_open = True
         """False while somebody of an earlier server may still use slots: nothing is granted."""
 
@@ -142,12 +141,7 @@ class Governor:
             limit = self._limit_of(key)
             if limit == ledger.limit:
                 continue
-            if limit.rate is None:
-                ledger.meter = None
-            elif ledger.meter is None:
-                ledger.meter = Meter(limit.rate, self._arrival(key))
-            else:
-                ledger.meter.change(limit.rate)
+            ledger.meter = self._meters.changed(key, ledger.meter, limit)
             ledger.limit = limit
             self._settle(key, ledger, now)
 
@@ -200,37 +194,30 @@ class Governor:
 
     def arrivals(self, now: float) -> dict[LimitKey, float]:
         """Return the meters that are used up for some time yet, to be kept."""
-        used = {
-            key: ledger.meter.arrival_at
-            for key, ledger in self._ledgers.items()
-            if ledger.meter is not None and not ledger.meter.is_fresh(now)
-        }
-        self._kept = {key: at for key, at in self._kept.items() if at > now}
-        return {**self._kept, **used}
+        return self._meters.arrivals(self._live(), now)
+
+    def uses(self, now: float) -> Uses:
+        """Return what was used today of plans by days, to be kept."""
+        return self._meters.uses(self._live(), now)
 
     def forget_bursts(self, now: float) -> None:
         """Take every rate as if all that may go at once had just gone: it may have."""
-        self._bursts_gone_at = now
+        self._meters.forget_bursts(now)
 
-    def remember(self, arrivals: dict[LimitKey, float]) -> None:
+    def remember(self, arrivals: dict[LimitKey, float], uses: Uses | None = None) -> None:
         """Take meters as they were kept."""
-        self._kept.update(arrivals)
+        self._meters.remember(arrivals, uses or {})
 
     # Inside.
 
-    def _arrival(self, key: LimitKey) -> float:
-        """Return the theoretical arrival time that a meter begins with."""
-        kept = self._kept.pop(key, 0.0)
-        rate = self._limit_of(key).rate
-        if rate is None or not self._bursts_gone_at:
-            return kept
-        return max(kept, self._bursts_gone_at + rate.at_once * Meter(rate).every_s)
+    def _live(self) -> Live:
+        return ((key, ledger.meter) for key, ledger in self._ledgers.items())
 
     def _ledger(self, key: LimitKey) -> _Ledger:
         ledger = self._ledgers.get(key)
         if ledger is None:
-            ledger = _Ledger(self._limit_of(key), self._arrival(key))
-            self._ledgers[key] = ledger
+            limit = self._limit_of(key)
+            ledger = self._ledgers[key] = _Ledger(limit, self._meters.of(key, limit))
         return ledger
 
     def _settle(self, key: LimitKey, ledger: _Ledger, now: float) -> None:
@@ -241,7 +228,7 @@ class Governor:
             slots_again = self._settle_slots(ledger, now, given)
             tokens_again = self._settle_tokens(ledger, now, given)
             again = min((at for at in (slots_again, tokens_again) if at is not None), default=None)
-            until = now + lent_s(ledger.meter.rate) if ledger.meter is not None else 0.0
+            until = ledger.meter.until(now) if ledger.meter is not None else 0.0
             for holder, (slots, tokens) in given.items():
                 grant = Grant(key, slots, ledger.shares[holder].cap, tokens, until)
                 self._grants.setdefault(holder, []).append(grant)
@@ -253,8 +240,7 @@ class Governor:
             del ledger.shares[holder]
         if not ledger.shares:
             del self._ledgers[key]
-            if ledger.meter is not None and not ledger.meter.is_fresh(now):
-                self._kept[key] = ledger.meter.arrival_at
+            self._meters.keep(key, ledger.meter, now)
 
     def _settle_slots(
         self, ledger: _Ledger, now: float, given: dict[int, list[int]]

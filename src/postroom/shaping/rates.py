@@ -110,6 +110,10 @@ class Meter:
             return now
         return self.arrival_at - (self._rate.at_once - 1) * self.every_s
 
+    def until(self, now: float) -> float:
+        """Return until when tokens that are lent now are good."""
+        return now + lent_s(self._rate)
+
     def is_fresh(self, now: float) -> bool:
         """True where nothing of the past counts any more."""
         return self.arrival_at <= now

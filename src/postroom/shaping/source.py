@@ -8,7 +8,20 @@ from __future__ import annotations
 
 import msgspec
 
-from postroom.core.limits import Limit, LimitKey, Rate
+from postroom.core.limits import DayPlan, Limit, LimitKey, Rate
+
+
+class WarmupPolicy(msgspec.Struct, frozen=True):
+    """A plan to warm sources up: messages a day to each site, from a UTC day on."""
+
+    name: str
+    days: tuple[int, ...]
+    start_day: int
+
+    @property
+    def plan(self) -> DayPlan:
+        """The plan as a limit."""
+        return DayPlan(self.days, self.start_day)
 
 
 class SourcePolicy(msgspec.Struct, frozen=True):
@@ -17,7 +30,8 @@ class SourcePolicy(msgspec.Struct, frozen=True):
     `helo` is the name said in EHLO from it, "" that of the server. `weight` is its share among
     the sources of a channel. Limits hold over all queues and channels; `connect_rate` is of new
     connections. `block_pause_s` is for how long it is paused towards a site that says that it
-    blocks it, 0 never. `origin` is "file:line", for explanations.
+    blocks it, 0 never. `plan` is what the plan `warmup` says. `origin` is "file:line", for
+    explanations.
     """
 
     name: str
@@ -28,6 +42,8 @@ class SourcePolicy(msgspec.Struct, frozen=True):
     rate: Rate | None = None
     connect_rate: Rate | None = None
     block_pause_s: float = 3600.0
+    warmup: str = ""
+    plan: DayPlan | None = None
     origin: str = ""
 
     @property
@@ -49,6 +65,15 @@ class SourcePolicy(msgspec.Struct, frozen=True):
     def connect_limit(self) -> Limit:
         """How often a connection from it may be opened."""
         return Limit(None, self.connect_rate)
+
+    def warmup_key(self, site: str) -> LimitKey:
+        """Return what its plan for one site is of."""
+        return LimitKey("warmup", self.name, site)
+
+    @property
+    def warmup_limit(self) -> Limit:
+        """How many messages a day it may send to each site."""
+        return Limit(None, None, self.plan)
 
     def addresses_for(self, host: str) -> tuple[str, ...]:
         """Return the addresses of the family of a host's address."""

@@ -28,6 +28,7 @@ from postroom.core.clock import Clock
 from postroom.core.limits import Limit, LimitKey
 from postroom.observe.events import EventSink, RatesNotKept
 from postroom.shaping.governor import Claim, Governor, Grant
+from postroom.shaping.meters import Uses
 from postroom.spool.embedded.disk import RealDisk, write_atomically
 
 SAVE_S = 1.0
@@ -36,16 +37,21 @@ GRACE_S = 1.0
 _IN_USE = b"in use\n"
 LOCK_RETRY_S = 0.1
 
+_Used = tuple[dict[LimitKey, float], Uses]
+"""How far rates and plans by days are used up."""
+
 
 class KeptRates(msgspec.Struct, frozen=True):
     """BASE/rates: the theoretical arrival time of each limit that is used up for a while yet.
 
     `is_complete` where the server ended in good order as this was written. After any other end
-    a rate is taken as if all that may go at once had just gone.
+    a rate is taken as if all that may go at once had just gone. `uses` are of plans by days: the
+    day, and what was used on it; after a crash the last second of it may be missing.
     """
 
     is_complete: bool
     arrivals: tuple[tuple[str, str, str, float], ...]
+    uses: tuple[tuple[str, str, str, int, int], ...] = ()
 
 
 class Lending:
@@ -59,7 +65,7 @@ class Lending:
         self._tellers: dict[int, Callable[[tuple[Grant, ...]], None]] = {}
         self._last = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._saved: dict[LimitKey, float] = {}
+        self._saved: _Used = ({}, {})
         self._tells_failure = True
         self.governor = Governor(self._limit_of)
         run = RunPaths(config.spool.base).directory
@@ -76,7 +82,7 @@ class Lending:
         """Keep the rates as they are at the end; the lock lasts as long as workers do."""
         if self._timer is not None:
             self._timer.cancel()
-        self._save(self.governor.arrivals(self._clock.now()), is_complete=True)
+        self._save(self._used(), is_complete=True)
         os.ftruncate(self.descriptor, 0)
         os.close(self.descriptor)
 
@@ -90,10 +96,9 @@ class Lending:
             self._tell()
         while True:
             await asyncio.sleep(SAVE_S)
-            now = self._clock.now()
-            arrivals = self.governor.arrivals(now)
-            if arrivals != self._saved:
-                await asyncio.to_thread(self._save, arrivals, is_complete=False)
+            used = self._used()
+            if used != self._saved:
+                await asyncio.to_thread(self._save, used, is_complete=False)
 
     def join(self, tell: Callable[[tuple[Grant, ...]], None]) -> int:
         """Return the number of a new holder, which is told what it gets by `tell`."""
@@ -164,19 +169,26 @@ class Lending:
             self._events.emit(RatesNotKept(f"cannot be read: {error}"))
             kept = KeptRates(False, ())
         arrivals = {LimitKey(kind, name, site): at for kind, name, site, at in kept.arrivals}
-        self.governor.remember(arrivals)
+        uses = _uses_of(kept)
+        self.governor.remember(arrivals, uses)
         if not kept.is_complete:
             self.governor.forget_bursts(self._clock.now())
-        if kept.is_complete and (kept.arrivals or self._limits.has_rates):
+        if kept.is_complete and (kept.arrivals or kept.uses or self._limits.has_rates):
             # From now on the file does not know everything any more.
-            self._save(arrivals, is_complete=False)
+            self._save((arrivals, uses), is_complete=False)
 
-    def _save(self, arrivals: dict[LimitKey, float], *, is_complete: bool) -> None:
-        if not arrivals and not self._limits.has_rates and not self._path.exists():
+    def _used(self) -> _Used:
+        now = self._clock.now()
+        return self.governor.arrivals(now), self.governor.uses(now)
+
+    def _save(self, used: _Used, *, is_complete: bool) -> None:
+        arrivals, uses = used
+        if not arrivals and not uses and not self._limits.has_rates and not self._path.exists():
             return
         rows = tuple((*key, at) for key, at in sorted(arrivals.items()))
         try:
-            octets = msgspec.json.encode(KeptRates(is_complete, rows))
+            days = tuple((*key, *use) for key, use in sorted(uses.items()))
+            octets = msgspec.json.encode(KeptRates(is_complete, rows, days))
             write_atomically(RealDisk(), self._path, octets)
         except OSError as error:
             if self._tells_failure:
@@ -184,4 +196,17 @@ class Lending:
             self._tells_failure = False
             return
         self._tells_failure = True
-        self._saved = arrivals
+        self._saved = used
+
+
+def kept_uses(base: str) -> Uses:
+    """Return what was used of plans by days, as the disk has it; {} where it cannot be read."""
+    try:
+        octets = (Path(base) / "rates").read_bytes()
+        return _uses_of(msgspec.json.decode(octets, type=KeptRates))
+    except (OSError, msgspec.DecodeError):
+        return {}
+
+
+def _uses_of(kept: KeptRates) -> Uses:
+    return {LimitKey(kind, name, site): (day, used) for kind, name, site, day, used in kept.uses}

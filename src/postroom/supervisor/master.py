@@ -99,6 +99,7 @@ class Master:
             in_force, self._queues, self._sockets.bound,
             (self.board, board_path), self.clock, self._log, lending=lending,
         )  # fmt: skip
+        self.source_changes.uses = lambda: lending.governor.uses(self.clock.now())
         self.fleet.pauses = self.source_changes.pauses
         self.fleet.on_blocked = self.source_changes.blocked
         if self._suspension.is_on:

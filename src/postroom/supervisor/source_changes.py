@@ -13,17 +13,19 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from postroom.config.model import Config
-from postroom.control.answers import SourceStatus
+from postroom.control.answers import SourceStatus, WarmupStatus
 from postroom.control.protocol import Code, ControlError
 from postroom.core.clock import Clock
-from postroom.core.limits import format_rate
+from postroom.core.limits import day_of, format_rate
 from postroom.observe.events import EventSink
 from postroom.observe.source_events import PausesNotKept, SourcePaused, SourceResumed
+from postroom.shaping.meters import Uses
 from postroom.shaping.pauses import Pause
+from postroom.shaping.source import SourcePolicy
 from postroom.supervisor.fleet import Fleet
 from postroom.supervisor.link import SourcesPaused
 from postroom.supervisor.source_pauses import SourcePauses, current, with_pause, without
@@ -46,6 +48,8 @@ class SourceChanges:
         self._events = events
         self._file = SourcePauses(server.config.spool.base)
         self._pauses = self._file.read()
+        self.uses: Callable[[], Uses] = dict
+        """What was used today of warm-up plans."""
         self._keeping = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -55,7 +59,8 @@ class SourceChanges:
 
     def status(self) -> list[SourceStatus]:
         """Return every source in the order of the file, then those that are gone and paused."""
-        return statuses(self._server.config, self.pauses())
+        now = self._server.clock.now()
+        return statuses(self._server.config, self.pauses(), self.uses(), now)
 
     async def pause(self, name: str, site: str, for_s: float, reason: str) -> SourceStatus:
         """Make no new attempts from a source (towards a site, or at all) until it is resumed."""
@@ -132,7 +137,7 @@ def no_such_source(name: str, known: tuple[str, ...]) -> ControlError:
     return ControlError(f"there is no source {name!r}", hint, Code.NOT_FOUND)
 
 
-def statuses(config: Config, pauses: Sequence[Pause]) -> list[SourceStatus]:
+def statuses(config: Config, pauses: Sequence[Pause], uses: Uses, now: float) -> list[SourceStatus]:
     """Return how every source is; those of `pauses` that are gone come last."""
     found = []
     known = {source.name for source in config.sources}
@@ -147,7 +152,7 @@ def statuses(config: Config, pauses: Sequence[Pause]) -> list[SourceStatus]:
                 source.concurrency,
                 format_rate(source.rate) if source.rate is not None else "",
                 format_rate(source.connect_rate) if source.connect_rate is not None else "",
-                own, source.origin,
+                own, source.origin, _warmup(source, uses, now),
             )
         )  # fmt: skip
     gone = dict.fromkeys(one.source for one in pauses if one.source not in known)
@@ -155,3 +160,16 @@ def statuses(config: Config, pauses: Sequence[Pause]) -> list[SourceStatus]:
         own = tuple(one for one in pauses if one.source == name)
         found.append(SourceStatus(name, "gone", pauses=own))
     return found
+
+
+def _warmup(source: SourcePolicy, uses: Uses, now: float) -> WarmupStatus | None:
+    plan = source.plan
+    if plan is None:
+        return None
+    used = {
+        key.site: number
+        for key, (day, number) in uses.items()
+        if key.kind == "warmup" and key.name == source.name and day == day_of(now)
+    }
+    by_use = dict(sorted(used.items(), key=lambda one: (-one[1], one[0])))
+    return WarmupStatus(source.warmup, plan.number(now), len(plan.days), plan.today(now), by_use)

@@ -30,7 +30,7 @@ ALL = [
 NOT_SETTINGS = {
     "name", "origin", "generation", "source", "is_suspended",
     *("spool", "listen", "routes", "channels", "sources", "groups", "classes", "scaling", "policy"),
-    *("resolver", "delivery", "log", "limits", "tenants"),
+    *("resolver", "delivery", "log", "limits", "tenants", "warmups", "plan"),
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from postroom.config.kinds import Place
 from postroom.config.source_settings import OwnAddress
-from postroom.core.limits import Rate
+from postroom.core.limits import DayPlan, Rate
 from postroom.shaping.source import SourcePolicy
 from tests.unit.config.test_checks import loaded, mistakes
 
@@ -89,3 +89,51 @@ def test_what_cannot_work_is_refused_with_line_and_remedy(text: str, line: str) 
 def test_a_source_that_no_channel_uses_is_odd() -> None:
     [warning] = loaded("[source.a]\naddress = '127.0.0.2'\n").warnings
     assert 'give it to one: sources = ["a"]' in warning
+
+
+PLAN = "[warmup.new]\ndays = [50, 100]\nstart = 2026-12-01\n"
+COLD = '[source.a]\naddress = "127.0.0.2"\nwarmup = "new"\n'
+
+
+def test_a_source_follows_the_plan_that_it_names() -> None:
+    both = POOL.replace('"a"', '["a", "b"]') + "[source.b]\naddress = '127.0.0.3'\n"
+    for start in ("2026-12-01", '"2026-12-01"'):
+        found = loaded(PLAN.replace("2026-12-01", start) + COLD + both)
+        cold, warm = found.config.sources
+        assert cold.plan == DayPlan((50, 100), 20788) and warm.plan is None
+        assert not found.warnings
+    # The first of December 2026 is the first day.
+    assert cold.plan.number(1_796_083_200.0) == 1 and cold.plan.number(1_796_083_199.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (COLD + POOL, '3: source.a.warmup: there is no warm-up plan "new"; expected one of none'),
+        (
+            PLAN.replace("new", "newer") + COLD + POOL,
+            '6: source.a.warmup: there is no warm-up plan "new"; expected one of newer; did you',
+        ),
+        (
+            "[warmup.new]\ndays = [5]\n" + COLD + POOL,
+            "1: warmup.new.start: missing; expected a day",
+        ),
+        ("[warmup.new]\nstart = 2026-12-01\n" + COLD + POOL, "1: warmup.new.days: missing"),
+        (PLAN.replace("50", "0") + COLD + POOL, "2: warmup.new.days: 0 is too small"),
+        (
+            PLAN.replace("2026-12-01", '"1.12.2026"') + COLD + POOL,
+            '3: warmup.new.start: "1.12.2026" is not understood; expected a day: 2026-12-01',
+        ),
+        (PLAN.replace("2026-12-01", "2026-12-01T00:00:00Z") + COLD + POOL, "3: warmup.new.start"),
+    ],
+)
+def test_a_plan_that_cannot_work_is_refused_with_line_and_remedy(text: str, line: str) -> None:
+    found = mistakes(text)
+    assert any(one.startswith(line) for one in found), found
+
+
+def test_plans_that_are_odd_are_told() -> None:
+    [unused] = loaded(PLAN).warnings
+    assert unused.endswith("f.toml:2: warmup.new.days: no source follows this plan")
+    [alone] = loaded(PLAN + COLD + POOL).warnings
+    assert "what these do not allow waits for the next day" in alone

@@ -54,7 +54,9 @@ def sources(started: list[Entry]) -> list[str]:
 
 def gate_of(scheduler: Scheduler, kind: str, name: str) -> Gate:
     lanes = scheduler.lanes()
-    gates = {gate.key: gate for lane in lanes for gate, _ in scheduler.departures.limits_of(lane)}
+    gates = {
+        gate.key: gate for lane in lanes for gate, _ in scheduler.departures.limits_of(lane, 0.0)
+    }
     return next(gate for key, gate in gates.items() if (key.kind, key.name) == (kind, name))
 
 

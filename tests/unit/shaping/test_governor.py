@@ -10,7 +10,7 @@ import pytest
 
 from postroom.channels.policy import ChannelPolicy
 from postroom.core.ids import encode
-from postroom.core.limits import SERVER, Limit, LimitKey, Rate
+from postroom.core.limits import SERVER, DayPlan, Limit, LimitKey, Rate
 from postroom.engine.lessee import Lessee
 from postroom.queueing.lane import Entry, LaneKey
 from postroom.queueing.scheduler import Scheduler
@@ -159,7 +159,7 @@ OPENED = Rate(25, 1, 5)
 SOURCES = (
     SourcePolicy("a", ("192.0.2.1",), weight=2, concurrency=2),
     SourcePolicy("b", ("192.0.2.2",), concurrency=3, connect_rate=OPENED),
-    SourcePolicy("c", ("192.0.2.3",), rate=RATE),
+    SourcePolicy("c", ("192.0.2.3",), rate=RATE, plan=DayPlan((40,), 0)),
 )
 
 
@@ -296,7 +296,8 @@ class World:
             "channel": self.channel.limit, "site": self.channel.site_limit,
             "connect-channel": self.channel.connect_limit,
             "connect-site": self.channel.site_connect_limit,
-            "source": source.limit, "connect-source": source.connect_limit,
+            "source": source.limit, "warmup": source.warmup_limit,
+            "connect-source": source.connect_limit,
         }[key.kind]  # fmt: skip
 
     def step(self, now: float) -> None:
@@ -346,9 +347,11 @@ class World:
     def kill_governor(self, now: float) -> None:
         """The master is killed; another one begins with what the disk has."""
         self.ending += self.workers.values()
+        used = self.governor.uses(now)
         self.governor = Governor(self.limit_of)
         self.governor.is_open = False
-        self.governor.remember(self.saved)
+        # Of plans by days the last second may be missing, which here would be all.
+        self.governor.remember(self.saved, used)
         self.governor.forget_bursts(now)
         for number in self.workers:
             self._holders += 1
@@ -400,6 +403,8 @@ class World:
             holds(source.rate, [at for at, one in started if one.source == source.name])
             opened = [at for at, one in self.opened if one.source == source.name]
             holds(source.connect_rate, opened)
+        cold = [one.lane.site for _, one in started if one.source == "c"]
+        assert all(cold.count(f"s{site}") <= 40 for site in range(SITES))
 
     def settle(self, now: float) -> float:
         """Let everything run until nothing is left to do; return when that was."""
