@@ -18,6 +18,7 @@ import random
 from collections.abc import Iterable, Sequence
 
 from postroom.core.limits import DAY_S, UNLIMITED, Limit, LimitKey, format_rate
+from postroom.core.units import format_duration
 from postroom.queueing.lane import Lane, LaneKey
 from postroom.queueing.patience import Patience
 from postroom.queueing.shortage import Shortage
@@ -198,7 +199,8 @@ class Departures:
             if pause is None and not closed:
                 return ""
             if pause is not None:
-                reasons.append(str(pause))
+                left = f", for {format_duration(pause.until - now)}" if pause.until else ""
+                reasons.append(f"{pause}{left}")
             elif source.plan is not None and source.plan.number(now) < 1:
                 reasons.append(f"the warm-up of source {source.name} has not begun")
             else:
