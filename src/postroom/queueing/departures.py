@@ -172,6 +172,7 @@ class Departures:
             if not self._used[key][0].busy:
                 gate, _ = self._used.pop(key)
                 self._patience.forget(gate)
+                self._waiting.pop(gate, None)
                 self._gates.forget(gate)
 
     def limits_of(self, lane: Lane, now: float) -> list[tuple[Gate, Limit]]:
