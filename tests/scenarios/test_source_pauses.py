@@ -31,6 +31,8 @@ def test_an_operator_pauses_sources_and_mail_goes_by_the_others_or_waits() -> No
         # It is kept over a restart, and changed while the server is down.
         assert daemon.stop() == 0
         assert postroom(daemon, "source", "pause", "a", "--for", "1h")[0] == 0
+        code, text = postroom(daemon, "check")
+        assert code == 0 and "source a: paused by an operator, for 59m" in text, text
         daemon.start()
         code, text = postroom(daemon, "source", "list")
         assert code == 1 and "a: paused by an operator, for 59m" in text, text

@@ -104,6 +104,7 @@ def _explained(error: OSError) -> str:
 def check(options: argparse.Namespace) -> int:
     """Print the effective configuration, or every mistake."""
     from postroom.cli.channels import warn_of_overrides
+    from postroom.cli.sources import warn_of_pauses
     from postroom.config.render import as_json, as_toml
 
     loaded = load_configuration(options, files=True)
@@ -114,6 +115,7 @@ def check(options: argparse.Namespace) -> int:
     for warning in loaded.warnings:
         warn(warning)
     warn_of_overrides(loaded.config)
+    warn_of_pauses(loaded.config)
     unsafe = unsafe_directories(loaded.config.spool.base)
     for path, component in unsafe.items():
         warn(

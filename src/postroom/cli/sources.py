@@ -34,6 +34,7 @@ from postroom.core.units import format_duration, parse_duration
 from postroom.spool.errors import QueueBusy, QueueUnusable
 
 if TYPE_CHECKING:
+    from postroom.config.model import Config
     from postroom.shaping.pauses import Pause
 
 PAUSE_MAX_S = 365 * 86400.0
@@ -156,6 +157,24 @@ def _change(
     for one in source.pauses:
         print(printable(_said(one, now)))
     return OK
+
+
+def warn_of_pauses(config: Config) -> None:
+    """Say which sources are paused, and which pauses are of sources that there are no more."""
+    from postroom.supervisor.source_pauses import SourcePauses, current
+
+    if not config.spool.base:
+        return
+    now = SystemClock().now()
+    try:
+        pauses = current(SourcePauses(config.spool.base).read(), now)
+    except (QueueUnusable, OSError) as error:
+        fail(str(error))
+    known = {source.name for source in config.sources}
+    for one in pauses:
+        gone = "" if one.source in known else " (there is no such source any more)"
+        remedy = f"postroom source resume {one.source}"
+        warn(printable(f"source {_said(one, now)}{gone}; {remedy}"))
 
 
 # With the server down.

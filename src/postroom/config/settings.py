@@ -16,8 +16,7 @@ from postroom.config.warmup_settings import WARMUP
 
 TABLES: tuple[Table, ...] = (
     GENERAL, SPOOL, SCALING, GROUP, CLASS, TENANT, LIMITS, POLICY, LISTEN, ROUTE, SOURCE, WARMUP,
-    CHANNEL,
-    DELIVERY, RESOLVER, LOG,
+    CHANNEL, DELIVERY, RESOLVER, LOG,
 )  # fmt: skip
 
 LATER_TABLES: dict[str, str] = {

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from postroom.channels.policy import ChannelPolicy
 from postroom.core.clock import Clock
 from postroom.core.message import Outcome, OutcomeKind
+from postroom.core.reply import Reply
 from postroom.observe.events import EventSink
 from postroom.observe.source_events import SourceUnusable
 from postroom.queueing.lane import LaneKey
@@ -24,6 +25,7 @@ from postroom.queueing.scheduler import Scheduler
 from postroom.shaping.allowance import Allowance
 from postroom.shaping.blocks import is_block
 from postroom.shaping.pauses import FOREVER, Pause
+from postroom.shaping.source import SourcePolicy
 
 UNUSABLE_S = 60.0
 """How long a source is left alone whose address could not be used; a reload may mend it."""
@@ -41,6 +43,8 @@ class SourceTroubles:
         self._scheduler = scheduler
         self._clock = clock
         self._events = events
+        self.pause_for: Callable[[SourcePolicy, str, Reply], float] = block_pause_s
+        """For how long a reply of a site pauses the source it was said to; 0: not at all."""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = FOREVER
         self.on_pause: Callable[[Pause], None] = lambda pause: None
@@ -72,16 +76,17 @@ class SourceTroubles:
     ) -> tuple[int, ...]:
         """Return the places of outcomes that say that the source is blocked, and pause it."""
         source = allowance.source
-        if source is None or not source.block_pause_s:
+        if source is None:
             return ()
-        places = tuple(
-            place
+        pauses = {
+            place: self.pause_for(source, site, one.reply)
             for place, one in enumerate(outcomes)
-            if one.kind is not OutcomeKind.DELIVERED and one.host and is_block(one.reply)
-        )
+            if one.kind is not OutcomeKind.DELIVERED and one.host
+        }
+        places = tuple(place for place, seconds in pauses.items() if seconds > 0)
         if places:
-            reply = str(outcomes[places[0]].reply)
-            self.pause(source.name, site, source.block_pause_s, reply)
+            first = places[0]
+            self.pause(source.name, site, pauses[first], str(outcomes[first].reply))
         return places
 
     def others_may(self, lane: LaneKey, channel: ChannelPolicy) -> bool:
@@ -112,3 +117,8 @@ class SourceTroubles:
         self._timer, self._timer_at = None, FOREVER
         self._scheduler.look_again(self._scheduler.departures.resumed(self._clock.now()))
         then()
+
+
+def block_pause_s(source: SourcePolicy, site: str, reply: Reply) -> float:
+    """Pause a source towards a site that says that it blocks the address."""
+    return source.block_pause_s if is_block(reply) else 0.0

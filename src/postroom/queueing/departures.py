@@ -18,6 +18,7 @@ import random
 from collections.abc import Iterable, Sequence
 
 from postroom.core.limits import DAY_S, UNLIMITED, Limit, LimitKey, format_rate
+from postroom.core.units import format_duration
 from postroom.queueing.lane import Lane, LaneKey
 from postroom.queueing.patience import Patience
 from postroom.queueing.shortage import Shortage
@@ -146,8 +147,7 @@ class Departures:
         """Return who may use the sources of a lane in its place: it had its turn in vain."""
         if lane.way is None or not self._waiting:
             return []
-        site = lane.key.site
-        own = (gate for one in lane.way.pool for gate in self._gates_of(one, site, now)[0])
+        own = (gate for one in lane.way.pool for gate in self._gates_of(one, lane.key.site, now)[0])
         return self.freed(own, now)
 
     def resumed(self, now: float, *, is_changed: bool = False) -> list[Lane]:
@@ -172,6 +172,7 @@ class Departures:
             if not self._used[key][0].busy:
                 gate, _ = self._used.pop(key)
                 self._patience.forget(gate)
+                self._waiting.pop(gate, None)
                 self._gates.forget(gate)
 
     def limits_of(self, lane: Lane, now: float) -> list[tuple[Gate, Limit]]:
@@ -199,7 +200,8 @@ class Departures:
             if pause is None and not closed:
                 return ""
             if pause is not None:
-                reasons.append(str(pause))
+                left = f", for {format_duration(pause.until - now)}" if pause.until else ""
+                reasons.append(f"{pause}{left}")
             elif source.plan is not None and source.plan.number(now) < 1:
                 reasons.append(f"the warm-up of source {source.name} has not begun")
             else:

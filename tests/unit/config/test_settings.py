@@ -29,8 +29,8 @@ ALL = [
 # Filled otherwise: the name of the table, what config notes down, tables of their own.
 NOT_SETTINGS = {
     "name", "origin", "generation", "source", "is_suspended",
-    *("spool", "listen", "routes", "channels", "groups", "classes", "scaling", "policy"),
-    *("sources", "warmups", "plan", "resolver", "delivery", "log", "limits", "tenants"),
+    *("spool", "listen", "routes", "channels", "sources", "groups", "classes", "scaling", "policy"),
+    *("resolver", "delivery", "log", "limits", "tenants", "warmups", "plan"),
 }  # fmt: skip
 
 

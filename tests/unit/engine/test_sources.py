@@ -176,3 +176,31 @@ def test_pauses_of_the_server_hold_mail_until_the_source_is_resumed() -> None:
         await bench.engine.stop(1)
 
     run(test())
+
+
+def test_what_pauses_a_source_can_be_decided_by_other_rules() -> None:
+    async def test() -> None:
+        later = Reply(421, "4.7.0", "slow down, or else")
+
+        def answer(attempt: Attempt) -> AttemptReport:
+            if source_of(attempt) == "b":
+                return delivered(attempt)
+            outcome = Outcome(OutcomeKind.DEFERRED, later, "mx.test")
+            return AttemptReport((outcome,), FailureScope.MESSAGE, transcript="421")
+
+        bench = bench_of(ScriptedAgent(answer))
+        told: list[Pause] = []
+        bench.engine.source_troubles.on_pause = told.append
+        bench.engine.source_troubles.pause_for = lambda source, site, reply: (
+            90.0 if reply == later and source is A else 0.0
+        )
+        for number in range(5):
+            await bench.put(f"x{number}@d1.test")
+        await asyncio.sleep(1)
+        assert len(bench.events_of(RecipientDelivered)) == 5
+        [pause] = told
+        assert (pause.source, pause.site, pause.reason) == ("a", "mx.d1.test", str(later))
+        assert pause.until - pause.since == 90.0 and pause.is_automatic
+        await bench.engine.stop(1)
+
+    run(test())
