@@ -36,6 +36,9 @@ from postroom.routing.destination import Destination
 
 Place = tuple[Recipient, RecipientStatus]
 
+OCTETS_OF_ONE = 128 * 1024
+"""So many octets use up as much of a tenant's turn as one recipient does."""
+
 
 class Admission:
     """Brings due mail of one queue into lanes."""
@@ -96,7 +99,7 @@ class Admission:
             message.id, arrived_at, envelope, message.size_octets, len(recipients)
         )
         active.rank = rank
-        active.kind = self.kinds.of(envelope, provenance)
+        active.kind, active.tenant = self.kinds.sort(envelope, provenance)
         active.provenance = provenance
         self._place(
             active,
@@ -129,7 +132,7 @@ class Admission:
             message.live_count,
         )
         active.rank = self.rank_of(message)
-        active.kind = self.kinds.of(message.envelope, message.provenance)
+        active.kind, active.tenant = self.kinds.sort(message.envelope, message.provenance)
         active.provenance = message.provenance
         placed = self._place(
             active,
@@ -152,14 +155,15 @@ class Admission:
         """Give recipients to their lanes, or to a name look-up; leave what has no room."""
         by_lane: dict[LaneKey, tuple[Destination, list[int]]] = {}
         placed = 0
-        has_kinds = self._router.channels.has_kinds
+        tenant = active.tenant
+        may_share = self.kinds.tell_apart
         # What goes first does not wait for room that lower ranks have taken.
         is_trial = is_trial or (self._is_urgent(active.rank) and self._table.room > 0)
         for recipient, status in pairs:
             if self._suspects and self._suspects.withholds(active.id, status.index):
                 continue
             domain = recipient.domain.lower()
-            shared = has_kinds and self.kinds.depends(domain)
+            shared = may_share and self.kinds.shares(domain)
             if shared and status.index in active.statuses:
                 continue  # met again: the walks of several lanes come by here
             destination = self._lookup(domain, active.kind)
@@ -171,7 +175,9 @@ class Admission:
             channel = destination.channel
             is_closed = bool(channel.window) and self.hours.opens_at(channel) > 0
             key = (
-                waiting_lane(channel.name) if is_closed else LaneKey(channel.name, destination.site)
+                waiting_lane(channel.name)
+                if is_closed
+                else LaneKey(channel.name, destination.site, tenant)
             )
             if shared and self._is_for_later(key, refilled, active, status):
                 continue
@@ -183,9 +189,7 @@ class Admission:
             group = by_lane.get(key)
             if group is None:
                 group = by_lane[key] = (destination, [])
-            lane = self._scheduler.lane(key)
-            size = lane.recipients if lane is not None else 0
-            room = self._table.lane_room(size + len(group[1]))
+            room = self._table.lane_room(self._size_of(key) + len(group[1]))
             if not is_trial and (room <= 0 or self._must_wait(key, domain, refilled)):
                 self._backlog.left_in(
                     key, domain, status.due_at, active.id, status.index, shared=shared
@@ -195,8 +199,15 @@ class Admission:
                 placed += 1
         for key, (destination, indexes) in by_lane.items():
             if indexes:
-                self._enqueue(active, key, destination, indexes)
+                self._enqueue(active, key.whole, destination, indexes)
         return placed
+
+    def _size_of(self, key: LaneKey) -> int:
+        """Return how many recipients of a lane, or of a tenant's part of it, are in memory."""
+        lane = self._scheduler.lane(key.whole)
+        if lane is None:
+            return 0
+        return lane.recipients_of(key.tenant)
 
     def rank_of(self, message: StoredMessage) -> int:
         """Return the rank of a stored message: 0 goes first."""
@@ -209,7 +220,7 @@ class Admission:
         self, active: ActiveMessage, indexes: Sequence[int], channel: ChannelPolicy, domain: str
     ) -> None:
         """Leave active recipients in the store until their channel opens."""
-        shared = self._router.channels.has_kinds and self.kinds.depends(domain)
+        shared = self.kinds.tell_apart and self.kinds.shares(domain)
         for index in indexes:
             due_at, lane = active.statuses[index].due_at, waiting_lane(channel.name)
             self._backlog.left_in(lane, domain, due_at, active.id, index, shared=shared)
@@ -249,6 +260,9 @@ class Admission:
             chunk = tuple(indexes[start : start + size])
             due_at = active.statuses[chunk[0]].due_at
             entry = Entry(active.id, chunk, key, due_at, active.arrived_at, active.rank)
+            if active.tenant:
+                entry.tenant = active.tenant
+                entry.cost = len(chunk) + active.size_octets // OCTETS_OF_ONE
             active.entries.append(entry)
             self._scheduler.add(entry, destination.channel)
         self._tasks.kick()
@@ -275,7 +289,7 @@ class Admission:
     ) -> int:
         recipient, status = place
         lane = lane_of_unknown(domain, active.kind)
-        shared = self.kinds.depends(domain)
+        shared = self.kinds.shares(domain)
         if shared and self._is_for_later(lane, refilled, active, status):
             return 0
         waiting = self._lookups.waiting(lane)
@@ -315,8 +329,7 @@ class Admission:
         if key.channel == UNKNOWN:
             waiting = self._lookups.waiting(key)
         else:
-            lane = self._scheduler.lane(key)
-            waiting = lane.recipients if lane is not None else 0
+            waiting = self._size_of(key)
         room = self._table.lane_room(waiting)
         return room if room > waiting else 0
 
