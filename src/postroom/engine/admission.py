@@ -190,7 +190,7 @@ class Admission:
             if group is None:
                 group = by_lane[key] = (destination, [])
             room = self._table.lane_room(self._size_of(key) + len(group[1]))
-            if not is_trial and (room <= 0 or self._must_wait(key, domain, refilled)):
+            if not is_trial and (room <= 0 or self._must_wait(key, domain, active.kind, refilled)):
                 self._backlog.left_in(
                     key, domain, status.due_at, active.id, status.index, shared=shared
                 )
@@ -241,11 +241,17 @@ class Admission:
             return False
         return self._backlog.is_ahead(status.due_at, active.id, status.index)
 
-    def _must_wait(self, lane: LaneKey, domain: str, refilled: LaneKey | None) -> bool:
+    def _must_wait(self, lane: LaneKey, domain: str, kind: int, refilled: LaneKey | None) -> bool:
         """Say whether older mail of the same lane waits in the store: that goes first."""
-        if refilled is None:
-            return self._backlog.has(lane) or self._backlog.has_domain(domain)
-        return lane != refilled and self._backlog.has(lane)
+        backlog = self._backlog
+        if refilled is not None:
+            return lane != refilled and backlog.has(lane)
+        if backlog.has(lane) or backlog.has_domain(domain):
+            return True
+        # Where its domain is shared: left when its route was not known, or its channel closed.
+        return self.kinds.tell_apart and (
+            backlog.has(lane_of_unknown(domain, kind)) or backlog.has(waiting_lane(lane.channel))
+        )
 
     def _enqueue(
         self, active: ActiveMessage, key: LaneKey, destination: Destination, indexes: list[int]
@@ -294,7 +300,7 @@ class Admission:
             return 0
         waiting = self._lookups.waiting(lane)
         full = waiting > 0 and self._table.lane_room(waiting) <= 0
-        if not is_trial and (full or self._must_wait(lane, domain, refilled)):
+        if not is_trial and (full or self._must_wait(lane, domain, active.kind, refilled)):
             self._backlog.left_in(
                 lane, domain, status.due_at, active.id, status.index, shared=shared
             )
