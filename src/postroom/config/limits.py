@@ -18,6 +18,7 @@ class LimitTable:
         self._config = config
         self._channels = {one.name: one for one in config.channels}
         self._sources = {one.name: one for one in config.sources}
+        self._tenants = {one.name: one.limit for one in config.tenants}
         self._groups = {one.name: Limit(one.concurrency, one.rate) for one in config.groups}
 
     def of(self, key: LimitKey) -> Limit:
@@ -26,6 +27,8 @@ class LimitTable:
             return Limit(self._config.limits.concurrency, self._config.limits.rate)
         if key.kind == "group":
             return self._groups.get(key.name, UNLIMITED)
+        if key.kind == "tenant":
+            return self._tenants.get(key.name, UNLIMITED)
         if key.kind == PROBE:
             route = self._config.routes.get(key.name)
             probe_s = route.probe_s if isinstance(route, MxRoute | RelayRoute) else PROBE_S
@@ -58,7 +61,7 @@ class LimitTable:
     @property
     def has_rates(self) -> bool:
         """True where anything has a rate."""
-        limits = [self.of(SERVER), *self._groups.values()]
+        limits = [self.of(SERVER), *self._groups.values(), *self._tenants.values()]
         return (
             any(one.rate for one in limits)
             or any(

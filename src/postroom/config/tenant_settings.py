@@ -9,7 +9,9 @@ from postroom.channels.message_rules import message_rule
 from postroom.config.given import Gathered, Name
 from postroom.config.group_settings import DomainRule
 from postroom.config.kinds import ListOf, Text, did_you_mean, shown
+from postroom.config.measures import Bound, Integer
 from postroom.config.model import Config
+from postroom.config.schedules import Rated
 from postroom.config.setting import Setting, Table
 from postroom.groups.tenants import DEFAULT, TenantPolicy
 
@@ -32,6 +34,22 @@ TENANT = Table(
             "listeners", ListOf(Text(64, "the name of a listener"), most=64), "listeners",
             "Mail that came in by these listeners belongs to it; programs of this machine come "
             "by `local`.", '["submission"]', default="none",
+        ),
+        Setting(
+            "weight", Integer(1, 100), "weight",
+            "Its part of the slots of a site for which other tenants have mail as well: with 3 it "
+            "sends three recipients for each one of a tenant with 1. What others do not use it "
+            "has.", "3",
+        ),
+        Setting(
+            "concurrency", Bound(0, 1_000_000), "concurrency",
+            "How many simultaneous attempts, and connections, it may have in all, over all "
+            "queues; 0 holds its mail.", "50",
+        ),
+        Setting(
+            "rate", Rated(), "rate",
+            "How many messages it may send in any interval of that length, over all queues and "
+            "restarts.", '"10000/1h"',
         ),
     ),
     named=True,

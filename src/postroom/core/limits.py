@@ -32,11 +32,11 @@ _RATE = re.compile(r"(\d{1,10})\s*/\s*(\S.*?)(?:\s+burst\s+(\d{1,10}))?\Z")
 class LimitKey(NamedTuple):
     """What a limit is of.
 
-    `kind` is "server", "group", "channel" or "site"; `name` is that of the group or channel,
-    `site` that of the site. Of kind "probe", `name` is that of a route and `site` a host that
-    is down: how often it is tried. Of kind "source", `name` is that of a source; of kind "warmup"
-    too, and `site` is whom it sends to. "connect-channel", "connect-site" and "connect-source" are
-    new connections of one of these.
+    `kind` is "server", "group", "tenant", "channel" or "site"; `name` is that of the group,
+    tenant or channel, `site` that of the site. Of kind "probe", `name` is that of a route and
+    `site` a host that is down: how often it is tried. Of kind "source", `name` is that of a
+    source; of kind "warmup" too, and `site` is whom it sends to. "connect-channel",
+    "connect-site" and "connect-source" are new connections of one of these.
     """
 
     kind: str

@@ -43,9 +43,28 @@ class Connection(asyncio.Protocol):
     """One connection, idle or used by one attempt at a time."""
 
     __slots__ = (
-        "_attempt_deadline", "_deadline", "_drained", "_limits", "_loop", "_on_lost", "_paused",
-        "_timer", "_timer_at", "_transport", "_waiter", "content_s", "expects_tls", "gates",
-        "heard_at", "host", "idle_since", "key", "on_closed", "session", "tls",
+        "_attempt_deadline",
+        "_deadline",
+        "_drained",
+        "_limits",
+        "_loop",
+        "_on_lost",
+        "_paused",
+        "_timer",
+        "_timer_at",
+        "_transport",
+        "_waiter",
+        "content_s",
+        "expects_tls",
+        "gates",
+        "heard_at",
+        "host",
+        "idle_since",
+        "kept_at",
+        "key",
+        "on_closed",
+        "session",
+        "tls",
     )  # fmt: skip
 
     def __init__(self, session: ClientSession, deadlines: ClientDeadlines, host: str) -> None:
@@ -71,6 +90,8 @@ class Connection(asyncio.Protocol):
         self.on_closed: Callable[[Connection], None] | None = None
         self.gates: tuple[Gate, ...] = ()
         """Where it is counted while no attempt uses it."""
+        self.kept_at: tuple[Gate, ...] = ()
+        """Where it was counted before the last attempt took it."""
         self._on_lost: Callable[[], None] | None = None
 
     # -- what the event loop tells us ------------------------------------------------

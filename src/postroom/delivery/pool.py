@@ -92,6 +92,7 @@ class ConnectionPool:
             connection = connections.pop()
             self._count -= 1
             connection.on_closed = None
+            connection.kept_at = connection.gates
             _let_go(connection)
             if connection.is_usable:
                 return connection
@@ -154,11 +155,25 @@ class ConnectionPool:
 
     def _close_one(self, gate: Gate) -> bool:
         """Leave the idle connection of a gate that was used longest ago; False without one."""
-        keys = [key for key, idle in self._idle.items() if idle and gate in idle[0].gates]
-        if not keys:
+        # Those of one key may be of different tenants.
+        found = [
+            connection
+            for idle in self._idle.values()
+            if (connection := next((one for one in idle if gate in one.gates), None)) is not None
+        ]
+        if not found:
             return False
-        self._leave(min(keys, key=self._oldest_since), 1)
+        self._leave_one(min(found, key=lambda one: one.idle_since))
         return True
+
+    def _leave_one(self, connection: Connection) -> None:
+        connections = self._idle[connection.key]
+        connections.remove(connection)
+        if not connections:
+            del self._idle[connection.key]
+        self._count -= 1
+        connection.on_closed = None
+        self._end(connection)
 
     def _oldest_since(self, key: Hashable) -> float:
         return self._idle[key][0].idle_since

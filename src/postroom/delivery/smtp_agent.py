@@ -112,6 +112,9 @@ class SmtpAgent:
             if allowance is not None:
                 allowance.use_kept()
             key, connection = reused
+            if connection.kept_at != attempt.gates:
+                # Another tenant kept it: it takes a slot of ours now.
+                await self._pool.room(attempt.gates)
             transaction = await self._transact(run, key, connection, attempt.envelope)
             if _is_all_delivered(transaction):
                 if self.health.hosts.is_watching:

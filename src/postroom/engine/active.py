@@ -52,6 +52,7 @@ class ActiveMessage:
         "since",
         "size_octets",
         "statuses",
+        "tenant",
     )
 
     def __init__(
@@ -71,6 +72,8 @@ class ActiveMessage:
         """Of its class: 0 goes first."""
         self.kind = 0
         """Which rules about messages hold for it; see engine.kinds."""
+        self.tenant = ""
+        """Whose mail it is, where tenants are told apart."""
         self.provenance = NOWHERE
         self.content: MemoryContent | None = None
         self.entries: list[Entry] = []

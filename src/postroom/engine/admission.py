@@ -38,6 +38,9 @@ from postroom.routing.destination import Destination
 
 Place = tuple[Recipient, RecipientStatus]
 
+OCTETS_OF_ONE = 128 * 1024
+"""So many octets use up as much of a tenant's turn as one recipient does."""
+
 
 class Admission:
     """Brings due mail of one queue into lanes."""
@@ -100,7 +103,7 @@ class Admission:
             message.id, arrived_at, envelope, message.size_octets, len(recipients)
         )
         active.rank = rank
-        active.kind = self.kinds.of(envelope, provenance)
+        active.kind, active.tenant = self.kinds.sort(envelope, provenance)
         active.provenance = provenance
         self._place(
             active,
@@ -133,7 +136,7 @@ class Admission:
             message.live_count,
         )
         active.rank = self.rank_of(message)
-        active.kind = self.kinds.of(message.envelope, message.provenance)
+        active.kind, active.tenant = self.kinds.sort(message.envelope, message.provenance)
         active.provenance = message.provenance
         if message.envelope.terms is not None:
             self.note_terms(message.id, message.envelope.terms)
@@ -158,14 +161,15 @@ class Admission:
         """Give recipients to their lanes, or to a name look-up; leave what has no room."""
         by_lane: dict[LaneKey, tuple[Destination, list[int]]] = {}
         placed = 0
-        has_kinds = self._router.channels.has_kinds
+        tenant = active.tenant
+        may_share = self.kinds.tell_apart
         # What goes first does not wait for room that lower ranks have taken.
         is_trial = is_trial or (self.precedence.is_urgent(active.rank) and self._table.room > 0)
         for recipient, status in pairs:
             if self._suspects and self._suspects.withholds(active.id, status.index):
                 continue
             domain = recipient.domain.lower()
-            shared = has_kinds and self.kinds.depends(domain)
+            shared = may_share and self.kinds.shares(domain)
             if shared and status.index in active.statuses:
                 continue  # met again: the walks of several lanes come by here
             destination = self._lookup(domain, active.kind)
@@ -177,7 +181,9 @@ class Admission:
             channel = destination.channel
             is_closed = bool(channel.window) and self.hours.opens_at(channel) > 0
             key = (
-                waiting_lane(channel.name) if is_closed else LaneKey(channel.name, destination.site)
+                waiting_lane(channel.name)
+                if is_closed
+                else LaneKey(channel.name, destination.site, tenant)
             )
             if shared and self._is_for_later(key, refilled, active, status):
                 continue
@@ -189,10 +195,9 @@ class Admission:
             group = by_lane.get(key)
             if group is None:
                 group = by_lane[key] = (destination, [])
-            lane = self._scheduler.lane(key)
-            size = lane.recipients if lane is not None else 0
+            size = self._size_of(key)
             room = self._table.lane_room(size + len(group[1]))
-            waits = room <= 0 or self._must_wait(key, domain, refilled)
+            waits = room <= 0 or self._must_wait(key, domain, active.kind, refilled)
             if waits and active.priority > 0:
                 waits = not self.precedence.goes_ahead(active, key, domain, status.due_at, size)
             if waits and not is_trial:
@@ -204,8 +209,15 @@ class Admission:
                 placed += 1
         for key, (destination, indexes) in by_lane.items():
             if indexes:
-                self._enqueue(active, key, destination, indexes)
+                self._enqueue(active, key.whole, destination, indexes)
         return placed
+
+    def _size_of(self, key: LaneKey) -> int:
+        """Return how many recipients of a lane, or of a tenant's part of it, are in memory."""
+        lane = self._scheduler.lane(key.whole)
+        if lane is None:
+            return 0
+        return lane.recipients_of(key.tenant)
 
     def rank_of(self, message: StoredMessage) -> int:
         """Return the rank of a stored message: 0 goes first."""
@@ -215,7 +227,7 @@ class Admission:
         self, active: ActiveMessage, indexes: Sequence[int], channel: ChannelPolicy, domain: str
     ) -> None:
         """Leave active recipients in the store until their channel opens."""
-        shared = self._router.channels.has_kinds and self.kinds.depends(domain)
+        shared = self.kinds.tell_apart and self.kinds.shares(domain)
         for index in indexes:
             due_at, lane = active.statuses[index].due_at, waiting_lane(channel.name)
             self._backlog.left_in(lane, domain, due_at, active.id, index, shared=shared)
@@ -233,11 +245,17 @@ class Admission:
             return False
         return self._backlog.is_ahead(status.due_at, active.id, status.index)
 
-    def _must_wait(self, lane: LaneKey, domain: str, refilled: LaneKey | None) -> bool:
+    def _must_wait(self, lane: LaneKey, domain: str, kind: int, refilled: LaneKey | None) -> bool:
         """Say whether older mail of the same lane waits in the store: that goes first."""
-        if refilled is None:
-            return self._backlog.has(lane) or self._backlog.has_domain(domain)
-        return lane != refilled and self._backlog.has(lane)
+        backlog = self._backlog
+        if refilled is not None:
+            return lane != refilled and backlog.has(lane)
+        if backlog.has(lane) or backlog.has_domain(domain):
+            return True
+        # Where its domain is shared: left when its route was not known, or its channel closed.
+        return self.kinds.tell_apart and (
+            backlog.has(lane_of_unknown(domain, kind)) or backlog.has(waiting_lane(lane.channel))
+        )
 
     def _enqueue(
         self, active: ActiveMessage, key: LaneKey, destination: Destination, indexes: list[int]
@@ -252,7 +270,11 @@ class Admission:
         for start in range(0, len(indexes), size):
             chunk = tuple(indexes[start : start + size])
             due_at = active.statuses[chunk[0]].due_at
-            entry = Entry(active.id, chunk, key, due_at, active.arrived_at, active.rank, lead_s)
+            entry = Entry(active.id, chunk, key, due_at, active.arrived_at, active.rank)
+            entry.lead_s = lead_s
+            if active.tenant:
+                entry.tenant = active.tenant
+                entry.cost = len(chunk) + active.size_octets // OCTETS_OF_ONE
             active.entries.append(entry)
             self._scheduler.add(entry, destination.channel)
         self._tasks.kick()
@@ -279,12 +301,12 @@ class Admission:
     ) -> int:
         recipient, status = place
         lane = lane_of_unknown(domain, active.kind)
-        shared = self.kinds.depends(domain)
+        shared = self.kinds.shares(domain)
         if shared and self._is_for_later(lane, refilled, active, status):
             return 0
         waiting = self._lookups.waiting(lane)
         full = waiting > 0 and self._table.lane_room(waiting) <= 0
-        if not is_trial and (full or self._must_wait(lane, domain, refilled)):
+        if not is_trial and (full or self._must_wait(lane, domain, active.kind, refilled)):
             self._backlog.left_in(
                 lane, domain, status.due_at, active.id, status.index, shared=shared
             )
@@ -319,8 +341,7 @@ class Admission:
         if key.channel == UNKNOWN:
             waiting = self._lookups.waiting(key)
         else:
-            lane = self._scheduler.lane(key)
-            waiting = lane.recipients if lane is not None else 0
+            waiting = self._size_of(key)
         room = self._table.lane_room(waiting)
         return room if room > waiting else 0
 

@@ -25,7 +25,7 @@ from postroom.engine.backlog import Backlog
 from postroom.engine.bouncer import Bouncer
 from postroom.engine.deadlines import LATE, Deadlines
 from postroom.engine.intake import Intake
-from postroom.engine.kinds import Kinds
+from postroom.engine.kinds import Kinds, shares_of
 from postroom.engine.lessee import IDLE_S, Lender, Lessee
 from postroom.engine.parts import Parts
 from postroom.engine.permits import ProbePermits
@@ -114,7 +114,8 @@ class Engine:
             self._kinds,
         )  # fmt: skip
         self._admission.precedence.reconfigure(table, policy.priority_lead_s)
-        self._had_kinds = parts.router.channels.has_kinds
+        self._told_apart = self._kinds.tell_apart
+        scheduler.tenants.reconfigure(shares_of(tenants))
         self._pump = Pump(
             parts, self._admission, self._settler, scheduler, self._tasks, suspects, policy,
             self.lessee,
@@ -226,19 +227,20 @@ class Engine:
         table = ClassTable(classes)
         self._admission.precedence.reconfigure(table, policy.priority_lead_s)
         self._kinds.tenants = TenantTable(tenants)
+        self.scheduler.tenants.reconfigure(shares_of(tenants))
         self.scheduler.set_shares(table.shares)
         self._table.resize(policy.active_max, policy.lane_active_max, policy.content_memory_octets)
         self._walk.policy = policy
-        has_kinds = self._parts.router.channels.has_kinds
-        if has_kinds or self._had_kinds:
+        apart = self._kinds.tell_apart or self._told_apart
+        if apart:
             # Which domains are shared between lanes may be otherwise now.
             self._backlog.forget_lanes()
         channels = tuple(channels)
         other_hours = self._hours.reconfigure(channels)
         others = self._pump.reconfigure(policy, channels, outer)
-        if others or other_hours or has_kinds or self._had_kinds:
+        if others or other_hours or apart:
             self._walk.wake()
-        self._had_kinds = has_kinds
+        self._told_apart = self._kinds.tell_apart
         self._reporter.reconfigure(hostname, policy.postmaster)
 
     def use_sources(self, sources: Sequence[SourcePolicy]) -> None:

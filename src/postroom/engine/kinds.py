@@ -9,12 +9,14 @@ Called by: engine.admission, engine.bouncer, engine.why, engine.channel_counts. 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from postroom.channels.match import ChannelTable
 from postroom.channels.message_rules import NULL, Traits
 from postroom.core.message import Envelope, Provenance
-from postroom.groups.tenants import TenantTable
+from postroom.groups.tenants import TenantPolicy, TenantTable
+from postroom.queueing.tenants import TenantShare
 
 UNNAMED = "?"
 """A reverse-path that no rule names, where none is given."""
@@ -73,6 +75,23 @@ class Kinds:
         tenant = tenant or self.tenants.name_of(path, listener, user)
         return self._rules.channels.kind(Traits(path, tenant, tag.lower())), tenant
 
+    def sort(self, envelope: Envelope, provenance: Provenance) -> tuple[int, str]:
+        """Return kind and tenant of a message."""
+        channels = self._rules.channels
+        tenant = self.tenant_of(envelope, provenance)
+        if not channels.has_kinds:
+            return 0, tenant
+        return channels.kind(Traits(envelope.reverse_path, tenant, provenance.tag)), tenant
+
+    @property
+    def tell_apart(self) -> bool:
+        """True where mail of one domain may be of several lanes, or of parts of one."""
+        return self._rules.channels.has_kinds or not self.tenants.is_empty
+
+    def shares(self, domain: str) -> bool:
+        """Say whether mail for a domain may be of several lanes, or of parts of one."""
+        return not self.tenants.is_empty or self.depends(domain)
+
     def depends(self, domain: str) -> bool:
         """Say whether mail for a domain may go different ways by its kind."""
         channels = self._rules.channels
@@ -82,3 +101,8 @@ class Kinds:
 def path_of(sender: str) -> str:
     """Return the reverse-path that somebody describes: "<>" is the null one, "" none at all."""
     return "" if sender == NULL else sender or UNNAMED
+
+
+def shares_of(tenants: Iterable[TenantPolicy]) -> dict[str, TenantShare]:
+    """Return weights and limits of tenants, as the scheduler keeps to them."""
+    return {one.name: TenantShare(one.weight, one.limit) for one in tenants}

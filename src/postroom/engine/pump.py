@@ -201,7 +201,7 @@ class Pump:
                 content,
                 destination,
                 active.statuses[indexes[0]].attempts + 1,
-                self.scheduler.gates_of(entry.lane, entry.allowance),
+                self.scheduler.gates_of(entry.lane, entry.allowance, entry.tenant),
                 entry.allowance,
                 by_left_s,
             )
@@ -272,7 +272,10 @@ class Pump:
         if rest is not None:
             await self._admission.deferral.defer(active, destination, indexes, rest)
             return
-        again = Entry(entry.id, indexes, entry.lane, entry.due_at, entry.arrived_at, entry.rank)
+        again = Entry(
+            entry.id, indexes, entry.lane, entry.due_at, entry.arrived_at, entry.rank,
+            entry.tenant, entry.cost,
+        )  # fmt: skip
         active.entries.append(again)
         self.scheduler.add(again, destination.channel)
         self.kick()

@@ -72,7 +72,7 @@ def site_hosts(
             one = _of(lane, name, hosts.known(name), destination.route, now)
             yield msgspec.structs.replace(
                 one,
-                connections=connections.get((*lane.key, name), 0),
+                connections=connections.get((lane.key.channel, lane.key.site, name), 0),
                 in_flight=lane.busy,
                 waiting=lane.recipients,
             )

@@ -67,8 +67,8 @@ class StoredReady:
             # A lane without a site has the mail of a channel that is closed now.
             if not key.site or self._scheduler.is_held(key.channel):
                 domains += self._backlog.domains_in(key)
-                lane = self._scheduler.lane(key)
-                active -= lane.recipients if lane is not None else 0
+                lane = self._scheduler.lane(key.whole)
+                active -= lane.recipients_of(key.tenant) if lane is not None else 0
         due = await self._store.count_due(
             self._clock.now(), COUNT_MAX + active, without_domains=tuple(domains)
         )

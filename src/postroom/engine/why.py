@@ -99,7 +99,7 @@ class Explainer:
         channels = {
             lane.key: lane.channel
             for lane in self._scheduler.lanes()
-            if what in (lane.key.channel, lane.key.site)
+            if what in (lane.key.channel, lane.key.site) or what in lane.tenants()
         }
         if not channels:
             closed = self._hours.channel(what)
@@ -127,9 +127,9 @@ class Explainer:
         now = self._clock.now()
         lane, waits_for = None, ""
         if not status.state.is_final:
-            kind = self._kinds.of(message.envelope, message.provenance)
+            kind, tenant = self._kinds.sort(message.envelope, message.provenance)
             to, error = await self._destination(recipient.domain.lower(), kind)
-            lane = self._lane(_key(to), to.channel, now) if to is not None else None
+            lane = self._lane(_key(to), to.channel, now, tenant) if to is not None else None
             waits_for = self._waits_for(message, status, lane, error, now)
         state = "waiting" if status.state is RecipientState.WAITING else status.state.name.lower()
         return RecipientWhy(
@@ -166,16 +166,19 @@ class Explainer:
             return f"room in memory, behind {lane.waiting} others of its site: {lane.binds}"
         return "room in memory, or the next look at the store"
 
-    def _lane(self, key: LaneKey, channel: ChannelPolicy, now: float) -> LaneWhy | None:
+    def _lane(
+        self, key: LaneKey, channel: ChannelPolicy, now: float, tenant: str | None = None
+    ) -> LaneWhy | None:
+        """Say why the mail of a lane waits, or that of one tenant in it."""
         opens_at = self._hours.opens_at(channel)
-        why = self._lane_in_memory(key, now)
+        why = self._lane_in_memory(key, now, tenant)
         if not opens_at:
             return why
         why = why or LaneWhy(key.channel, key.site, 0, 0, 0, (), "")
         binds = f"the hours of channel {key.channel}: its window opens at {format_moment(opens_at)}"
         return msgspec.structs.replace(why, binds=binds, opens_at=opens_at)
 
-    def _lane_in_memory(self, key: LaneKey, now: float) -> LaneWhy | None:
+    def _lane_in_memory(self, key: LaneKey, now: float, tenant: str | None) -> LaneWhy | None:
         scheduler = self._scheduler
         lane = scheduler.lane(key)
         if lane is None:
@@ -183,8 +186,12 @@ class Explainer:
         limits = {gate.key: limit for gate, limit in scheduler.outer()}
         limits[lane.gate.key] = lane.channel.site_limit
         limits[lane.channel.key] = lane.channel.limit
+        limits.update({gate.key: limit for gate, limit in scheduler.tenants.limits()})
+        # Mail of several tenants waits for the limit of one only where it is all of that one.
+        whose = lane.tenants() if tenant is None else [tenant]
+        gates = scheduler.tenants.gates(whose[0]) if len(whose) == 1 else ()
         return lane_why(
-            lane, limits, scheduler.busy, scheduler.concurrency, now, scheduler.departures
+            lane, limits, scheduler.busy, scheduler.concurrency, now, scheduler.departures, gates
         )
 
     async def _destination(self, domain: str, kind: int = 0) -> tuple[Destination | None, str]:

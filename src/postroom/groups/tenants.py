@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from postroom.core.limits import Limit, Rate
 from postroom.groups.policy import GroupPolicy
 from postroom.groups.table import GroupTable, Reason
 
@@ -24,14 +25,24 @@ class TenantPolicy(msgspec.Struct, frozen=True):
     """One tenant.
 
     `users` are authenticated users, `senders` reverse-paths ("a@example.org", or a rule for
-    its domain), `listeners` where the mail comes in. `origin` is "file:line".
+    its domain), `listeners` where the mail comes in. `concurrency` and `rate` are limits over
+    all queues; `weight` is its part of a site's slots, beside other tenants that have mail for
+    it. `origin` is "file:line".
     """
 
     name: str
     users: tuple[str, ...] = ()
     senders: tuple[str, ...] = ()
     listeners: tuple[str, ...] = ()
+    concurrency: int | None = None
+    rate: Rate | None = None
+    weight: int = 1
     origin: str = ""
+
+    @property
+    def limit(self) -> Limit:
+        """Its limit over all queues."""
+        return Limit(self.concurrency, self.rate)
 
 
 class TenantTable:

@@ -12,18 +12,24 @@ from postroom.shaping.allowance import Allowance
 
 
 class LaneKey(NamedTuple):
-    """Channel name and site."""
+    """Channel name and site; with a tenant: its part of the lane, in memory and in the store."""
 
     channel: str
     site: str
+    tenant: str = ""
+
+    @property
+    def whole(self) -> LaneKey:
+        """The lane itself."""
+        return LaneKey(self.channel, self.site) if self.tenant else self
 
 
 class Entry:
     """Some due recipients of one message, all of one lane; what one attempt will try."""
 
     __slots__ = (
-        "allowance", "arrived_at", "cancelled", "due_at", "id", "indexes", "lane", "lead_s", "rank",
-        "started", "started_at",
+        "allowance", "arrived_at", "cancelled", "cost", "due_at", "id", "indexes", "lane", "lead_s",
+        "rank", "started", "started_at", "tenant",
     )  # fmt: skip
 
     def __init__(
@@ -34,11 +40,15 @@ class Entry:
         due_at: float,
         arrived_at: float,
         rank: int = 0,
-        lead_s: float = 0.0,
+        tenant: str = "",
+        cost: int = 1,
     ) -> None:
-        """`rank` 0 goes first; among its rank it counts as due `lead_s` earlier than it is."""
+        """`rank` 0 goes first. `cost` is how much of its turn a tenant uses up with it."""
+        self.tenant = tenant
+        self.cost = cost
+        self.lead_s = 0.0
+        """It counts as due so much earlier than it is, among its rank."""
         self.rank = rank
-        self.lead_s = lead_s
         self.id = queue_id
         self.indexes = indexes
         self.lane = lane

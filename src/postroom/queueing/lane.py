@@ -17,6 +17,8 @@ from typing import NamedTuple
 from postroom.channels.policy import ChannelPolicy
 from postroom.queueing.entry import Entry as Entry
 from postroom.queueing.entry import LaneKey as LaneKey
+from postroom.queueing.tenant_turns import TenantTurns
+from postroom.queueing.tenants import Tenants
 from postroom.queueing.waiting import Waiting
 from postroom.queueing.way import Way
 from postroom.shaping.gate import Gate
@@ -40,7 +42,9 @@ class Lane:
     """Entries of one channel and site."""
 
     __slots__ = (
+        "_by_tenant",
         "_failures",
+        "_tenants",
         "_waiting",
         "busy",
         "channel",
@@ -54,8 +58,10 @@ class Lane:
         "window",
     )
 
-    def __init__(self, key: LaneKey, channel: ChannelPolicy, gate: Gate) -> None:
-        """`gate` is that of the site's limit."""
+    def __init__(
+        self, key: LaneKey, channel: ChannelPolicy, gate: Gate, tenants: Tenants | None = None
+    ) -> None:
+        """`gate` is that of the site's limit; `tenants` take turns where mail is of any."""
         self.key = key
         self.channel = channel
         self.gate = gate
@@ -71,6 +77,8 @@ class Lane:
         """From which sources it may depart, where that is limited; kept by the departures."""
         self._failures = 0
         self._waiting = Waiting()
+        self._tenants = tenants
+        self._by_tenant: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -90,20 +98,41 @@ class Lane:
 
     def push(self, entry: Entry) -> None:
         """Add an entry at its place in the order."""
+        if entry.tenant:
+            self._of_tenant(entry)
         self._waiting.push(entry)
         self.recipients += len(entry.indexes)
+
+    def left(self, entry: Entry) -> None:
+        """Count the recipients of an entry no more: it has ended, or was taken back."""
+        number = len(entry.indexes)
+        self.recipients -= number
+        if entry.tenant:
+            self._by_tenant[entry.tenant] -= number
+            if not self._by_tenant[entry.tenant]:
+                del self._by_tenant[entry.tenant]
+
+    def recipients_of(self, tenant: str) -> int:
+        """Return the recipients of a tenant; where nobody is told apart, of all."""
+        if not tenant:
+            return self.recipients - sum(self._by_tenant.values())
+        return self._by_tenant.get(tenant, 0)
+
+    def tenants(self, rank: int | None = None) -> list[str]:
+        """Return the tenants of which entries wait, "" for none; empty where none is known."""
+        return self._waiting.tenants(rank) if isinstance(self._waiting, TenantTurns) else []
 
     def clip(self, lowest: int) -> None:
         """Let entries of ranks that there are no more have the last one."""
         self._waiting.clip(lowest)
 
-    def pop(self, rank: int = 0) -> Entry | None:
-        """Take out the first entry of a rank that was not cancelled."""
-        return self._waiting.pop(rank)
+    def pop(self, rank: int = 0, now: float = 0.0) -> Entry | None:
+        """Take out the entry of a rank whose turn it is; None where there is none."""
+        return self._waiting.pop(rank, now)
 
     def unpop(self, entry: Entry) -> None:
         """Take an entry back that was popped and cannot start yet."""
-        self._waiting.push(entry)
+        self._waiting.unpop(entry)
 
     def can_start(self, now: float, rank: int = 0) -> bool:
         """True where an entry of a rank waits and the window and a rest allow an attempt."""
@@ -156,8 +185,16 @@ class Lane:
     def drain(self) -> list[Entry]:
         """Take out everything that waits, in order, the first rank first."""
         entries = self._waiting.drain()
-        self.recipients -= sum(len(entry.indexes) for entry in entries)
+        for entry in entries:
+            self.left(entry)
         return entries
+
+    def _of_tenant(self, entry: Entry) -> None:
+        """Count the recipients of an entry as those of its tenant, who takes turns from now on."""
+        known = self._by_tenant.get(entry.tenant, 0)
+        self._by_tenant[entry.tenant] = known + len(entry.indexes)
+        if self._tenants is not None and not isinstance(self._waiting, TenantTurns):
+            self._waiting = TenantTurns(self._waiting, self._tenants)
 
     def is_idle(self, now: float) -> bool:
         """True where nothing would be lost by forgetting the lane."""

@@ -18,9 +18,12 @@ Pure.  Called by: queueing.scheduler, engine.engine, cli.load.  Raises: nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
+
+from postroom.queueing.channel_state import ChannelState
+from postroom.queueing.lane import Lane
 
 PPM = 1_000_000
 """A load of 1.0 in parts per million, as it is kept in whole numbers."""
@@ -38,6 +41,33 @@ class ChannelLoad(msgspec.Struct, frozen=True):
     def load(self) -> float:
         """The load of the channel: 0 where nothing is to be done, above 1 where mail waits."""
         return (self.in_flight + self.ready) / self.limit
+
+
+def loads_of(
+    channels: Iterable[ChannelState], concurrency: int, held: Callable[[str], int]
+) -> list[ChannelLoad]:
+    """Return what each channel is doing that has something to do, and is not held.
+
+    `held` says how many attempts of one are ready but for tenants that may have none.
+    """
+    return [
+        ChannelLoad(
+            state.policy.name,
+            state.gate.busy,
+            state.ready - held(state.policy.name),
+            min(state.policy.concurrency, concurrency),
+        )
+        for state in channels
+        if (state.gate.busy or state.ready) and state.policy.concurrency and concurrency
+    ]
+
+
+def first_due(lanes: Iterable[Lane], is_held: Callable[[str], bool]) -> float | None:
+    """Return since when the attempt is due that has waited longest in lanes that are not held."""
+    return min(
+        (lane.first_due for lane in lanes if lane.has_waiting() and not is_held(lane.key.channel)),
+        default=None,
+    )
 
 
 def with_whole(channels: Sequence[ChannelLoad], concurrency: int, stored: int) -> list[ChannelLoad]:

@@ -27,10 +27,11 @@ from postroom.core.limits import Limit, LimitKey
 from postroom.queueing.channel_state import ChannelState
 from postroom.queueing.departures import KINDS, Departures
 from postroom.queueing.lane import Entry, Lane, LaneKey, Rest
-from postroom.queueing.load import ChannelLoad
+from postroom.queueing.load import ChannelLoad, first_due, loads_of
 from postroom.queueing.outer import OuterLimits
 from postroom.queueing.rings import Rings, limit_of
 from postroom.queueing.shortage import Shortage, of_channel, of_lane
+from postroom.queueing.tenants import Tenants
 from postroom.shaping.allowance import Allowance
 from postroom.shaping.gate import Gate, Gates, OwnGates
 
@@ -63,6 +64,8 @@ class Scheduler:
         self._lanes: dict[LaneKey, Lane] = {}
         self._channels: dict[str, ChannelState] = {}
         self._rings = Rings(shares)
+        self.tenants = Tenants(self._gates)
+        """Whose mail takes turns, and their limits."""
         self._set_outer(outer)
 
     @property
@@ -93,9 +96,13 @@ class Scheduler:
         state = self._channels.get(name)
         return state.gate.busy if state else 0
 
-    def gates_of(self, lane: LaneKey, allowance: Allowance | None = None) -> tuple[Gate, ...]:
-        """Return the gates that an attempt of a lane is counted at, those of its source too."""
+    def gates_of(
+        self, lane: LaneKey, allowance: Allowance | None = None, tenant: str = ""
+    ) -> tuple[Gate, ...]:
+        """Return the gates that an attempt of a lane is counted at, of source and tenant too."""
         gates = self._lanes[lane].gates
+        if tenant:
+            gates += self.tenants.gates(tenant)
         return gates if allowance is None else gates + allowance.gates
 
     def outer(self) -> Iterable[tuple[Gate, Limit]]:
@@ -104,30 +111,14 @@ class Scheduler:
 
     def loads(self) -> list[ChannelLoad]:
         """Return what each channel is doing that has something to do, and is not held."""
-        return [
-            ChannelLoad(
-                name,
-                state.gate.busy,
-                state.ready,
-                min(state.policy.concurrency, self._concurrency),
-            )
-            for name, state in self._channels.items()
-            if (state.gate.busy or state.ready) and state.policy.concurrency and self._concurrency
-        ]
+        return loads_of(self._channels.values(), self._concurrency, self.tenants.held)
 
     def oldest_due(self) -> float | None:
         """Return since when the attempt is due that has waited longest for its turn, if any.
 
         What an operator holds does not wait for its turn.
         """
-        return min(
-            (
-                lane.first_due
-                for lane in self._lanes.values()
-                if lane.has_waiting() and not self.is_held(lane.key.channel)
-            ),
-            default=None,
-        )
+        return first_due(self._lanes.values(), self.is_held)
 
     def is_held(self, channel: str) -> bool:
         """True where a channel that had mail may have no attempts at all."""
@@ -139,7 +130,7 @@ class Scheduler:
         lane = self._lanes.get(entry.lane)
         if lane is None:
             gate = self._gates.gate(channel.site_key(entry.lane.site), channel.site_limit)
-            lane = self._lanes[entry.lane] = Lane(entry.lane, channel, gate)
+            lane = self._lanes[entry.lane] = Lane(entry.lane, channel, gate, self.tenants)
             if channel.name not in self._channels:
                 gate = self._gates.gate(channel.key, channel.limit)
                 self._channels[channel.name] = ChannelState(channel, gate)
@@ -147,6 +138,8 @@ class Scheduler:
             self.departures.dress(lane)
         entry.rank = min(entry.rank, self._rings.lowest)
         lane.push(entry)
+        if entry.tenant:
+            self.tenants.state(entry.tenant).count(entry.lane.channel, 1)
         self._channels[entry.lane.channel].ready += 1
         self._ready += 1
         self._list(lane, entry.rank)
@@ -157,7 +150,9 @@ class Scheduler:
         started: list[Entry] = []
         rings, outer = self._rings, self._outer
         has_outer = bool(outer.gates)
-        while (turn := rings.next(self._busy, self._concurrency)) is not None:
+        tenants = self.tenants
+        tenants.wake(rings, now)
+        while (turn := self._next(now)) is not None:
             lane, rank = turn
             if not lane.can_start(now, rank):
                 # Listed again by add, by finish, or by wake when its rest ends.
@@ -192,8 +187,9 @@ class Scheduler:
                 self._short[closed] = None
                 rings.appendleft(lane, rank)
                 break
-            entry = lane.pop(rank)
+            entry = lane.pop(rank, now)
             if entry is None:
+                tenants.wait(lane, rank, now)
                 self._unlist(lane, rank, now)
                 continue
             if lane.way is not None:
@@ -209,6 +205,8 @@ class Scheduler:
             lane.busy += 1
             for gate in lane.gates:
                 gate.start()
+            if entry.tenant:
+                tenants.state(entry.tenant).start(entry.lane.channel)
             state.ready -= 1
             self._ready -= 1
             self._busy += 1
@@ -227,6 +225,7 @@ class Scheduler:
                 found.append(of_channel(gate, of.ready))
             else:
                 found.append(of_channel(gate, self._ready))
+        found += [of_channel(gate, ready) for gate, ready in self.tenants.short()]
         return found + self.departures.shortages()
 
     def opened(self, gate: Gate) -> None:
@@ -258,7 +257,9 @@ class Scheduler:
         assert entry.started and lane.busy > 0
         entry.started = False
         lane.busy -= 1
-        lane.recipients -= len(entry.indexes)
+        lane.left(entry)
+        if entry.tenant:
+            self.tenants.state(entry.tenant).finish(entry.started_at, reached=reached)
         # What never reached the site used up nothing of a rate.
         for gate in lane.gates:
             gate.finish()
@@ -285,10 +286,7 @@ class Scheduler:
         """
         lane = self._lanes[key]
         rest = lane.unreachable(now, base_s, reply, untried=untried, until=until)
-        drained = lane.drain()
-        self._channels[key.channel].ready -= len(drained)
-        self._ready -= len(drained)
-        return rest, drained
+        return rest, self._drain(lane)
 
     def resting(self, key: LaneKey, now: float) -> Rest | None:
         """Return the rest a lane is in at `now`, if any: then do not add to it."""
@@ -310,9 +308,8 @@ class Scheduler:
             return False
         if not entry.cancelled:
             entry.cancelled = True
-            self._lanes[entry.lane].recipients -= len(entry.indexes)
-            self._channels[entry.lane.channel].ready -= 1
-            self._ready -= 1
+            self._lanes[entry.lane].left(entry)
+            self._forget_ready(entry)
         return True
 
     def reconfigure(
@@ -340,10 +337,7 @@ class Scheduler:
         drained: list[Entry] = []
         for lane in self._lanes.values():
             if lane.key.channel not in channels:
-                entries = lane.drain()
-                self._channels[lane.key.channel].ready -= len(entries)
-                self._ready -= len(entries)
-                drained += entries
+                drained += self._drain(lane)
         return drained
 
     def set_shares(self, shares: tuple[float, ...]) -> None:
@@ -351,6 +345,7 @@ class Scheduler:
         self._rings.reconfigure(shares)
         for state in self._channels.values():
             state.waiting.clear()
+        self.tenants.forget_waiting()
         for lane in self._lanes.values():
             lane.listed.clear()
             lane.clip(self._rings.lowest)
@@ -363,6 +358,27 @@ class Scheduler:
             del self._lanes[lane.key]
             self._gates.forget(lane.gate)
         self.departures.prune(self._lanes.values())
+        self.tenants.prune()
+
+    def _drain(self, lane: Lane) -> list[Entry]:
+        entries = lane.drain()
+        for entry in entries:
+            self._forget_ready(entry)
+        return entries
+
+    def _forget_ready(self, entry: Entry) -> None:
+        self._channels[entry.lane.channel].ready -= 1
+        self._ready -= 1
+        if entry.tenant:
+            self.tenants.state(entry.tenant).count(entry.lane.channel, -1)
+
+    def _next(self, now: float) -> tuple[Lane, int] | None:
+        """Take out the lane whose turn it is; where none is listed, one that waits for a tenant."""
+        rings = self._rings
+        turn = rings.next(self._busy, self._concurrency)
+        while turn is None and self._busy < self._concurrency and self.tenants.wake(rings, now):
+            turn = rings.next(self._busy, self._concurrency)
+        return turn
 
     def _unlist(self, lane: Lane, rank: int, now: float) -> None:
         lane.listed.discard(rank)

@@ -11,6 +11,9 @@ import heapq
 
 from postroom.queueing.entry import Entry
 
+Item = tuple[float, float, int, Entry]
+"""Due and arrival time, a number in order of adding, the entry."""
+
 
 class Waiting:
     """The entries of one lane that have not started."""
@@ -19,7 +22,7 @@ class Waiting:
 
     def __init__(self) -> None:
         self._serial = 0
-        self._heaps: dict[int, list[tuple[float, float, int, Entry]]] = {}
+        self._heaps: dict[int, list[Item]] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._heaps.values()))
@@ -46,13 +49,17 @@ class Waiting:
 
     def push(self, entry: Entry) -> None:
         """Add an entry at its place in the order."""
-        self._serial += 1
         heap = self._heaps.get(entry.rank)
         if heap is None:
             heap = self._heaps[entry.rank] = []
-        heapq.heappush(heap, (entry.due_at - entry.lead_s, entry.arrived_at, self._serial, entry))
+        heapq.heappush(heap, self.item(entry))
 
-    def pop(self, rank: int = 0) -> Entry | None:
+    def item(self, entry: Entry) -> Item:
+        """Return an entry with its place in the order."""
+        self._serial += 1
+        return entry.due_at - entry.lead_s, entry.arrived_at, self._serial, entry
+
+    def pop(self, rank: int = 0, now: float = 0.0) -> Entry | None:
         """Take out the first entry of a rank that was not cancelled."""
         heap = self._heaps.get(rank)
         while heap:
@@ -60,6 +67,10 @@ class Waiting:
             if not entry.cancelled:
                 return entry
         return None
+
+    def unpop(self, entry: Entry) -> None:
+        """Take an entry back that was popped and cannot start yet."""
+        self.push(entry)
 
     def clip(self, lowest: int) -> None:
         """Let entries of ranks that there are no more have the last one."""

@@ -65,12 +65,19 @@ def lane_why(
     concurrency: int,
     now: float,
     departures: Departures | None = None,
+    tenants: tuple[Gate, ...] = (),
 ) -> LaneWhy:
-    """Return the reasons of one lane; `busy` and `concurrency` are those of the queue."""
+    """Return the reasons of one lane; `busy` and `concurrency` are those of the queue.
+
+    `tenants` are the gates of those whose mail it is about.
+    """
     rest = lane.resting(now)
-    uses = tuple(_use(gate, limits.get(gate.key, Limit()), now) for gate in lane.gates)
+    gates = lane.gates + tenants
+    uses = tuple(_use(gate, limits.get(gate.key, Limit()), now) for gate in gates)
     waiting = len(lane)
-    binds = _binds(lane, uses, busy, concurrency, now) if waiting or rest is not None else ""
+    binds = ""
+    if waiting or rest is not None:
+        binds = _binds(lane, gates, uses, busy, concurrency, now)
     if departures is not None:
         if binds == NEXT:
             binds = departures.why_not(lane, now) or NEXT
@@ -93,7 +100,10 @@ def _use(gate: Gate, limit: Limit, now: float) -> LimitUse:
     )
 
 
-def _binds(lane: Lane, uses: tuple[LimitUse, ...], busy: int, concurrency: int, now: float) -> str:
+def _binds(
+    lane: Lane, gates: tuple[Gate, ...], uses: tuple[LimitUse, ...], busy: int, concurrency: int,
+    now: float,
+) -> str:  # fmt: skip
     if lane.channel.is_suspended:
         name = lane.channel.name
         return f"channel {name} is suspended by an operator: postroom channel resume {name}"
@@ -105,7 +115,7 @@ def _binds(lane: Lane, uses: tuple[LimitUse, ...], busy: int, concurrency: int, 
     if busy >= concurrency:
         return f"the queue makes {concurrency} attempts at once (delivery.concurrency)"
     full: list[tuple[int, LimitUse]] = []
-    for gate, use in zip(lane.gates, uses, strict=True):
+    for gate, use in zip(gates, uses, strict=True):
         if use.rate and not gate.has_token(now):
             return f"{use.of} may send {use.rate}, over all queues"
         if gate.busy >= gate.usable and use.limit is not None:

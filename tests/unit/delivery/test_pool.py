@@ -21,6 +21,7 @@ class Kept:
         self.key: object = None
         self.on_closed: object = None
         self.gates: tuple[Gate, ...] = ()
+        self.kept_at: tuple[Gate, ...] = ()
         self.was_left = False
 
     def quit(self) -> None:
@@ -82,5 +83,23 @@ def test_what_is_called_back_is_closed_and_given_back() -> None:
         await asyncio.sleep(0.05)
         assert gate.kept == 1 and max(freed) == 2 and gate.cap < UNBOUNDED
         pool.close()
+
+    asyncio.run(run())
+
+
+def test_room_is_made_by_the_connection_of_the_tenant_that_needs_it() -> None:
+    async def run() -> None:
+        site = Gate(LimitKey("site", "c", "s"), 10)
+        shop, club = (Gate(LimitKey("tenant", name), 1) for name in ("shop", "club"))
+        pool = ConnectionPool(60.0)
+        first, second = kept("first"), kept("second")
+        # Both fit the same attempts; the younger one has the only slot of the club.
+        pool.give("a", first, (site, shop))
+        pool.give("a", second, (site, club))
+        club.start()
+        await asyncio.wait_for(pool.room((site, club)), 1)
+        assert left(first, second) == ["second"] and len(pool) == 1
+        assert pool.take("a") is first and first.kept_at == (site, shop)
+        assert (site.kept, shop.kept, club.kept) == (0, 0, 0)
 
     asyncio.run(run())

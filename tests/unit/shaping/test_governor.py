@@ -14,6 +14,7 @@ from postroom.core.limits import SERVER, DayPlan, Limit, LimitKey, Rate
 from postroom.engine.lessee import Lessee
 from postroom.queueing.lane import Entry, LaneKey
 from postroom.queueing.scheduler import Scheduler
+from postroom.queueing.tenants import TenantShare
 from postroom.shaping.gate import Gate
 from postroom.shaping.governor import SLICE_S, Claim, Governor, Grant
 from postroom.shaping.shares import fair_shares
@@ -161,13 +162,18 @@ SOURCES = (
     SourcePolicy("b", ("192.0.2.2",), concurrency=3, connect_rate=OPENED),
     SourcePolicy("c", ("192.0.2.3",), rate=RATE, plan=DayPlan((40,), 0)),
 )
+FEW = 2
+RATED = Rate(30, 1, 6)
+TENANTS = {"few": TenantShare(1, Limit(FEW)), "rated": TenantShare(3, Limit(None, RATED))}
+"""A third of all mail is of none."""
 
 
 class Open(NamedTuple):
-    """A connection: its lane, its source, and where it is counted."""
+    """A connection: its lane, its source, whose mail it is, and where it is counted."""
 
     lane: LaneKey
     source: str
+    tenant: str
     gates: tuple[Gate, ...]
 
 
@@ -183,6 +189,8 @@ class Worker:
         self.lessee = Lessee(self)
         self.scheduler = Scheduler(50, (1.0,), self.lessee, [(SERVER, Limit(SERVER_SLOTS))])
         self.scheduler.departures.reconfigure(SOURCES)
+        if world.has_tenants:
+            self.scheduler.tenants.reconfigure(TENANTS)
         self.lessee.on_open = self.scheduler.opened
         self.lessee.on_called_back = lambda gate: None
         self.in_flight: list[tuple[Entry, Open]] = []
@@ -197,7 +205,10 @@ class Worker:
         key = lane_of(site)
         queue_id = encode(self.world.serial(), 1, 1)
         channel = self.world.channel_named(key.channel)
-        self.scheduler.add(Entry(queue_id, (0,), key, 0.0, 0.0), channel)
+        entry = Entry(queue_id, (0,), key, 0.0, 0.0)
+        if self.world.has_tenants:
+            entry.tenant = self.world.chance.choice(("", *TENANTS))
+        self.scheduler.add(entry, channel)
 
     def tick(self, now: float) -> None:
         self.scheduler.look_again(self.scheduler.departures.resumed(now))
@@ -211,11 +222,13 @@ class Worker:
         """As an agent does: a kept connection that fits, or a new one, or none for now."""
         allowance = entry.allowance
         source = allowance.source_name if allowance is not None else ""
-        gates = self.scheduler.gates_of(entry.lane, allowance)
-        own = Open(entry.lane, source, gates)
+        gates = self.scheduler.gates_of(entry.lane, allowance, entry.tenant)
+        own = Open(entry.lane, source, entry.tenant, gates)
         fitting = next((one for one in self.kept if one[:2] == own[:2]), None)
         if fitting is not None:
             self.close(fitting)
+            if fitting.gates != gates:
+                self.make_room(gates)
             if allowance is not None:
                 allowance.use_kept()
         else:
@@ -224,6 +237,7 @@ class Worker:
                 if not allowance.connect(now):
                     self.scheduler.finish(entry, reached=False)
                     again = Entry(entry.id, entry.indexes, entry.lane, 0.0, 0.0)
+                    again.tenant = entry.tenant
                     self.scheduler.add(again, self.world.channel_named(entry.lane.channel))
                     return
                 if self.world.chance.random() < 0.9:
@@ -263,6 +277,7 @@ class World:
         self.chance = random.Random(seed)
         # A rate would keep the slots from ever being short.
         rate = RATE if seed % 2 else None
+        self.has_tenants = seed % 3 > 0
         self.channel = msgspec.structs.replace(CHANNEL, rate=rate)
         if seed % 4 >= 2:
             self.channel = msgspec.structs.replace(
@@ -291,6 +306,8 @@ class World:
     def limit_of(self, key: LimitKey) -> Limit:
         if key.kind == "server":
             return Limit(SERVER_SLOTS)
+        if key.kind == "tenant":
+            return TENANTS[key.name].limit
         source = next((one for one in SOURCES if one.name == key.name), SOURCES[0])
         return {
             "channel": self.channel.limit, "site": self.channel.site_limit,
@@ -385,6 +402,7 @@ class World:
             assert sum(lane.channel == channel for lane in lanes) <= CHANNEL.concurrency
         for site in range(SITES):
             assert lanes.count(lane_of(site)) <= CHANNEL.site_concurrency
+        assert sum(one.tenant == "few" for one in open_) <= FEW
         from_ = [one.source for one in open_]
         for source in SOURCES:
             assert source.concurrency is None or from_.count(source.name) <= source.concurrency
@@ -399,6 +417,7 @@ class World:
         for site in range(SITES):
             to = [at for at, one in self.opened if one.lane == lane_of(site)]
             holds(channel.site_connect_rate, to)
+        holds(RATED, [at for at, one in started if one.tenant == "rated"])
         for source in SOURCES:
             holds(source.rate, [at for at, one in started if one.source == source.name])
             opened = [at for at, one in self.opened if one.source == source.name]
