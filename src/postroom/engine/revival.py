@@ -1,7 +1,8 @@
 """Revival: mail that was stranded comes back from the store before its retry time.
 
 Owns the looks at the store that engine.stranded asks for: one recipient for a lane whose rest
-is over, all of it, as there is room, for a lane that works again.
+is over, all of it, as there is room, for a lane that works again. After a start it finds out which
+lanes have stranded mail, by what is due next.
 
 Called by: engine.walk, between its own pages.  Raises: StoreUnavailable.
 """
@@ -10,10 +11,11 @@ from __future__ import annotations
 
 import msgspec
 
-from postroom.core.message import StoredMessage
+from postroom.core.message import Recipient, RecipientStatus, StoredMessage
 from postroom.engine.admission import Admission
 from postroom.engine.backlog import Backlog
 from postroom.engine.parts import Parts
+from postroom.engine.stranded import is_absence
 from postroom.queueing.lane import LaneKey
 from postroom.queueing.scheduler import Scheduler
 from postroom.spool.store import DueKey
@@ -22,6 +24,9 @@ PAGE = 500
 FIRST_PAGE = 20
 """Read where one recipient is looked for: as a rule the first is one."""
 WAIT_FOR_ROOM_S = 0.25
+RECALL_PAGES = 4
+RECALL_DOMAINS = 50
+"""So many domains of which stranded mail is found after a start are looked after at once."""
 FAR_S = 10 * 365 * 86_400.0
 """Nothing is due later than that."""
 
@@ -38,16 +43,57 @@ class Revival:
         self._backlog = backlog
         self._scheduler = scheduler
         self._stranded = admission.deferral.stranded
+        self._has_recalled = False
 
     @property
     def next_at(self) -> float:
         """When there is something to look at."""
         return self._stranded.next_at
 
+    async def _recall_all(self) -> None:
+        """After a start: look after what an earlier life deferred for want of a host."""
+        now = self._clock.now()
+        place: DueKey | None = DueKey(now, "", -1)
+        lanes: set[LaneKey] = set()
+        seen: set[tuple[str, int]] = set()
+        for _ in range(RECALL_PAGES):
+            self._backlog.begin_page()
+            page, place = await self._store.due(now + FAR_S, PAGE, place)
+            stale = self._backlog.end_page()
+            for message in page:
+                if message.id not in stale:
+                    self._recall(message, seen, lanes, now)
+            if place is None:
+                return
+        for lane in lanes:
+            self._stranded.widen(lane)
+
+    def _recall(
+        self, message: StoredMessage, seen: set[tuple[str, int]], lanes: set[LaneKey], now: float
+    ) -> None:
+        kind = self._admission.kinds.of(message.envelope, message.provenance)
+        for recipient, status in zip(message.envelope.recipients, message.statuses, strict=True):
+            domain = recipient.domain.lower()
+            if not is_absence(status.reply) or (domain, kind) in seen:
+                continue
+            if len(seen) >= RECALL_DOMAINS:
+                return
+            seen.add((domain, kind))
+            lane = self._admission.lane_of(domain, kind)
+            if lane is not None:
+                lanes.add(lane)
+                self._stranded.note(lane, [domain], now)
+            else:
+                # Its lane is found by way of one recipient, who is tried as soon as it may be.
+                self._admission.admit_stored(_narrowed(message, [(recipient, status)]))
+
     async def look(self) -> None:
         """Bring in what may come now."""
         if not self._admission.open:
             return
+        if not self._has_recalled:
+            await self._recall_all()
+            self._has_recalled = True
         for lane in self._stranded.due(self._clock.now()):
             if self._stranded.is_awake(lane):
                 await self._bring_all(lane)
@@ -109,11 +155,17 @@ class Revival:
         ][:most]
         if not chosen:
             return 0
-        narrowed = msgspec.structs.replace(
-            message,
-            envelope=msgspec.structs.replace(
-                message.envelope, recipients=tuple(recipient for recipient, _ in chosen)
-            ),
-            statuses=tuple(status for _, status in chosen),
-        )
-        return self._admission.admit_stored(narrowed, lane)
+        return self._admission.admit_stored(_narrowed(message, chosen), lane)
+
+
+def _narrowed(
+    message: StoredMessage, chosen: list[tuple[Recipient, RecipientStatus]]
+) -> StoredMessage:
+    """Return a message with only some of its recipients."""
+    return msgspec.structs.replace(
+        message,
+        envelope=msgspec.structs.replace(
+            message.envelope, recipients=tuple(recipient for recipient, _ in chosen)
+        ),
+        statuses=tuple(status for _, status in chosen),
+    )

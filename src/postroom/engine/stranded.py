@@ -35,11 +35,12 @@ LAST_LOOK_S = 2.0
 class _Lane:
     """Stranded mail of one lane."""
 
-    __slots__ = ("domains", "is_awake", "is_last_look", "look_at", "place", "tried")
+    __slots__ = ("domains", "is_any", "is_awake", "is_last_look", "look_at", "place", "tried")
 
     def __init__(self) -> None:
         self.domains: dict[str, None] = {}
         """More than DOMAINS_MAX: any."""
+        self.is_any = False
         self.tried: set[tuple[QueueId, int]] = set()
         self.look_at = 0.0
         self.is_awake = False
@@ -86,6 +87,10 @@ class Stranded:
         known.is_awake = False
         self._look_at(known, until)
 
+    def widen(self, lane: LaneKey) -> None:
+        """Note that mail of other domains than those that were noted may be stranded."""
+        self._lanes[lane].is_any = True
+
     def wake(self, lane: LaneKey, now: float) -> bool:
         """Note that a lane's site works: all its stranded mail may come; False without any."""
         known = self._lanes.get(lane)
@@ -114,8 +119,10 @@ class Stranded:
 
     def domains(self, lane: LaneKey) -> tuple[str, ...]:
         """Return the domains to look through; () where that is all of them."""
-        domains = self._lanes[lane].domains
-        return tuple(domains) if len(domains) <= DOMAINS_MAX else ()
+        known = self._lanes[lane]
+        return (
+            tuple(known.domains) if len(known.domains) <= DOMAINS_MAX and not known.is_any else ()
+        )
 
     def place(self, lane: LaneKey) -> DueKey | None:
         """Return the place after which the mail of a lane that is awake goes on."""

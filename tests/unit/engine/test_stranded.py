@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+import pytest
+
 from postroom.channels.policy import ChannelPolicy, RetrySchedule
 from postroom.delivery.attempt import Attempt, AttemptReport, FailureScope
 from postroom.engine.stranded import DOMAINS_MAX, LANES_MAX, Stranded, is_absence
 from postroom.observe.events import RecipientDeferred, SiteSuspended
 from postroom.queueing.lane import LaneKey
-from postroom.routing.policy import LmtpRoute
+from postroom.routing.policy import LmtpRoute, MxRoute, RelayHost, RelayRoute, RoutePolicy
+from postroom.spool.memory import MemoryStore
 from tests.sim.loop import LoopClock, VirtualLoop, run
 from tests.support.engine import Bench, ScriptedAgent, deferred, delivered
 
@@ -171,6 +174,34 @@ def test_mail_by_lmtp_comes_back_as_well() -> None:
         bench.engine.host_works("unix:/run/lmtp:0")
         await asyncio.sleep(5)
         assert bench.store.counts().messages == 0
+        await bench.engine.stop(1)
+
+    run(scene())
+
+
+@pytest.mark.parametrize(
+    "route", [MxRoute(), RelayRoute("default", (RelayHost("relay.test"),))], ids=["mx", "relay"]
+)
+def test_what_was_stranded_in_an_earlier_life_goes_as_soon(route: RoutePolicy) -> None:
+    async def scene() -> None:
+        agent = Relay()
+        store = MemoryStore()
+        first = Bench(agent, channels=(RARELY,), store=store, route=route)
+        first.engine.start()
+        for number in range(60):
+            await first.put(f"a{number}@d{number % 3}.test")
+        await asyncio.sleep(5)
+        await first.engine.stop(1)
+        probed = len(agent.attempts)
+        bench = Bench(agent, channels=(RARELY,), store=store, route=route)
+        bench.engine.start()
+        await asyncio.sleep(10)
+        assert len(agent.attempts) - probed <= 3, "one for each site"
+        assert bench.store.counts().recipients == 60
+        agent.is_up = True
+        await asyncio.sleep(2 * PROBE_S)
+        assert bench.store.counts().recipients == 0, "and not in an hour"
+        assert max(Counter(agent.recipients[-60:]).values()) == 1
         await bench.engine.stop(1)
 
     run(scene())
