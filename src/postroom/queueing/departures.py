@@ -40,6 +40,8 @@ class Departures:
         self._gates = gates
         self._tickets = Tickets(entropy or random.Random(0))
         self._sources: dict[str, SourcePolicy] = {}
+        self._own: dict[str, tuple[tuple[Gate, ...], tuple[Gate, ...]]] = {}
+        """The gates of each source, and those of its new connections."""
         self._used: dict[LimitKey, tuple[Gate, Limit]] = {}
         self._waiting: dict[Gate, dict[Lane, None]] = {}
         self._at_time: dict[Lane, None] = {}
@@ -54,6 +56,7 @@ class Departures:
     def reconfigure(self, sources: Sequence[SourcePolicy]) -> None:
         """Put other sources in force; the lanes are to be dressed anew."""
         self._sources = {source.name: source for source in sources}
+        self._own.clear()
 
     def dress(self, lane: Lane) -> None:
         """Give a lane its way, where its channel asks for one."""
@@ -171,6 +174,7 @@ class Departures:
         for key in [key for key, (gate, _) in self._used.items() if key not in used]:
             if not self._used[key][0].busy:
                 gate, _ = self._used.pop(key)
+                self._own.pop(key.name, None)
                 self._patience.forget(gate)
                 self._waiting.pop(gate, None)
                 self._gates.forget(gate)
@@ -270,10 +274,16 @@ class Departures:
         self, source: SourcePolicy, site: str, now: float
     ) -> tuple[tuple[Gate, ...], tuple[Gate, ...]]:
         """Return the gates of a source, and those of its new connections."""
-        own = self._limited((source.key, source.limit))
+        known = self._own.get(source.name)
+        if known is None:
+            known = self._own[source.name] = (
+                self._limited((source.key, source.limit)),
+                self._limited((source.connect_key, source.connect_limit)),
+            )
+        own, connects = known
         if source.plan is not None and source.plan.today(now) is not None:
             own += (self._gate(source.warmup_key(site), source.warmup_limit),)
-        return own, self._limited((source.connect_key, source.connect_limit))
+        return own, connects
 
     def _limited(self, *limits: tuple[LimitKey, Limit]) -> tuple[Gate, ...]:
         """Return the gates of those that are limits."""
