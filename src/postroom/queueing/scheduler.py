@@ -55,6 +55,8 @@ class Scheduler:
         self._concurrency = concurrency
         self._busy = 0
         self._ready = 0
+        self._could = 0
+        """Attempts that had tokens of site and channel where an outer limit let none through."""
         self._gates: Gates = gates if gates is not None else OwnGates()
         self._outer = OuterLimits(self._gates)
         self.departures = Departures(self._gates, entropy)
@@ -190,6 +192,7 @@ class Scheduler:
                 continue
             if has_outer and (closed := outer.closed(now)) is not None:
                 self._short[closed] = None
+                self._could = min((g.tokens for g in lane.gates[:2] if g.has_rate), default=0)
                 rings.appendleft(lane, rank)
                 break
             entry = lane.pop(rank)
@@ -224,9 +227,10 @@ class Scheduler:
             if isinstance(of, Lane):
                 found.append(of_lane(of))
             elif of is not None:
-                found.append(of_channel(gate, of.ready))
+                found.append(of_channel(gate, of.ready, of.could, self._outer.gates))
             else:
-                found.append(of_channel(gate, self._ready))
+                others = [other for other in self._outer.gates if other is not gate]
+                found.append(of_channel(gate, self._ready, self._could or self._ready, others))
         return found + self.departures.shortages()
 
     def opened(self, gate: Gate) -> None:

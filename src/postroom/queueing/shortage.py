@@ -5,18 +5,24 @@ Pure.  Called by: queueing.scheduler, engine.pump.  Raises: nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from postroom.core.limits import LimitKey
 from postroom.queueing.lane import Lane
 from postroom.shaping.gate import Gate
 
 
 class Shortage(NamedTuple):
-    """A gate, the slots that could be used in all, and the tokens beyond those that are there."""
+    """A gate, the slots that could be used in all, and the tokens beyond those that are there.
+
+    A token is of use only along with one of each limit of `along`.
+    """
 
     gate: Gate
     slots: int
     tokens: int
+    along: tuple[LimitKey, ...] = ()
 
 
 def of_lane(lane: Lane) -> Shortage:
@@ -24,9 +30,19 @@ def of_lane(lane: Lane) -> Shortage:
     waiting = len(lane)
     slots = min(lane.window, lane.busy + waiting)
     tokens = min(waiting, max(1, lane.window - lane.busy)) if lane.gate.has_rate else 0
-    return Shortage(lane.gate, slots, tokens)
+    return Shortage(lane.gate, slots, tokens, rated(lane.gates[1:]) if tokens else ())
 
 
-def of_channel(gate: Gate, ready: int) -> Shortage:
-    """Return what the lanes of a channel, or all lanes, could use."""
-    return Shortage(gate, gate.busy + ready, ready if gate.has_rate else 0)
+def of_channel(gate: Gate, ready: int, could: int, others: Sequence[Gate]) -> Shortage:
+    """Return what the lanes of a channel, or all lanes, could use.
+
+    `could`: how many attempts have all else that they need, so that they could use a token;
+    `others` are the gates that each of them has to pass, too.
+    """
+    tokens = could if gate.has_rate else 0
+    return Shortage(gate, gate.busy + ready, tokens, rated(others) if tokens else ())
+
+
+def rated(gates: Sequence[Gate]) -> tuple[LimitKey, ...]:
+    """Return what the rates among these are of."""
+    return tuple(gate.key for gate in gates if gate.has_rate)
