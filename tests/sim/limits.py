@@ -516,14 +516,16 @@ async def story(world: LimitsWorld, steps: int) -> list[str]:
     return broken
 
 
-async def steady(world: LimitsWorld, warm_s: float, seconds: float) -> int:
-    """Keep mail for one site waiting in every queue; return the claims of the last `seconds`."""
+async def steady(
+    world: LimitsWorld, warm_s: float, seconds: float, sites: Sequence[str] = SITES[:1]
+) -> int:
+    """Keep mail for sites waiting in every queue; return the claims of the last `seconds`."""
     minders = [asyncio.ensure_future(world.keep(queue)) for queue in GROUPS]
     await asyncio.sleep(0)
     before = 0
     while world.loop.time() < warm_s + seconds:
         for queue, store in world.stores.items():
-            world.inject(queue, max(0, 10 - store.counts().messages), SITES[:1])
+            world.inject(queue, max(0, 10 * len(sites) - store.counts().messages), sites)
         await asyncio.sleep(0.05)
         if world.loop.time() < warm_s:
             before = world.claims

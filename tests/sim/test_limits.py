@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from tests.sim import limits
-from tests.sim.limits import PARTS, LimitsWorld, merged, simulate_limits, steady
+from tests.sim.limits import PARTS, SITES, LimitsWorld, merged, simulate_limits, steady
 from tests.sim.loop import VirtualLoop, run
 from tests.support.scopes import table
 
@@ -68,3 +68,22 @@ def test_where_demand_is_steady_no_slot_moves(
     world, claims = run(main(), loop)
     assert len(world.attempts) > 200, "all the while there was something to do"
     assert claims <= 4, "a worker says nothing that has what it may have"
+
+
+def test_rates_of_several_scopes_let_through_what_the_tightest_of_them_allows() -> None:
+    loop = VirtualLoop()
+    seconds = 60.0
+
+    async def main() -> LimitsWorld:
+        world = LimitsWorld(1, loop)
+        assert world.part.name == "rates"
+        await steady(world, 20, seconds, SITES)
+        return world
+
+    world = run(main(), loop)
+    lasting = [call for call in world.attempts if call.opened >= 20]
+    # What remains of a rate beside its burst, the life of a token left out.
+    for group, count, burst in (("", 50, 8), ("a", 25, 4), ("c", 10, 2)):
+        went = sum(call.sender.startswith(group) for call in lasting)
+        allowed = seconds * (count - burst + 1) / 10.25
+        assert 0.9 * allowed < went <= allowed + burst, (group, went, allowed)

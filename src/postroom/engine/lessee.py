@@ -69,9 +69,17 @@ class Lessee:
         """Give everything back, now or as it falls free; the gate may be asked for again."""
         self._forgotten.add(gate.key)
 
-    def want(self, gate: Gate, slots: int, tokens: int, now: float) -> None:
-        """Ask for slots, in all, and for tokens, beyond those that are there."""
+    def want(
+        self, gate: Gate, slots: int, tokens: int, now: float, along: tuple[LimitKey, ...] = ()
+    ) -> None:
+        """Ask for slots, in all, and for tokens, beyond those that are there.
+
+        Tokens of the limits of `along` are to come along: one without the others is of no use.
+        """
         gate.quiet_since = now
+        gate.along = along
+        if tokens and gate.has_token(now):
+            tokens = 0  # slots are what is missing
         if slots > gate.asked or (tokens > 0 and not gate.asked_tokens):
             self._claim(gate, 0, max(slots, gate.busy), tokens)
 
@@ -94,12 +102,7 @@ class Lessee:
             if grant.cap != gate.cap:
                 gate.limit_to(grant.cap)
             if grant.tokens:
-                if gate.tokens:
-                    # Older ones do not live on by the younger.
-                    self._claim(gate, 0, gate.asked, 0, gives_tokens=True)
-                gate.tokens, gate.tokens_until = grant.tokens, grant.until
-                gate.tokens_since = grant.until - LENT_MAX_S
-                gate.asked_tokens = 0
+                self._take_tokens(gate, grant, now)
             if gate.granted > gate.cap:
                 self._give_back(gate)
                 if gate.kept and gate.busy + gate.kept > gate.cap:
@@ -152,6 +155,20 @@ class Lessee:
 
     # Inside.
 
+    def _take_tokens(self, gate: Gate, grant: Grant, now: float) -> None:
+        since = grant.until - LENT_MAX_S
+        gate.asked_tokens = 0
+        if gate.tokens and gate.tokens_until - now > (grant.until - now) / 2:
+            # What came along with others of several sites is used together, by the elder's time.
+            gate.tokens += grant.tokens
+            gate.tokens_until = min(gate.tokens_until, grant.until)
+            gate.tokens_since = min(gate.tokens_since, since)
+            return
+        if gate.tokens:
+            # Older ones do not live on by the younger.
+            self._claim(gate, 0, gate.asked, 0, gives_tokens=True)
+        gate.tokens, gate.tokens_until, gate.tokens_since = grant.tokens, grant.until, since
+
     def _give_back(self, gate: Gate) -> None:
         if gate.excess:
             self._claim(gate, gate.excess, gate.asked, gate.asked_tokens)
@@ -171,4 +188,5 @@ class Lessee:
                 tokens += before.tokens
         elif not self._claims:
             self.on_claim()
-        self._claims[gate.key] = Claim(gate.key, slots, want, tokens, want_tokens, since)
+        along = gate.along if want_tokens else ()
+        self._claims[gate.key] = Claim(gate.key, slots, want, tokens, want_tokens, since, along)

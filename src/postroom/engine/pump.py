@@ -97,8 +97,8 @@ class Pump:
             self._tasks.spawn(self._attempt(entry))
         self.source_troubles.look_in_time(self.kick)
         if self._lessee is not None:
-            for gate, slots, tokens in self.scheduler.shortages():
-                self._lessee.want(gate, slots, tokens, now)
+            for gate, slots, tokens, along in self.scheduler.shortages():
+                self._lessee.want(gate, slots, tokens, now, along)
             self._lessee.flush()
 
     async def _attempt(self, entry: Entry) -> None:

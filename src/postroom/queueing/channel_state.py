@@ -25,6 +25,13 @@ class ChannelState:
         self.waiting: dict[int, deque[Lane]] = {}
         """By rank."""
 
+    @property
+    def could(self) -> int:
+        """How many attempts could use a token: where sites have rates, those that have theirs."""
+        if self.policy.site_rate is None:
+            return self.ready
+        return sum(map(len, self.waiting.values()))
+
     def wait(self, lane: Lane, rank: int) -> None:
         """Let a lane wait until the gate opens, or another has ended."""
         waiting = self.waiting.get(rank)

@@ -30,7 +30,7 @@ from postroom.queueing.lane import Entry, Lane, LaneKey, Rest
 from postroom.queueing.load import ChannelLoad, first_due, loads_of
 from postroom.queueing.outer import OuterLimits
 from postroom.queueing.rings import Rings, limit_of
-from postroom.queueing.shortage import Shortage, of_channel, of_lane
+from postroom.queueing.shortage import Shortage, all_of, of_channel
 from postroom.queueing.tenants import Tenants
 from postroom.shaping.allowance import Allowance
 from postroom.shaping.gate import Gate, Gates, OwnGates
@@ -56,6 +56,8 @@ class Scheduler:
         self._concurrency = concurrency
         self._busy = 0
         self._ready = 0
+        self._could = 0
+        """Attempts that had tokens of site and channel where an outer limit let none through."""
         self._gates: Gates = gates if gates is not None else OwnGates()
         self._outer = OuterLimits(self._gates)
         self.departures = Departures(self._gates, entropy)
@@ -185,6 +187,7 @@ class Scheduler:
                 continue
             if has_outer and (closed := outer.closed(now)) is not None:
                 self._short[closed] = None
+                self._could = min((g.tokens for g in lane.gates[:2] if g.has_rate), default=0)
                 rings.appendleft(lane, rank)
                 break
             entry = lane.pop(rank, now)
@@ -217,15 +220,8 @@ class Scheduler:
     def shortages(self) -> list[Shortage]:
         """Return what gates kept from starting since this was asked last."""
         short, self._short = self._short, {}
-        found = []
-        for gate, of in short.items():
-            if isinstance(of, Lane):
-                found.append(of_lane(of))
-            elif of is not None:
-                found.append(of_channel(gate, of.ready))
-            else:
-                found.append(of_channel(gate, self._ready))
-        found += [of_channel(gate, ready) for gate, ready in self.tenants.short()]
+        found = all_of(short, self._outer.gates, self._ready, self._could)
+        found += [of_channel(gate, ready, ready) for gate, ready in self.tenants.short()]
         return found + self.departures.shortages()
 
     def opened(self, gate: Gate) -> None:

@@ -39,6 +39,10 @@ class Agenda:
                 self._heap = [(at, key) for key, at in self._at.items()]
                 heapq.heapify(self._heap)
 
+    def no_later(self, key: LimitKey, at: float) -> None:
+        """Look at a key then at the latest."""
+        self.set(key, min(at, self._at.get(key, at)))
+
     @property
     def next_at(self) -> float | None:
         """The next moment; None where there is none."""

@@ -31,9 +31,9 @@ class Gate:
     """The counts of one limit in one worker."""
 
     __slots__ = (
-        "asked", "asked_tokens", "busy", "cap", "granted", "has_rate", "is_bounded", "kept",
-        "key", "on_excess", "quiet_since", "refunded", "refunded_since", "tokens", "tokens_since",
-        "tokens_until", "usable",
+        "along", "asked", "asked_tokens", "busy", "cap", "granted", "has_rate", "is_bounded",
+        "kept", "key", "on_excess", "quiet_since", "refunded", "refunded_since", "tokens",
+        "tokens_since", "tokens_until", "usable",
     )  # fmt: skip
 
     def __init__(self, key: LimitKey, granted: int = 0) -> None:
@@ -55,6 +55,8 @@ class Gate:
         self.asked = 0
         """Slots that the lender knows to be wanted in all."""
         self.asked_tokens = 0
+        self.along: tuple[LimitKey, ...] = ()
+        """Whose tokens are to come along with those that are wanted."""
         """Tokens that the lender knows to be wanted."""
         self.refunded = 0
         """Tokens of attempts that came to nothing, to be given back."""

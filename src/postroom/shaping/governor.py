@@ -6,6 +6,8 @@ tokens in blocks, so that no message pays a round trip, and give back what they 
 
     targets   max-min fair shares of the limit among what the holders want
     free      the limit less what all hold; nobody gets more than is free
+    along     a token is lent along with those of the other limits of the same mail, or not at all:
+              one that waits for another here would lapse, and come again when that has lapsed
     caps      holders above their target give back what they are not using, as it falls free
 
 Where more holders want a slot than there are, those without one get a turn after SLICE_S.
@@ -28,6 +30,7 @@ from postroom.core.limits import PROBE, Limit, LimitKey
 from postroom.shaping.agenda import Agenda
 from postroom.shaping.gate import UNBOUNDED
 from postroom.shaping.meters import AnyMeter, Live, Meters, Uses
+from postroom.shaping.parked import Parked
 from postroom.shaping.shares import fair_shares
 
 SLICE_S = 1.0
@@ -39,7 +42,8 @@ BLOCK_SHARE = 4
 class Claim(msgspec.Struct, frozen=True, array_like=True):
     """A holder: I give back `slots` and `tokens`; I want so many slots in all, tokens more.
 
-    The tokens were lent at `since` at the earliest.
+    The tokens were lent at `since` at the earliest. Those that are wanted are of use only along
+    with as many of each limit of `along`.
     """
 
     key: LimitKey
@@ -48,6 +52,7 @@ class Claim(msgspec.Struct, frozen=True, array_like=True):
     tokens: int = 0
     want_tokens: int = 0
     since: float = 0.0
+    along: tuple[LimitKey, ...] = ()
 
 
 class Grant(msgspec.Struct, frozen=True, array_like=True):
@@ -66,7 +71,7 @@ class Grant(msgspec.Struct, frozen=True, array_like=True):
 class _Share:
     """What one holder has of one limit."""
 
-    __slots__ = ("cap", "held", "since", "tokens_since", "want", "want_tokens")
+    __slots__ = ("along", "cap", "held", "since", "tokens_since", "want", "want_tokens")
 
     def __init__(self) -> None:
         self.held = 0
@@ -75,6 +80,7 @@ class _Share:
         self.since = 0.0
         """Since when it has its slots, or has waited for one."""
         self.want_tokens = 0
+        self.along: tuple[LimitKey, ...] = ()
         self.tokens_since = 0.0
 
     @property
@@ -85,10 +91,12 @@ class _Share:
 class _Ledger:
     """One limit."""
 
-    __slots__ = ("limit", "meter", "shares")
+    __slots__ = ("is_along", "limit", "meter", "shares")
 
     def __init__(self, limit: Limit, meter: AnyMeter | None) -> None:
         self.limit = limit
+        self.is_along = False
+        """Tokens of it were lent along with those of others; it is kept, to know them again."""
         self.shares: dict[int, _Share] = {}
         self.meter = meter
 
@@ -102,7 +110,7 @@ class Governor:
         self._meters = Meters()
         self._grants: dict[int, list[Grant]] = {}
         self._again = Agenda()
-        """Limits that are to be looked at again by time alone, and when."""
+        self._parked = Parked()
         self.is_open = True
         """False while somebody of an earlier server may still use slots: nothing is granted."""
 
@@ -121,7 +129,7 @@ class Governor:
             share.want = claim.want
             if not share.want_tokens:
                 share.tokens_since = now
-            share.want_tokens = claim.want_tokens
+            share.want_tokens, share.along = claim.want_tokens, claim.along
             if claim.tokens and ledger.meter is not None:
                 ledger.meter.take_back(claim.tokens, claim.since)
             self._settle(claim.key, ledger, now)
@@ -220,23 +228,41 @@ class Governor:
         return ledger
 
     def _settle(self, key: LimitKey, ledger: _Ledger, now: float) -> None:
-        """Grant what can be granted of one limit."""
+        """Grant what can be granted of one limit, and of those that wait for its tokens."""
         again = None
         if self.is_open:
             given: dict[int, list[int]] = {}
             slots_again = self._settle_slots(ledger, now, given)
-            tokens_again = self._settle_tokens(ledger, now, given)
+            tokens_again = self._settle_tokens(key, ledger, now, given)
             again = min((at for at in (slots_again, tokens_again) if at is not None), default=None)
-            until = ledger.meter.until(now) if ledger.meter is not None else 0.0
             for holder, (slots, tokens) in given.items():
-                grant = Grant(key, slots, ledger.shares[holder].cap, tokens, until)
-                self._grants.setdefault(holder, []).append(grant)
+                self._grant(holder, key, ledger, slots, tokens, now)
         self._again.set(key, again)
         for holder in [holder for holder, share in ledger.shares.items() if share.is_idle]:
             del ledger.shares[holder]
-        if not ledger.shares:
+        if self._parked.is_awaited(key):
+            self._serve_parked(key, ledger, now)
+        elif not ledger.shares and not ledger.is_along and key in self._ledgers:
             del self._ledgers[key]
             self._meters.keep(key, ledger.meter, now)
+
+    def _grant(
+        self, holder: int, key: LimitKey, ledger: _Ledger, slots: int, tokens: int, now: float
+    ) -> None:
+        share = ledger.shares.get(holder)
+        cap = share.cap if share is not None else UNBOUNDED
+        until = ledger.meter.until(now) if ledger.meter is not None else 0.0
+        self._grants.setdefault(holder, []).append(Grant(key, slots, cap, tokens, until))
+
+    def _serve_parked(self, key: LimitKey, ledger: _Ledger, now: float) -> None:
+        """Look again at the limits that wait for tokens of one, as far as it has any."""
+        meter = ledger.meter
+        while self._parked.is_awaited(key) and (meter is None or meter.available(now)):
+            waiting = self._parked.take(key)
+            if waiting in self._ledgers:
+                self._settle(waiting, self._ledgers[waiting], now)
+        if self._parked.is_awaited(key) and meter is not None:
+            self._again.no_later(key, meter.next_at(now))
 
     def _settle_slots(
         self, ledger: _Ledger, now: float, given: dict[int, list[int]]
@@ -275,7 +301,7 @@ class Governor:
         return now + SLICE_S if waits and limit > 0 else None
 
     def _settle_tokens(
-        self, ledger: _Ledger, now: float, given: dict[int, list[int]]
+        self, key: LimitKey, ledger: _Ledger, now: float, given: dict[int, list[int]]
     ) -> float | None:
         meter = ledger.meter
         if meter is None:
@@ -288,25 +314,44 @@ class Governor:
         left = len(turn)
         for holder in turn:
             share = shares[holder]
-            available = meter.available(now)
-            tokens = min(share.want_tokens, -(-available // left))
+            tokens = min(share.want_tokens, -(-meter.available(now) // left))
             left -= 1
             if not tokens:
-                break
-            meter.lend(tokens, now)
+                return meter.next_at(now)
+            others = self._along(share)
+            for other, _, its in others:
+                if not its.available(now):
+                    # As soon as it has one, it looks at us again.
+                    self._parked.park(key, other)
+                    self._again.no_later(other, its.next_at(now))
+                    break
+            meters = [meter, *(its for _, _, its in others)]
+            least = min(each.available(now) for each in meters)
+            tokens = min(tokens, least)
+            if not tokens:
+                continue
+            if tokens == share.want_tokens:
+                # Where there is plenty a holder gets more than it asked for, or each few messages
+                # would pay a round trip; what it does not use comes back.
+                tokens += max(0, least - tokens * len(turn)) // (BLOCK_SHARE * len(turn))
+            for each in meters:
+                each.lend(tokens, now)
+            for other, one, _ in others:
+                self._grant(holder, other, one, 0, tokens, now)
             # Whoever needs more asks again: it may need less by now.
             share.want_tokens = 0
             given.setdefault(holder, [0, 0])[1] += tokens
-        else:
-            # Everybody has what it asked for. Where there is plenty it gets more, or each few
-            # messages would pay a round trip; what it does not use comes back.
-            block = meter.available(now) // (BLOCK_SHARE * len(turn)) if turn else 0
-            for holder in turn if block else ():
-                meter.lend(block, now)
-                given[holder][1] += block
-        if any(shares[holder].want_tokens for holder in turn):
-            return meter.next_at(now)
         return None
+
+    def _along(self, share: _Share) -> list[tuple[LimitKey, _Ledger, AnyMeter]]:
+        """Return the limits whose tokens a holder needs along, as far as they have rates."""
+        found = []
+        for key in share.along:
+            ledger = self._ledger(key)
+            if ledger.meter is not None:
+                ledger.is_along = True
+                found.append((key, ledger, ledger.meter))
+        return found
 
 
 def _turn(share: _Share, now: float) -> tuple[int, float]:

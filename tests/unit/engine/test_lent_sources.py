@@ -80,8 +80,8 @@ class Queue:
                 self.taken.append((self.now, source, self.now - entry.arrived_at))
                 self.sites[source, entry.lane.site] += 1
                 self.running.append((self.now + self.takes_s, entry))
-            for gate, slots, tokens in self.scheduler.shortages():
-                self.lessee.want(gate, slots, tokens, self.now)
+            for gate, slots, tokens, along in self.scheduler.shortages():
+                self.lessee.want(gate, slots, tokens, self.now, along)
             self.lessee.flush()
             if self.now - self._swept >= IDLE_S:
                 self._swept = self.now

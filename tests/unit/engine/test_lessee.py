@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from postroom.core.limits import Limit, LimitKey
+from postroom.core.limits import Limit, LimitKey, Rate
 from postroom.engine.lessee import IDLE_S, Lessee
 from postroom.shaping.gate import UNBOUNDED
 from postroom.shaping.governor import Claim, Grant
@@ -50,3 +50,22 @@ def test_slots_that_nobody_uses_go_back_and_are_wanted_no_more() -> None:
     lessee.sweep(0.2 + IDLE_S)
     assert lender.claims[-1] == Claim(KEY, slots=3, want=0)
     assert gate.granted == 0
+
+
+def test_tokens_that_come_soon_after_others_are_used_with_them_by_the_elders_time() -> None:
+    lender = Heard()
+    lessee = Lessee(lender)
+    gate = lessee.gate(KEY, Limit(None, Rate(100, 100)))
+    lessee.want(gate, 1, 2, 0.0, along=(LimitKey("channel", "c"),))
+    lessee.flush()
+    assert lender.claims[-1].along == (LimitKey("channel", "c"),)
+    lessee.follow([Grant(KEY, slots=9, tokens=2, until=1.0)], 0.0)
+    lessee.want(gate, 1, 1, 0.1)
+    assert not gate.asked_tokens, "there are some"
+    lessee.follow([Grant(KEY, tokens=3, until=1.2)], 0.2)
+    assert gate.tokens == 5 and gate.tokens_until == 1.0
+    # What has nearly lapsed does not live on, nor does it spoil what is new.
+    lessee.follow([Grant(KEY, tokens=1, until=1.9)], 0.9)
+    lessee.flush()
+    assert gate.tokens == 1 and gate.tokens_until == 1.9
+    assert lender.claims[-1].tokens == 5

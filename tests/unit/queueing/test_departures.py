@@ -122,7 +122,7 @@ def test_a_source_at_its_limit_leaves_its_mail_to_the_others_and_then_mail_waits
         add(scheduler, number)
     started = scheduler.tick(0.0)
     assert Counter(sources(started)) == {"a": 2, "b": 3}
-    short = {gate.key: slots for gate, slots, _ in scheduler.shortages()}
+    short = {gate.key: slots for gate, slots, *_ in scheduler.shortages()}
     assert short[LimitKey("source", "a")] > 2 and short[LimitKey("source", "b")] > 3
     ended = started[sources(started).index("a")]
     scheduler.finish(ended, reached=True)

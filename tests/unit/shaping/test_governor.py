@@ -137,6 +137,43 @@ def test_where_there_are_plenty_of_tokens_a_holder_gets_more_than_it_asked_for()
     assert told(lender) == {2: (0, 598 - 598 // 4)}, "and others find the rest"
 
 
+def test_a_token_is_lent_along_with_those_that_it_needs_or_not_at_all() -> None:
+    rates = {
+        "site": Rate(100, 100, 10), "channel": Rate(50, 100, 2), "server": Rate(60, 100, 60),
+    }  # fmt: skip
+    site, channel = LimitKey("site", "c", "s"), LimitKey("channel", "c")
+    lender = Governor(lambda key: Limit(None, rates[key.kind]))
+    lender.claim(1, [Claim(site, want_tokens=9, along=(channel, SERVER))], 1000.0)
+    # The tightest of them says how many; each has as many.
+    found = {one.key: one.tokens for one in lender.grants()[1]}
+    assert found == {site: 2, channel: 2, SERVER: 2}
+    for holder, other in ((2, "t"), (3, "u")):
+        key = LimitKey("site", "c", other)
+        lender.claim(holder, [Claim(key, want_tokens=1, along=(channel, SERVER))], 1000.1)
+    assert told(lender) == {}
+    # They wait for the channel, in the order in which they came.
+    again = lender.next_at
+    assert again == pytest.approx(1000 + 101 / 49)
+    lender.tick(again)
+    assert told(lender) == {2: (0, 3)}
+    assert lender.next_at == pytest.approx(1000 + 2 * 101 / 49)
+    lender.tick(lender.next_at)
+    assert told(lender) == {3: (0, 3)}
+    assert lender.next_at is None
+
+
+def test_a_token_that_comes_back_goes_to_a_limit_that_waits_for_it() -> None:
+    site, channel = LimitKey("site", "c", "s"), LimitKey("channel", "c")
+    rates = {"site": Rate(100, 100, 10), "channel": Rate(10, 1000, 1)}
+    lender = Governor(lambda key: Limit(None, rates[key.kind]))
+    lender.claim(1, [Claim(site, want_tokens=1, along=(channel,))], 1000.0)
+    assert told(lender) == {1: (0, 2)}
+    lender.claim(2, [Claim(site, want_tokens=1, along=(channel,))], 1000.1)
+    assert told(lender) == {}
+    lender.claim(1, [Claim(channel, tokens=1, since=1000.0)], 1001.0)
+    assert told(lender) == {2: (0, 2)}
+
+
 def test_after_a_crash_the_burst_counts_as_gone_for_nobody_knows() -> None:
     rate = Rate(80, 100, 8)
     lender = governor(None, rate)
@@ -214,8 +251,8 @@ class Worker:
         self.scheduler.look_again(self.scheduler.departures.resumed(now))
         for entry in self.scheduler.tick(now):
             self.begin(entry, now)
-        for gate, slots, tokens in self.scheduler.shortages():
-            self.lessee.want(gate, slots, tokens, now)
+        for gate, slots, tokens, along in self.scheduler.shortages():
+            self.lessee.want(gate, slots, tokens, now, along)
         self.lessee.flush()
 
     def begin(self, entry: Entry, now: float) -> None:

@@ -1,0 +1,36 @@
+"""Limits whose tokens wait for those of another limit: a token is lent along with all it needs.
+
+Owns, for each limit that is used up, which others wait for it, in the order in which they came.
+
+Pure.  Called by: shaping.governor.  Raises: nothing.
+"""
+
+from __future__ import annotations
+
+from postroom.core.limits import LimitKey
+
+
+class Parked:
+    """Who waits for whom."""
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self) -> None:
+        self._waiting: dict[LimitKey, dict[LimitKey, None]] = {}
+
+    def park(self, key: LimitKey, at: LimitKey) -> None:
+        """Let a limit wait for a token of another."""
+        self._waiting.setdefault(at, {})[key] = None
+
+    def is_awaited(self, key: LimitKey) -> bool:
+        """Say whether any waits for a limit."""
+        return key in self._waiting
+
+    def take(self, at: LimitKey) -> LimitKey:
+        """Take out the limit that has waited longest for one that is awaited."""
+        waiting = self._waiting[at]
+        key = next(iter(waiting))
+        del waiting[key]
+        if not waiting:
+            del self._waiting[at]
+        return key
