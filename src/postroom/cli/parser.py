@@ -201,6 +201,12 @@ def _site_commands(commands: Any) -> None:
     verb.add_argument("name", nargs="?", default="", metavar="NAME", help=named)
     verb.add_argument("--all", action="store_true", help="all of them")
     verb.add_argument("--dry-run", action="store_true", help="say which, no more")
+    lessons = "what replies have said of sites by reply rules, and until when it holds"
+    _json(_add(below, "lessons", lessons, "lessons:lessons"))
+    resume = _json(
+        _add(below, "resume", "lift what reply rules do to a site, in all queues", "lessons:resume")
+    )
+    resume.add_argument("site", metavar="SITE|all", help="as site lessons, why or route show it")
 
 
 def _mail_commands(commands: Any) -> None:

@@ -25,6 +25,7 @@ from postroom.delivery.health import hops_of, name_of
 from postroom.engine.active import ActiveMessage
 from postroom.engine.admission import Admission
 from postroom.engine.judge import Case
+from postroom.engine.learner import Learner
 from postroom.engine.lessee import Lessee
 from postroom.engine.parts import INTERNAL, Parts
 from postroom.engine.policy import EnginePolicy
@@ -75,6 +76,7 @@ class Pump:
         self.scheduler = scheduler
         self._tasks = tasks
         self._policy = policy
+        self.learner = Learner(parts.clock, admission, settler.table, scheduler, tasks)
         self._tick_due = False
         self.paces = PaceBook()
         self.source_troubles = SourceTroubles(scheduler, parts.clock, parts.events)
@@ -115,6 +117,8 @@ class Pump:
             if report is None:
                 return
             reached = report.scope not in (FailureScope.SITE, FailureScope.LOCAL)
+            if report.found:
+                self.learner.take(destination.site, report.found)
         finally:
             if self.scheduler.finish(entry, reached=reached):
                 self._resumed(entry.lane)
@@ -144,7 +148,8 @@ class Pump:
             site = destination.site
             self._settler.transcripts.note(active.id, site, number, report.transcript)
         pairs = list(zip(indexes, report.outcomes, strict=True))
-        case = Case.of(active.id, active.since, active.envelope, destination)
+        not_before = self.learner.not_before(destination.site)
+        case = Case.of(active.id, active.since, active.envelope, destination, not_before=not_before)
         await self._settler.settle(active, case, pairs)
 
     def _note_pace(self, entry: Entry, report: AttemptReport) -> None:

@@ -31,11 +31,22 @@ REST_MAX_S = 900.0
 
 
 class Rest(NamedTuple):
-    """Since and until when a lane rests, and why."""
+    """Since and until when a lane rests, and why.
+
+    `rule` is the reply rule that suspends the site, "" where its hosts could not be used.
+    """
 
     since: float
     until: float
     reply: str
+    rule: str = ""
+
+    @property
+    def reason(self) -> str:
+        """What mail is told that is not tried."""
+        if self.rule:
+            return f"the site is suspended by reply rule {self.rule}: {self.reply}"
+        return f"the site is resting: {self.reply}"
 
 
 class Lane:
@@ -144,8 +155,13 @@ class Lane:
         """Return the rest that is on at `now`, if any."""
         return self.rest if self.rest is not None and now < self.rest.until else None
 
-    def reached(self) -> bool:
-        """Note that the site was reached: open the window; True where this ends a rest."""
+    def reached(self, started_at: float) -> bool:
+        """Note that the site was reached: open the window; True where this ends a rest.
+
+        What began before a rule suspended the site says nothing against that.
+        """
+        if self.rest is not None and self.rest.rule and started_at < self.rest.until:
+            return False
         if self.window < self.channel.site_concurrency:
             self.window += 1
         ended = self.rest is not None
@@ -181,6 +197,11 @@ class Lane:
         length_s = min(base_s * 2.0 ** min(self._failures - 1, 16), max(REST_MAX_S, base_s))
         self.rest = Rest(now, now + length_s, reply)
         return self.rest
+
+    def suspend(self, rest: Rest) -> None:
+        """Rest because a rule says so, and then begin with one attempt."""
+        self.rest = rest
+        self.window = 1
 
     def drain(self) -> list[Entry]:
         """Take out everything that waits, in order, the first rank first."""
