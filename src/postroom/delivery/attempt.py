@@ -71,7 +71,8 @@ class AttemptReport(msgspec.Struct, frozen=True):
     every host was known to be down, so none was asked; it counts as no attempt. `probe_at`: when
     one of the site's hosts, which are all down, is to be tried again; 0 where that is not known.
     `is_put_back`: no host was asked, as the allowance says; it is tried again as soon as it may be.
-    `found` is what replies say about the site.
+    `found` is what replies say about the site. `is_refused`: no connection was got, and the site
+    works: it was one too many. `is_turned_away`: a host was there and gave none.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -84,6 +85,8 @@ class AttemptReport(msgspec.Struct, frozen=True):
     probe_at: float = 0.0
     is_put_back: bool = False
     found: tuple[Found, ...] = ()
+    is_refused: bool = False
+    is_turned_away: bool = False
 
 
 class Agent(Protocol):

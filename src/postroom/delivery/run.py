@@ -32,7 +32,7 @@ class Run:
 
     __slots__ = (
         "_connection", "_rules", "_started", "_tally", "_transcript", "addresses", "attempt",
-        "deadline", "host", "replies", "sessions", "tls",
+        "deadline", "host", "replies", "sessions", "tls", "was_at_limit", "was_turned_away",
     )  # fmt: skip
 
     def __init__(
@@ -43,6 +43,10 @@ class Run:
         self.deadline = deadline
         self.addresses = 0
         self.sessions = 0
+        self.was_at_limit = False
+        """Whether a host that works gave us no further session."""
+        self.was_turned_away = False
+        """Whether a host answered, and gave us no session."""
         self.replies = 0
         self.host = ""
         self.tls = ""
@@ -124,4 +128,6 @@ class Run:
             transcript="" if delivered else self.transcript.text(),
             probe_at=probe_at,
             found=tuple(tally.found),
+            is_refused=self.was_at_limit and not self.sessions,
+            is_turned_away=self.was_turned_away and not self.sessions,
         )

@@ -34,7 +34,13 @@ from postroom.delivery.opener import Opener, label_of
 from postroom.delivery.pool import ConnectionPool
 from postroom.delivery.run import Run
 from postroom.delivery.tls import TlsContexts
-from postroom.delivery.trouble import AT_LIMIT, is_about_host, is_at_limit, is_stale_reuse
+from postroom.delivery.trouble import (
+    AT_LIMIT,
+    is_about_host,
+    is_at_limit,
+    is_stale_reuse,
+    is_turned_away,
+)
 from postroom.routing.destination import Destination, NextHop
 from postroom.routing.policy import LmtpRoute, RelayRoute, RoutePolicy
 from postroom.routing.resolver import Resolver
@@ -218,8 +224,14 @@ class SmtpAgent:
                     return
                 if isinstance(connection, Failure):
                     trouble = connection
-                    at_limit = is_at_limit(connection, self._heard_ago(name_of(hop)))
+                    turned_away = is_turned_away(connection)
+                    # What works for another queue is full as well, where it answers us.
+                    at_limit = is_at_limit(connection, self._heard_ago(name_of(hop))) or (
+                        turned_away and self.health.is_vouched(hop)
+                    )
                     is_up = is_up or at_limit
+                    run.was_at_limit |= at_limit
+                    run.was_turned_away |= turned_away
                     run.note_failure(
                         connection, label_of(hop, address), AT_LIMIT if at_limit else None
                     )

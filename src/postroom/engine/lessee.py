@@ -75,6 +75,10 @@ class Lessee:
         if slots > gate.asked or (tokens > 0 and not gate.asked_tokens):
             self._claim(gate, 0, max(slots, gate.busy), tokens)
 
+    def tell(self, gate: Gate) -> None:
+        """Say how attempts went, without asking for anything."""
+        self._claim(gate, 0, gate.asked, gate.asked_tokens)
+
     def want_nothing(self, gate: Gate) -> None:
         """Take back what was asked for and has not come."""
         self._claim(gate, 0, gate.busy, 0)
@@ -89,6 +93,7 @@ class Lessee:
                 self._forgotten.add(grant.key)
             before = gate.usable
             self._held[grant.key] = gate
+            gate.is_watched = grant.is_watched
             gate.grant(grant.slots)
             gate.quiet_since = now
             if grant.cap != gate.cap:
@@ -134,7 +139,7 @@ class Lessee:
                 quiet = now - gate.quiet_since >= IDLE_S and gate.busy < gate.usable
                 wanted = gate.busy if quiet else gate.asked
                 idle = gate.granted - used if quiet else 0
-            if stale or idle > 0 or wanted != gate.asked:
+            if stale or idle > 0 or wanted != gate.asked or gate.good:
                 tokens_wanted = 0 if key in self._forgotten else gate.asked_tokens
                 self._claim(gate, max(0, idle), wanted, tokens_wanted, gives_tokens=stale)
             if gate.granted or used or gate.tokens or gate.refunded:
@@ -163,12 +168,19 @@ class Lessee:
         gate.asked = want
         gate.asked_tokens = want_tokens
         tokens, since = gate.take_tokens() if gives_tokens else (0, 0.0)
+        good, refused = gate.good, gate.refused
+        gate.good = gate.refused = 0
         before = self._claims.get(gate.key)
         if before is not None:
             slots += before.slots
+            good += before.good
+            refused += before.refused
             if before.tokens:
                 since = min(since, before.since) if tokens else before.since
                 tokens += before.tokens
         elif not self._claims:
             self.on_claim()
-        self._claims[gate.key] = Claim(gate.key, slots, want, tokens, want_tokens, since)
+        used = gate.busy + gate.kept if good or refused else 0
+        self._claims[gate.key] = Claim(
+            gate.key, slots, want, tokens, want_tokens, since, good, refused, used
+        )

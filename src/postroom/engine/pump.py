@@ -24,6 +24,7 @@ from postroom.delivery.attempt import Attempt, AttemptReport, FailureScope
 from postroom.delivery.health import hops_of, name_of
 from postroom.engine.active import ActiveMessage
 from postroom.engine.admission import Admission
+from postroom.engine.full_sites import FullSites
 from postroom.engine.judge import Case
 from postroom.engine.learner import Learner
 from postroom.engine.lessee import Lessee
@@ -77,6 +78,7 @@ class Pump:
         self._tasks = tasks
         self._policy = policy
         self.learner = Learner(parts.clock, admission, settler.table, scheduler, tasks)
+        self._full_sites = FullSites(scheduler, lessee, self.kick)
         self._tick_due = False
         self.paces = PaceBook()
         self.source_troubles = SourceTroubles(scheduler, parts.clock, parts.events)
@@ -107,7 +109,7 @@ class Pump:
         active = self._table.get(entry.id)
         destination = self._admission.destinations[entry.lane]
         indexes = entry.indexes
-        reached = False
+        reached = refused = turned_away = False
         allowance = entry.allowance
         try:
             if active is None or any(index not in active.statuses for index in indexes):
@@ -116,12 +118,15 @@ class Pump:
             report = await self._fly(active, destination, indexes, entry)
             if report is None:
                 return
-            reached = report.scope not in (FailureScope.SITE, FailureScope.LOCAL)
+            refused, turned_away = report.is_refused, report.is_turned_away
+            reached = report.scope not in (FailureScope.SITE, FailureScope.LOCAL) and not refused
             if report.found:
                 self.learner.take(destination.site, report.found)
         finally:
-            if self.scheduler.finish(entry, reached=reached):
+            if self.scheduler.finish(entry, reached=reached, refused=refused):
                 self._resumed(entry.lane)
+            if refused or turned_away:
+                self._full_sites.met(entry.lane, refused=refused)
             self.kick()
         if report.is_put_back:
             assert allowance is not None

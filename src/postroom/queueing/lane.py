@@ -54,7 +54,9 @@ class Lane:
 
     __slots__ = (
         "_by_tenant",
+        "_credit",
         "_failures",
+        "_is_careful",
         "_tenants",
         "_waiting",
         "busy",
@@ -86,6 +88,8 @@ class Lane:
         self.rest: Rest | None = None
         self.way: Way | None = None
         """From which sources it may depart, where that is limited; kept by the departures."""
+        self._credit = 0.0
+        self._is_careful = False
         self._failures = 0
         self._waiting = Waiting()
         self._tenants = tenants
@@ -162,8 +166,14 @@ class Lane:
         """
         if self.rest is not None and self.rest.rule and started_at < self.rest.until:
             return False
+        if self.gate.is_watched:
+            self.gate.good += 1
         if self.window < self.channel.site_concurrency:
-            self.window += 1
+            # Where one was too many before, by one for a whole window that went well.
+            self._credit += 1.0 / self.window if self._is_careful and self.window else 1.0
+            if self._credit >= 1.0:
+                self._credit = 0.0
+                self.window += 1
         ended = self.rest is not None
         self.rest = None
         self._failures = 0
@@ -172,6 +182,19 @@ class Lane:
     def start_slowly(self) -> None:
         """Begin with few attempts, as at a site nothing is known of."""
         self.window = min(self.window, WINDOW_INITIAL)
+
+    def refused(self) -> None:
+        """Note that an attempt was one too many: no more than there are now, for the moment.
+
+        Where there are none the window is closed: somebody is to reopen it after a moment.
+        """
+        self.window = self.busy
+        self._is_careful, self._credit = True, 0.0
+        self.gate.refused += 1
+
+    def reopen(self) -> None:
+        """Let one attempt look whether there is room now."""
+        self.window = max(1, self.window)
 
     def unreachable(
         self, now: float, base_s: float, reply: str, *, untried: bool = False, until: float = 0.0

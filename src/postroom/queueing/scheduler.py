@@ -247,8 +247,8 @@ class Scheduler:
         for lane in lanes:
             self._list_all(lane)
 
-    def finish(self, entry: Entry, *, reached: bool) -> bool:
-        """End an attempt; `reached` tells that the site could be used.
+    def finish(self, entry: Entry, *, reached: bool, refused: bool = False) -> bool:
+        """End an attempt; `reached`: the site could be used; `refused`: it was one too many.
 
         True where a rest of the site ended with it.
         """
@@ -271,6 +271,8 @@ class Scheduler:
             entry.allowance = None
         self._busy -= 1
         ended = lane.reached(entry.started_at) if reached else False
+        if refused:
+            lane.refused()
         state.admit_one(self._rings)
         self._list_all(lane)
         return ended

@@ -124,6 +124,11 @@ def _binds(
     for gate, use in zip(gates, uses, strict=True):
         if use.rate and not gate.has_token(now):
             return f"{use.of} may send {use.rate}, over all queues"
+        if gate.busy >= gate.usable and gate.is_watched:
+            return (
+                f"{use.of} has refused more connections than it has now, over all queues; "
+                f"this one has {use.granted} of them"
+            )
         if gate.busy >= gate.usable and use.limit is not None:
             full.append((use.limit - use.granted, use))
     if full:

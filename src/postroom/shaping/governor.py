@@ -29,6 +29,7 @@ from postroom.shaping.agenda import Agenda
 from postroom.shaping.gate import UNBOUNDED
 from postroom.shaping.meters import AnyMeter, Live, Meters, Uses
 from postroom.shaping.shares import fair_shares
+from postroom.shaping.window import FORGET_S, Window
 
 SLICE_S = 1.0
 """How long a holder keeps a slot that others wait for, where there are fewer than holders."""
@@ -39,7 +40,8 @@ BLOCK_SHARE = 4
 class Claim(msgspec.Struct, frozen=True, array_like=True):
     """A holder: I give back `slots` and `tokens`; I want so many slots in all, tokens more.
 
-    The tokens were lent at `since` at the earliest.
+    The tokens were lent at `since` at the earliest. So many attempts went `good` since the last
+    word, and so many were `refused` for being one too many, beside `used` that are in use.
     """
 
     key: LimitKey
@@ -48,12 +50,16 @@ class Claim(msgspec.Struct, frozen=True, array_like=True):
     tokens: int = 0
     want_tokens: int = 0
     since: float = 0.0
+    good: int = 0
+    refused: int = 0
+    used: int = 0
 
 
 class Grant(msgspec.Struct, frozen=True, array_like=True):
     """The lender: you have so many slots and tokens more; give back what is above the cap.
 
     The tokens are good until `until`, wall-clock time. Of a probe nothing at all means: not yet.
+    `is_watched`: say how attempts go.
     """
 
     key: LimitKey
@@ -61,16 +67,19 @@ class Grant(msgspec.Struct, frozen=True, array_like=True):
     cap: int = UNBOUNDED
     tokens: int = 0
     until: float = 0.0
+    is_watched: bool = False
 
 
 class _Share:
     """What one holder has of one limit."""
 
-    __slots__ = ("cap", "held", "since", "tokens_since", "want", "want_tokens")
+    __slots__ = ("cap", "held", "since", "tokens_since", "used", "want", "want_tokens")
 
     def __init__(self) -> None:
         self.held = 0
         self.want = 0
+        self.used = 0
+        """As it last said how attempts went; a block may be more than that."""
         self.cap = UNBOUNDED
         self.since = 0.0
         """Since when it has its slots, or has waited for one."""
@@ -85,12 +94,22 @@ class _Share:
 class _Ledger:
     """One limit."""
 
-    __slots__ = ("limit", "meter", "shares")
+    __slots__ = ("is_watched", "limit", "meter", "shares", "window")
 
-    def __init__(self, limit: Limit, meter: AnyMeter | None) -> None:
+    def __init__(self, limit: Limit, meter: AnyMeter | None, window: Window | None) -> None:
         self.limit = limit
+        self.window = window
+        """What a site takes, where it has said so."""
+        self.is_watched = False
+        """Whether all holders were told to say how attempts go."""
         self.shares: dict[int, _Share] = {}
         self.meter = meter
+
+    @property
+    def bound(self) -> int:
+        """How many slots there are, by the limit and by what the site takes."""
+        bound = UNBOUNDED if self.limit.slots is None else self.limit.slots
+        return bound if self.window is None else min(bound, self.window.slots)
 
 
 class Governor:
@@ -103,6 +122,9 @@ class Governor:
         self._grants: dict[int, list[Grant]] = {}
         self._again = Agenda()
         """Limits that are to be looked at again by time alone, and when."""
+        self._windows: dict[LimitKey, Window] = {}
+        self.is_adaptive = True
+        """Whether what sites say narrows their limits."""
         self.is_open = True
         """False while somebody of an earlier server may still use slots: nothing is granted."""
 
@@ -124,6 +146,8 @@ class Governor:
             share.want_tokens = claim.want_tokens
             if claim.tokens and ledger.meter is not None:
                 ledger.meter.take_back(claim.tokens, claim.since)
+            if claim.refused or (claim.good and ledger.window is not None):
+                self._hear(holder, claim, ledger, now)
             self._settle(claim.key, ledger, now)
             if share.want_tokens and claim.key.kind == PROBE:
                 # Silence would be taken for that of a master that is not there.
@@ -144,7 +168,18 @@ class Governor:
                 continue
             ledger.meter = self._meters.changed(key, ledger.meter, limit)
             ledger.limit = limit
+            if ledger.window is not None and limit.slots is not None:
+                ledger.window.bound(limit.slots)
             self._settle(key, ledger, now)
+
+    def adapt(self, *, wanted: bool, now: float) -> None:
+        """Narrow limits by what sites say, or no more."""
+        self.is_adaptive = wanted
+        if not wanted and self._windows:
+            self._windows.clear()
+            for key, ledger in list(self._ledgers.items()):
+                ledger.window = None
+                self._settle(key, ledger, now)
 
     def open(self, now: float) -> None:
         """Grant from now on."""
@@ -181,6 +216,7 @@ class Governor:
             mine, bound = ledger.shares.get(holder), ledger.limit.slots
             if mine is None or not mine.held or bound is None:
                 continue
+            bound = ledger.bound
             shares = ledger.shares
             if sum(share.held for share in shares.values()) >= bound:
                 missing = (
@@ -188,6 +224,11 @@ class Governor:
                 )
                 slots += min(mine.held, sum(missing))
         return slots
+
+    def window(self, key: LimitKey) -> int | None:
+        """Return how many connections a site takes, as far as it has said so."""
+        window = self._windows.get(key)
+        return window.slots if window is not None else None
 
     # Rates that outlive the server.
 
@@ -215,9 +256,37 @@ class Governor:
     def _ledger(self, key: LimitKey) -> _Ledger:
         ledger = self._ledgers.get(key)
         if ledger is None:
-            limit = self._limit_of(key)
-            ledger = self._ledgers[key] = _Ledger(limit, self._meters.of(key, limit))
+            limit, window = self._limit_of(key), self._windows.get(key)
+            ledger = self._ledgers[key] = _Ledger(limit, self._meters.of(key, limit), window)
         return ledger
+
+    def _hear(self, holder: int, claim: Claim, ledger: _Ledger, now: float) -> None:
+        """Take what a holder says of how attempts went."""
+        if not self.is_adaptive or ledger.limit.slots == 0:
+            return
+        window = ledger.window
+        if window is not None and now - window.heard_at > FORGET_S:
+            window = None
+        shares = ledger.shares.values()
+        ledger.shares[holder].used = claim.used
+        # Who has no connection cannot tell a site that is full from one that is down. Those can
+        # who have some.
+        refused = claim.refused if any(one.used for one in shares) else 0
+        if window is None and refused:
+            windows = self._windows
+            for key in [key for key, one in windows.items() if now - one.heard_at > FORGET_S]:
+                del windows[key]
+            in_use = claim.refused + sum(min(one.held, max(one.want, one.used)) for one in shares)
+            held = sum(one.held for one in shares)
+            limit = UNBOUNDED if ledger.limit.slots is None else ledger.limit.slots
+            window = windows[claim.key] = Window(limit, in_use, now, held)
+        if window is not None:
+            is_full = sum(max(one.want, one.used) for one in shares) >= window.slots
+            window.note(claim.good, refused, now, is_full=is_full)
+            if window.is_over:
+                del self._windows[claim.key]
+                window = None
+        ledger.window = window
 
     def _settle(self, key: LimitKey, ledger: _Ledger, now: float) -> None:
         """Grant what can be granted of one limit."""
@@ -226,10 +295,15 @@ class Governor:
             given: dict[int, list[int]] = {}
             slots_again = self._settle_slots(ledger, now, given)
             tokens_again = self._settle_tokens(ledger, now, given)
+            if ledger.is_watched is not (ledger.window is not None):
+                ledger.is_watched = not ledger.is_watched
+                for holder in ledger.shares:
+                    given.setdefault(holder, [0, 0])
             again = min((at for at in (slots_again, tokens_again) if at is not None), default=None)
             until = ledger.meter.until(now) if ledger.meter is not None else 0.0
             for holder, (slots, tokens) in given.items():
-                grant = Grant(key, slots, ledger.shares[holder].cap, tokens, until)
+                cap = ledger.shares[holder].cap
+                grant = Grant(key, slots, cap, tokens, until, ledger.is_watched)
                 self._grants.setdefault(holder, []).append(grant)
         self._again.set(key, again)
         for holder in [holder for holder, share in ledger.shares.items() if share.is_idle]:
@@ -242,8 +316,7 @@ class Governor:
         self, ledger: _Ledger, now: float, given: dict[int, list[int]]
     ) -> float | None:
         shares = ledger.shares
-        bound = ledger.limit.slots
-        limit = UNBOUNDED if bound is None else bound
+        limit = ledger.bound
         held = sum(share.held for share in shares.values())
         wants = {holder: share.want for holder, share in shares.items() if share.want}
         turn = sorted(wants, key=lambda one: _turn(shares[one], now))

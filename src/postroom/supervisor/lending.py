@@ -73,6 +73,7 @@ class Lending:
         self._saved: _Used = ({}, {})
         self._tells_failure = True
         self.governor = Governor(self._limit_of)
+        self.governor.is_adaptive = config.limits.adaptive
         run = RunPaths(config.spool.base).directory
         make_private_directory(run)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
@@ -130,6 +131,7 @@ class Lending:
     def reconfigure(self, config: Config) -> None:
         """Put other limits in force."""
         self._limits = LimitTable(config)
+        self.governor.adapt(wanted=config.limits.adaptive, now=self._clock.now())
         self.look_again()
 
     def look_again(self) -> None:
