@@ -13,14 +13,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from postroom.core.clock import Clock
+from postroom.core.reply import Reply
 from postroom.delivery.attempt import Found
 from postroom.engine.active import ActiveTable
 from postroom.engine.admission import Admission
+from postroom.engine.source_troubles import block_pause_s
 from postroom.engine.tasks import Tasks
 from postroom.queueing.scheduler import Scheduler
 from postroom.queueing.suspensions import lift, rest_of, suspend
 from postroom.shaping.lessons import Lesson, lesson_of
 from postroom.shaping.replies import Action
+from postroom.shaping.source import SourcePolicy
 
 
 class Learner:
@@ -41,17 +44,29 @@ class Learner:
         self._table = table
         self._scheduler = scheduler
         self._tasks = tasks
+        self._switches: dict[tuple[str, Reply], float] = {}
         self.on_learned: Callable[[Lesson], None] = lambda lesson: None
         """Told of what this queue has learned."""
 
-    def take(self, site: str, found: tuple[Found, ...]) -> None:
-        """Learn from what rules found in the replies of one attempt."""
+    def take(self, site: str, found: tuple[Found, ...], *, has_source: bool = False) -> None:
+        """Learn from what rules found in the replies of one attempt.
+
+        Where mail `has_source` another one is for what a rule wants to switch: `pause_for` says so.
+        """
         now = self._clock.now()
+        self._switches.clear()
         for one in found:
+            if has_source and one.rule.action is Action.SWITCH_SOURCE:
+                self._switches[site, one.reply] = one.rule.for_s
+                continue
             lesson = self.lessons.learn(lesson_of(site, one.rule, str(one.reply), now), now)
             if lesson is not None:
                 self._act_on(lesson)
                 self.on_learned(lesson)
+
+    def pause_for(self, source: SourcePolicy, site: str, reply: Reply) -> float:
+        """Return how long a reply of the attempt just taken pauses its source; 0: not at all."""
+        return self._switches.get((site, reply), 0.0) or block_pause_s(source, site, reply)
 
     def heard(self, lesson: Lesson) -> None:
         """Take what all queues together have learned."""

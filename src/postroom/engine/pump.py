@@ -82,6 +82,7 @@ class Pump:
         self._tick_due = False
         self.paces = PaceBook()
         self.source_troubles = SourceTroubles(scheduler, parts.clock, parts.events)
+        self.source_troubles.pause_for = self.learner.pause_for
         self.suspended = False
         """True while nothing new is started, by an operator's wish."""
         tasks.on_kick = self.kick
@@ -121,7 +122,8 @@ class Pump:
             refused, turned_away = report.is_refused, report.is_turned_away
             reached = report.scope not in (FailureScope.SITE, FailureScope.LOCAL) and not refused
             if report.found:
-                self.learner.take(destination.site, report.found)
+                has_source = allowance is not None and allowance.source is not None
+                self.learner.take(destination.site, report.found, has_source=has_source)
         finally:
             if self.scheduler.finish(entry, reached=reached, refused=refused):
                 self._resumed(entry.lane)

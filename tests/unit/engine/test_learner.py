@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import msgspec
+
 from postroom.channels.policy import ChannelPolicy
 from postroom.core.message import Outcome, OutcomeKind, RecipientState
 from postroom.core.reply import EnhancedStatusCode, Reply
 from postroom.delivery.attempt import Attempt, AttemptReport, FailureScope, Found
 from postroom.observe.events import RecipientDeferred, SiteResumed
 from postroom.shaping.lessons import Lesson
+from postroom.shaping.pauses import Pause
 from postroom.shaping.replies import Action, ReplyRule
+from postroom.shaping.source import SourcePolicy
 from tests.sim.loop import run
 from tests.support.engine import NO_JITTER, Bench, ScriptedAgent, delivered
 
@@ -133,6 +137,37 @@ def test_back_off_has_deferred_mail_wait_and_tries_new_mail() -> None:
             assert message is not None
             [status] = message.statuses
             assert status.state is RecipientState.WAITING and status.due_at >= now + 7100
+        await bench.engine.stop(1)
+
+    run(test())
+
+
+def test_a_rule_switches_the_source_where_there_are_some_and_the_site_is_none_the_worse() -> None:
+    async def test() -> None:
+        refuse = refused(Action.SWITCH_SOURCE, 7200)
+
+        def answer(attempt: Attempt) -> AttemptReport:
+            assert attempt.allowance is not None
+            if attempt.allowance.source_name == "a":
+                return msgspec.structs.replace(refuse(attempt), transcript="421")
+            return delivered(attempt)
+
+        agent = ScriptedAgent(answer)
+        bench = Bench(agent, (ChannelPolicy("default", sources=("a", "b"), retry=NO_JITTER),))
+        bench.engine.use_sources(
+            [SourcePolicy("a", ("192.0.2.1",), weight=99), SourcePolicy("b", ("192.0.2.2",))]
+        )
+        paused: list[Pause] = []
+        bench.engine.source_troubles.on_pause = paused.append
+        bench.engine.start()
+        for number in range(6):
+            await bench.put(f"u{number}@d1.test")
+        await asyncio.sleep(5)
+        assert bench.store.counts().messages == 0, "all went from the other"
+        [pause] = paused
+        assert (pause.source, pause.site) == ("a", SITE)
+        assert pause.until - pause.since == 7200
+        assert not bench.engine.learner.lessons and not bench.events_of(RecipientDeferred)
         await bench.engine.stop(1)
 
     run(test())
