@@ -36,18 +36,18 @@ default is left out. Fields that end in `_at` and `until` are seconds since 1970
 and a date in text; `_s` is seconds. How to follow one message:
 [Read the log](how-to/logs.md).
 
-This page is written by `tools/make_events.py` from `src/postroom/observe/events.py`
-and `source_events.py`.
+This page is written by `tools/make_events.py` from `src/postroom/observe/`.
 """
 
 
 def page() -> str:
     """Return what docs/events.md should hold."""
     from postroom.observe.events import ALL_EVENTS
+    from postroom.observe.reply_events import REPLY_EVENTS
     from postroom.observe.source_events import SOURCE_EVENTS
 
     parts = [HEAD]
-    for kind in ALL_EVENTS + SOURCE_EVENTS:
+    for kind in ALL_EVENTS + SOURCE_EVENTS + REPLY_EVENTS:
         parts.append(f"\n## {kind.__struct_config__.tag}\n\n{inspect.getdoc(kind)}\n")
         fields = msgspec.structs.fields(kind)
         if fields:

@@ -26,11 +26,14 @@ class SinkThread:
         port: int = 0,
         hostname: str = "sink.example",
         extensions: tuple[str, ...] = Site().extensions,
+        connections_max: int = 0,
     ) -> None:
+        """Beyond `connections_max` at once (0: any number) a client is greeted with 421."""
         parsed: tuple[Rule, ...] = tuple(parse_rule(rule) for rule in rules)
         site = Site(
-            listen=(f"127.0.0.1:{port}",), hostname=hostname, rules=parsed, extensions=extensions
-        )
+            listen=(f"127.0.0.1:{port}",), hostname=hostname, rules=parsed, extensions=extensions,
+            connections_max=connections_max,
+        )  # fmt: skip
         self._profile = Profile(sites=(site,))
         self._recorder = Recorder()
         self._loop = asyncio.new_event_loop()

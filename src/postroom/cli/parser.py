@@ -33,6 +33,7 @@ VERBS = (
     ("delete", "forget messages, without a report to anybody"),
 )
 TAKEOVER_SYSTEMS = ("postfix", "exim", "sendmail", "qmail", "mailman")
+REPLY_STAGES = ("greeting", "ehlo", "mail", "rcpt", "data")
 QUEUE_VERBS = (
     ("enable", "take mail and deliver it, as every queue does at first"),
     ("hold", "take mail and attempt nothing, over restarts too, until it is enabled"),
@@ -201,6 +202,12 @@ def _site_commands(commands: Any) -> None:
     verb.add_argument("name", nargs="?", default="", metavar="NAME", help=named)
     verb.add_argument("--all", action="store_true", help="all of them")
     verb.add_argument("--dry-run", action="store_true", help="say which, no more")
+    lessons = "what replies have said of sites by reply rules, and until when it holds"
+    _json(_add(below, "lessons", lessons, "lessons:lessons"))
+    resume = _json(
+        _add(below, "resume", "lift what reply rules do to a site, in all queues", "lessons:resume")
+    )
+    resume.add_argument("site", metavar="SITE|all", help="as site lessons, why or route show it")
 
 
 def _mail_commands(commands: Any) -> None:
@@ -293,6 +300,20 @@ def _other_commands(commands: Any) -> None:
     )
     table.add_argument("channel", nargs="?", default="default", metavar="CHANNEL")
     table.add_argument("--limit", type=int, default=50, metavar="N", help="lines (0: all)")
+    reply = _json(
+        _add(commands, "reply-test", "which reply rule takes a reply, and what it would do",
+             "reply_test:reply_test")
+    )  # fmt: skip
+    reply.add_argument("--site", default="", metavar="HOST", help="the host that says it")
+    reply.add_argument(
+        "--domain", default="", metavar="DOMAIN", help="the recipient's, for rules by domain"
+    )
+    reply.add_argument(
+        "--stage", default="", choices=REPLY_STAGES, help="when it is said; default: any"
+    )
+    reply.add_argument(
+        "reply", nargs="+", metavar="REPLY", help="as the log shows it: '421 4.7.28 ...'"
+    )
     fsck = _json(_add(commands, "fsck", "check the queues on disk", "repair:fsck"))
     fsck.add_argument("--repair", action="store_true", help="repair; mail is never deleted")
     bench = _json(_add(commands, "bench", "measure this machine, with a server of its own",

@@ -9,6 +9,7 @@ import argparse
 
 import msgspec
 
+from postroom.cli.lessons import told
 from postroom.cli.output import OK, fail, print_json, printable
 from postroom.cli.queues import Queues
 from postroom.cli.reach import Spool
@@ -32,7 +33,7 @@ def why(options: argparse.Namespace) -> int:
         if not link.is_running:
             continue
         answer: Why = link.call("why", args, Why)
-        if answer.message is None and not answer.lanes:
+        if answer.message is None and not answer.lanes and not answer.lessons:
             continue
         found = True
         if options.json:
@@ -66,6 +67,8 @@ def _print(answer: Why, now: float) -> None:
     for lane in answer.lanes:
         print(f"queue{answer.queue}:")
         _print_lane(lane, now)
+    for lesson in answer.lessons:
+        print(printable(f"site {lesson.site}: {told(lesson, now)}"))
 
 
 def _print_message(message: MessageWhy, queue: int, now: float) -> None:
@@ -98,7 +101,7 @@ def _print_lane(lane: LaneWhy, now: float) -> None:
             f"{lane.waiting} ready, window {lane.window}"
         )
     )
-    if lane.rests_until > now:
+    if lane.rests_until > now and not lane.rest_rule:
         rest = f"      rests for {format_duration(lane.rests_until - now)}: {lane.rest_reply}"
         print(printable(rest))
     for use in lane.limits:

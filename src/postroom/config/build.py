@@ -17,7 +17,16 @@ from postroom.config.given import Gathered, Name
 from postroom.config.group_settings import CLASS, GROUP
 from postroom.config.kinds import Misread, did_you_mean
 from postroom.config.model import Config, LogPolicy
-from postroom.config.server_settings import GENERAL, LISTEN, LOG, POLICY, SCALING, SPOOL
+from postroom.config.replies import RepliesPolicy
+from postroom.config.server_settings import (
+    GENERAL,
+    LISTEN,
+    LOG,
+    POLICY,
+    REPLIES,
+    SCALING,
+    SPOOL,
+)
 from postroom.config.setting import Setting, Table
 from postroom.config.settings import TABLES
 from postroom.config.source_settings import SOURCE
@@ -70,6 +79,7 @@ class Builder:
             tenants=tuple(map(self._tenant, self._gathered.instances("tenant"))),
             policy=PolicySettings(**self._fields(POLICY, "")),
             scaling=ScalingPolicy(**self._fields(SCALING, "")),
+            replies=RepliesPolicy(**self._fields(REPLIES, "")),
             limits=LimitsPolicy(**self._fields(LIMITS, "")),
             resolver=ResolverPolicy(**self._fields(RESOLVER, "")),
             delivery=EnginePolicy(**self._fields(DELIVERY, "")),

@@ -10,7 +10,7 @@ from typing import Any
 from postroom.channels.overrides import CONCURRENCY_MAX
 from postroom.channels.policy import ChannelPolicy
 from postroom.config.addresses import Address, OneRelay, PoolMember
-from postroom.config.kinds import Choice, FilePath, ListOf, Text
+from postroom.config.kinds import Boolean, Choice, FilePath, ListOf, Text
 from postroom.config.measures import Bound, Duration, Integer, Size
 from postroom.config.schedules import Hours, MatchRule, Rated, Retry, TimeZone
 from postroom.config.setting import Setting, Table
@@ -225,6 +225,11 @@ LIMITS = Table(
         Setting(
             "rate", Rated(), "rate",
             "How many messages may be sent in any interval of that length.", '"100000/1h"',
+        ),
+        Setting(
+            "adaptive", Boolean(), "adaptive",
+            "Whether a site that refuses connections beside others that work gets fewer than its "
+            "limit, until it takes more (`docs/design/adaptive.md`).", "false",
         ),
     ),
 )  # fmt: skip

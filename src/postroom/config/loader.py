@@ -16,15 +16,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from postroom.config.addresses import as_domain
 from postroom.config.build import Builder
 from postroom.config.checks import check_files, check_values
 from postroom.config.files import default_base, find_file, home_directory, read_text
 from postroom.config.gather import gather_text
-from postroom.config.given import Gathered
+from postroom.config.given import Gathered, Name
 from postroom.config.kinds import Place
 from postroom.config.model import Config
 from postroom.config.overrides import gather_environment, gather_overrides
+from postroom.config.rule_files import load_rules
 from postroom.core.errors import ConfigurationError
 
 NO_FILE = "no file"
@@ -52,8 +55,8 @@ def load(
 ) -> Loaded:
     """Load the configuration; `path` None means the file that `find_file` finds, if any.
 
-    `files` False leaves out the checks of certificates and secrets, for commands that need
-    only to know where the spool is. Raises ConfigurationError.
+    `files` False leaves out the checks of certificates and secrets, and reply rules, for
+    commands that need only to know where the spool is. Raises ConfigurationError.
     """
     path = path if path is not None else find_file(environ)
     text = read_text(path) if path is not None else None
@@ -86,9 +89,24 @@ def load_text(
     check_values(config, gathered)
     if files:
         check_files(config, gathered)
+        config = _with_rules(config, gathered)
     if gathered.mistakes:
         raise ConfigurationError(str(gathered.mistakes))
     return Loaded(config, builder.sources, tuple(gathered.warnings))
+
+
+def _with_rules(config: Config, gathered: Gathered) -> Config:
+    """Read the reply rules; what is wrong with them is told with all other mistakes."""
+    try:
+        return msgspec.structs.replace(config, reply_rules=load_rules(config.replies))
+    except ConfigurationError as error:
+        name = Name("replies", "", "file")
+        for line in str(error).splitlines():
+            where, separator, text = line.partition(": ")
+            known = where.startswith(config.replies.file) and separator
+            place = where if known else gathered.where(name)
+            gathered.mistakes.add(place, "", text if known else line)
+        return config
 
 
 def _add_default_tables(gathered: Gathered) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from postroom.channels.policy import ChannelPolicy
+from postroom.config.replies import RepliesPolicy
 from postroom.core.limits import LimitsPolicy
 from postroom.engine.policy import EnginePolicy
 from postroom.engine.tag import DEFAULT_FIELD
@@ -18,6 +19,7 @@ from postroom.groups.tenants import TenantPolicy
 from postroom.hooks.runner import PolicySettings
 from postroom.ingress.policy import ListenPolicy
 from postroom.routing.policy import MxRoute, ResolverPolicy, RoutePolicy
+from postroom.shaping.replies import ReplyRule
 from postroom.shaping.source import SourcePolicy, WarmupPolicy
 from postroom.spool.policy import SpoolPolicy
 
@@ -37,7 +39,7 @@ class Config(msgspec.Struct, frozen=True):
 
     `channels`, `groups` and `classes` are in order of the file, the default one last and
     always there; `tenants` in order of the file; `routes` always holds "default". `tag_header`
-    is the field that rules about tags look at.
+    is the field that rules about tags look at. `reply_rules` are what `replies` names, read.
     """
 
     hostname: str
@@ -54,6 +56,8 @@ class Config(msgspec.Struct, frozen=True):
     limits: LimitsPolicy = LimitsPolicy()
     scaling: ScalingPolicy = ScalingPolicy()
     policy: PolicySettings = PolicySettings()
+    replies: RepliesPolicy = RepliesPolicy()
+    reply_rules: tuple[ReplyRule, ...] = ()
     resolver: ResolverPolicy = ResolverPolicy()
     delivery: EnginePolicy = EnginePolicy()
     log: LogPolicy = LogPolicy()

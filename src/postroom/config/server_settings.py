@@ -9,6 +9,7 @@ from postroom.config.addresses import Address, Hostname, NetworkText
 from postroom.config.kinds import Boolean, Choice, FilePath, ListOf, Text
 from postroom.config.measures import Bound, Duration, Integer, LoadMark, Share, Size
 from postroom.config.model import Config, LogPolicy
+from postroom.config.replies import RepliesPolicy
 from postroom.config.setting import Setting, Table
 from postroom.groups.scaling import ScalingPolicy
 from postroom.hooks.runner import PolicySettings
@@ -138,6 +139,25 @@ SCALING = Table(
             "backlog_age", Duration(1, 30 * DAY), "backlog_age_s",
             "Where in every queue mail has waited longer than this for its turn, another queue "
             "is made as well.", '"5m"',
+        ),
+    ),
+)  # fmt: skip
+
+REPLIES = Table(
+    "replies",
+    "What replies of providers teach: rules that suspend a site, slow it down or have its mail "
+    "wait (`docs/how-to/reply-rules.md`).",
+    RepliesPolicy,
+    (
+        Setting(
+            "file", FilePath(), "file",
+            "A file of rules of your own; they go before those that are shipped, and one of the "
+            "same name takes the place of a shipped rule.",
+            '"replies.toml"', default="none",
+        ),
+        Setting(
+            "shipped", Boolean(), "shipped",
+            "Whether the rules for large providers that are shipped are used.", "false",
         ),
     ),
 )  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from postroom.config.delivery_settings import CHANNEL, DELIVERY, LIMITS, RESOLVER, ROUTE
 from postroom.config.group_settings import CLASS, GROUP
-from postroom.config.server_settings import GENERAL, LISTEN, LOG, POLICY, SCALING, SPOOL
+from postroom.config.server_settings import GENERAL, LISTEN, LOG, POLICY, REPLIES, SCALING, SPOOL
 from postroom.config.setting import Table
 from postroom.config.source_settings import SOURCE
 from postroom.config.tenant_settings import TENANT
@@ -16,7 +16,7 @@ from postroom.config.warmup_settings import WARMUP
 
 TABLES: tuple[Table, ...] = (
     GENERAL, SPOOL, SCALING, GROUP, CLASS, TENANT, LIMITS, POLICY, LISTEN, ROUTE, SOURCE, WARMUP,
-    CHANNEL, DELIVERY, RESOLVER, LOG,
+    CHANNEL, REPLIES, DELIVERY, RESOLVER, LOG,
 )  # fmt: skip
 
 LATER_TABLES: dict[str, str] = {

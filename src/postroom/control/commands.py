@@ -160,6 +160,12 @@ class SiteArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     site: str
 
 
+class LessonArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Of which site; "" is all."""
+
+    site: str = ""
+
+
 class Command(msgspec.Struct, frozen=True):
     """One row of the table. `streams`: the answer is a listing, one line an item."""
 
@@ -220,6 +226,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("source resume", SourceArgs, Audience.MASTER, "use a source again"),
     Command("site list", NoArgs, Audience.EACH, "the sites, host by host", True),
     Command("site purge", SiteArgs, Audience.EACH, "end the rest of a site"),
+    Command("site lessons", NoArgs, Audience.MASTER, "what replies have said of sites", True),
+    Command("site resume", LessonArgs, Audience.MASTER, "lift what reply rules do to a site"),
     Command("route", RouteArgs, Audience.ANY, "explain where mail to an address goes"),
 )
 

@@ -117,10 +117,14 @@ UNLIMITED = Limit()
 
 
 class LimitsPolicy(msgspec.Struct, frozen=True):
-    """The `[limits]` table: what the whole server may do at once, and how often."""
+    """The `[limits]` table: what the whole server may do at once, and how often.
+
+    `adaptive`: sites that refuse connections get fewer than their limits.
+    """
 
     concurrency: int | None = None
     rate: Rate | None = None
+    adaptive: bool = True
 
 
 def parse_rate(text: str) -> Rate:

@@ -37,6 +37,7 @@ from postroom.routing.policy import (
 )
 from postroom.routing.resolver import Resolver
 from postroom.shaping.gate import Gate
+from postroom.shaping.replies import ReplyRules
 
 
 class _Tries(Protocol):
@@ -103,6 +104,10 @@ class RoutedAgent:
     def connections(self) -> dict[tuple[str, str, str], int]:
         """Return how many connections are open, by channel, site and host."""
         return self._smtp.connections()
+
+    def use_rules(self, rules: ReplyRules) -> None:
+        """Show replies to these rules from now on."""
+        self._smtp.rules = rules
 
     def trim(self, gate: Gate) -> None:
         """Close kept connections of which slots were called back."""

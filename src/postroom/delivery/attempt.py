@@ -15,9 +15,11 @@ import msgspec
 
 from postroom.core.ids import QueueId
 from postroom.core.message import Content, Envelope, Outcome
+from postroom.core.reply import Reply
 from postroom.routing.destination import Destination
 from postroom.shaping.allowance import Allowance
 from postroom.shaping.gate import Gate
+from postroom.shaping.replies import ReplyRule
 
 
 class FailureScope(enum.IntEnum):
@@ -54,6 +56,13 @@ class Attempt(msgspec.Struct, frozen=True):
     by_left_s: float | None = None
 
 
+class Found(msgspec.Struct, frozen=True):
+    """A reply, and the rule that says what it means for its site."""
+
+    rule: ReplyRule
+    reply: Reply
+
+
 class AttemptReport(msgspec.Struct, frozen=True):
     """What came of it: `outcomes` stand side by side with the attempt's recipients.
 
@@ -62,6 +71,8 @@ class AttemptReport(msgspec.Struct, frozen=True):
     every host was known to be down, so none was asked; it counts as no attempt. `probe_at`: when
     one of the site's hosts, which are all down, is to be tried again; 0 where that is not known.
     `is_put_back`: no host was asked, as the allowance says; it is tried again as soon as it may be.
+    `found` is what replies say about the site. `is_refused`: no connection was got, and the site
+    works: it was one too many. `is_turned_away`: a host was there and gave none.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -73,6 +84,9 @@ class AttemptReport(msgspec.Struct, frozen=True):
     untried: bool = False
     probe_at: float = 0.0
     is_put_back: bool = False
+    found: tuple[Found, ...] = ()
+    is_refused: bool = False
+    is_turned_away: bool = False
 
 
 class Agent(Protocol):

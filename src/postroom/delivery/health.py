@@ -175,6 +175,10 @@ class Health:
             if self.hosts.is_down(host, now):
                 self.on_change(host, error)
 
+    def is_vouched(self, hop: NextHop) -> bool:
+        """Say whether a host works for another queue, as was heard a moment ago."""
+        return self.hosts.is_vouched(name_of(hop), self.clock.now())
+
     def judge(self, hop: NextHop, failure: Failure | None) -> bool:
         """Note what a transaction shows of its host; False where the host broke it off."""
         if failure is not None and is_broken_off(failure):

@@ -32,24 +32,24 @@ from postroom.delivery.health import Health, hops_of, name_of
 from postroom.delivery.hop_order import order_hops
 from postroom.delivery.opener import Opener, label_of
 from postroom.delivery.pool import ConnectionPool
-from postroom.delivery.tally import Tally
+from postroom.delivery.run import Run
 from postroom.delivery.tls import TlsContexts
-from postroom.delivery.transcript import Transcript
-from postroom.delivery.trouble import AT_LIMIT, Remedy, is_about_host, is_at_limit, is_stale_reuse
+from postroom.delivery.trouble import (
+    AT_LIMIT,
+    is_about_host,
+    is_at_limit,
+    is_stale_reuse,
+    is_turned_away,
+)
 from postroom.routing.destination import Destination, NextHop
 from postroom.routing.policy import LmtpRoute, RelayRoute, RoutePolicy
 from postroom.routing.resolver import Resolver
 from postroom.shaping.blocks import is_block
 from postroom.shaping.gate import Gate
+from postroom.shaping.replies import ReplyRules
 from postroom.shaping.tickets import Tickets
 from postroom.smtp.client_states import Failure
 from postroom.smtp.client_transaction import Transaction
-
-ADDRESSES_MAX = 10
-"""Addresses tried in one attempt: a site with hundreds must not hold its slot for hours."""
-
-SESSIONS_MAX = 3
-"""Hosts of one attempt that get as far as MAIL: whom three defer, the next try serves."""
 
 _Key = tuple[str, str, str, NextHop, str]
 """Channel, site, route, hop and source."""
@@ -58,7 +58,7 @@ _Key = tuple[str, str, str, NextHop, str]
 class SmtpAgent:
     """Tries attempts by SMTP or LMTP; owns the pool of kept-open connections."""
 
-    __slots__ = ("_attempt_s", "_entropy", "_opener", "_pool", "_tickets", "health")
+    __slots__ = ("_attempt_s", "_entropy", "_opener", "_pool", "_tickets", "health", "rules")
 
     def __init__(
         self,
@@ -71,6 +71,8 @@ class SmtpAgent:
         health: Health,
     ) -> None:
         self.health = health
+        self.rules = ReplyRules()
+        """What replies are shown to."""
         self._entropy = entropy
         self._tickets: dict[str, Tickets] = {}
         """By the name of a route."""
@@ -106,7 +108,7 @@ class SmtpAgent:
         started: float,
     ) -> AttemptReport:
         destination, allowance = attempt.destination, attempt.allowance
-        run = _Run(attempt, started, started + self._attempt_s)
+        run = Run(attempt, started, started + self._attempt_s, self.rules)
         reused = self._take(destination, hops, source)
         if reused is not None:
             if allowance is not None:
@@ -188,7 +190,7 @@ class SmtpAgent:
         )
         return None if heard_at is None else asyncio.get_running_loop().time() - heard_at
 
-    async def _try_hops(self, run: _Run, hops: tuple[NextHop, ...]) -> None:
+    async def _try_hops(self, run: Run, hops: tuple[NextHop, ...]) -> None:
         destination = run.attempt.destination
         tally = run.tally
         allowance = run.attempt.allowance
@@ -222,8 +224,14 @@ class SmtpAgent:
                     return
                 if isinstance(connection, Failure):
                     trouble = connection
-                    at_limit = is_at_limit(connection, self._heard_ago(name_of(hop)))
+                    turned_away = is_turned_away(connection)
+                    # What works for another queue is full as well, where it answers us.
+                    at_limit = is_at_limit(connection, self._heard_ago(name_of(hop))) or (
+                        turned_away and self.health.is_vouched(hop)
+                    )
                     is_up = is_up or at_limit
+                    run.was_at_limit |= at_limit
+                    run.was_turned_away |= turned_away
                     run.note_failure(
                         connection, label_of(hop, address), AT_LIMIT if at_limit else None
                     )
@@ -247,7 +255,7 @@ class SmtpAgent:
             allowance.cannot_reach(out_of_reach)
 
     async def _transact(
-        self, run: _Run, key: _Key, connection: Connection, envelope: Envelope
+        self, run: Run, key: _Key, connection: Connection, envelope: Envelope
     ) -> Transaction:
         """One transaction on a connection, which then goes to the pool or is closed."""
         content = run.attempt.content
@@ -272,101 +280,6 @@ class SmtpAgent:
         else:
             pool.dismiss(connection, run.attempt.gates)
         return transaction
-
-
-class _Run:
-    """What one attempt has come to so far."""
-
-    __slots__ = (
-        "_connection", "_started", "_tally", "_transcript", "addresses", "attempt", "deadline",
-        "host", "replies", "sessions", "tls",
-    )  # fmt: skip
-
-    def __init__(self, attempt: Attempt, started: float, deadline: float) -> None:
-        self.attempt = attempt
-        self.deadline = deadline
-        self.addresses = 0
-        self.sessions = 0
-        self.replies = 0
-        self.host = ""
-        self.tls = ""
-        self._started = started
-        self._tally: Tally | None = None
-        self._transcript: Transcript | None = None
-
-    @property
-    def tally(self) -> Tally:
-        """The outcomes so far."""
-        if self._tally is None:
-            self._tally = Tally(self.attempt.envelope)
-        return self._tally
-
-    @property
-    def transcript(self) -> Transcript:
-        """The dialogue so far."""
-        if self._transcript is None:
-            self._transcript = Transcript()
-        return self._transcript
-
-    @property
-    def has_tried(self) -> bool:
-        """True once there is anything to report."""
-        return self._transcript is not None
-
-    def may_go_on(self) -> bool:
-        """Say whether another address is to be tried."""
-        return (
-            bool(self.tally.pending)
-            and self.tally.may_go_on
-            and self.addresses < ADDRESSES_MAX
-            and self.sessions < SESSIONS_MAX
-            and asyncio.get_running_loop().time() < self.deadline
-        )
-
-    def elapsed_s(self) -> float:
-        """Return how long the attempt has taken so far."""
-        return asyncio.get_running_loop().time() - self._started
-
-    def note_failure(self, failure: Failure, host: str, remedy: Remedy | None = None) -> None:
-        """Take a failure to get a connection that is ready for mail."""
-        self.host = host
-        self.tally.add_failure(failure, host, remedy)
-        self.transcript.add_failure(failure, host)
-
-    def note(self, transaction: Transaction, connection: Connection) -> None:
-        """Take what a transaction came to."""
-        self.host, self.tls = connection.host, connection.tls
-        self.transcript.add_transaction(transaction, connection.session, connection.host)
-        self.tally.add_transaction(transaction, connection.host)
-
-    def delivered(self, transaction: Transaction, connection: Connection) -> AttemptReport:
-        """Report, short: every recipient was delivered on the first connection."""
-        host = connection.host
-        outcome = Outcome(
-            OutcomeKind.DELIVERED, transaction.final_replies[0], host, transaction.dsn_passed_on,
-            transaction.deadline_dropped,
-        )  # fmt: skip
-        return AttemptReport(
-            outcomes=(outcome,) * len(transaction.rcpt_replies),
-            host=host,
-            tls=connection.tls,
-            duration_s=asyncio.get_running_loop().time() - self._started,
-        )
-
-    def report(self, probe_at: float) -> AttemptReport:
-        """Report what came of the whole attempt, and when a site that is down is to be probed."""
-        tally = self.tally
-        outcomes = tally.outcomes()
-        delivered = all(outcome.kind is OutcomeKind.DELIVERED for outcome in outcomes)
-        return AttemptReport(
-            outcomes=outcomes,
-            scope=tally.scope(),
-            host=self.host,
-            tls=self.tls,
-            duration_s=asyncio.get_running_loop().time() - self._started,
-            transcript="" if delivered else self.transcript.text(),
-            probe_at=probe_at,
-        )
 
 
 def _untried(attempt: Attempt, error: str, probe_at: float) -> AttemptReport:

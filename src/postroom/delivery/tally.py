@@ -3,6 +3,9 @@
 Owns which recipients still need a host. A recipient that was deferred by one host in a way
 that another may cure stays pending; its outcome so far is kept.
 
+What hosts said is shown to the reply rules: what one of them teaches is kept for the report, and
+where it says so a refusal counts as temporary or as permanent.
+
 Guarantees: 1. an outcome of DELIVERED or a final FAILED never changes.  2. a recipient
 fails for what concerns hosts only if every host tried said so for good.
 Called by: delivery.smtp_agent.  Raises: nothing.
@@ -10,9 +13,11 @@ Called by: delivery.smtp_agent.  Raises: nothing.
 
 from __future__ import annotations
 
+import msgspec
+
 from postroom.core.message import Envelope, Outcome, OutcomeKind
 from postroom.core.reply import EnhancedStatusCode, Reply
-from postroom.delivery.attempt import FailureScope
+from postroom.delivery.attempt import FailureScope, Found
 from postroom.delivery.trouble import (
     FINAL_RECIPIENT,
     Concern,
@@ -20,6 +25,7 @@ from postroom.delivery.trouble import (
     remedy_for,
     scope_of,
 )
+from postroom.shaping.replies import Action, ReplyRules
 from postroom.smtp.client_states import Cause, Failure, Stage, cause_of
 from postroom.smtp.client_transaction import Transaction
 
@@ -29,13 +35,29 @@ _UNTRIED = Outcome(
 )
 
 
+_SAID = (Cause.TRANSIENT, Cause.PERMANENT, Cause.CLOSING)
+"""What a host said; the words for all else are our own."""
+_LEAVES_ALONE = (Action.SUSPEND, Action.SWITCH_SOURCE)
+_TAKEN_FOR = {"deferred": Cause.TRANSIENT, "failed": Cause.PERMANENT}
+
+
 class Tally:
     """Pending recipients and outcomes of one attempt."""
 
-    __slots__ = ("_concern", "_outcomes", "envelope", "may_go_on", "pending")
+    __slots__ = (
+        "_by_domain", "_concern", "_outcomes", "_rules", "envelope", "found", "may_go_on",
+        "pending",
+    )  # fmt: skip
 
-    def __init__(self, envelope: Envelope) -> None:
+    def __init__(
+        self, envelope: Envelope, rules: ReplyRules | None = None, *, by_domain: bool = False
+    ) -> None:
+        """`by_domain`: the hosts are those of the recipients' domains, and no relay."""
         self.envelope = envelope
+        self.found: list[Found] = []
+        """What rules found, one of each."""
+        self._rules = rules
+        self._by_domain = by_domain
         self.pending = list(range(len(envelope.recipients)))
         self._outcomes: list[Outcome] = [_UNTRIED] * len(self.pending)
         self._concern: Concern | None = None
@@ -58,7 +80,9 @@ class Tally:
 
     def add_failure(self, failure: Failure, host: str, remedy: Remedy | None = None) -> None:
         """Take a failure that concerns every pending recipient; None: the table's remedy."""
-        remedy = remedy or remedy_for(failure)
+        learned = self._remedy(failure, host)
+        # Where a rule says that the site is to be left alone, that goes first.
+        remedy = learned if remedy is None or not learned.next_host else remedy
         self.pending = [
             index for index in self.pending if self._add(index, remedy, failure.reply, host)
         ]
@@ -69,7 +93,7 @@ class Tally:
         replies = transaction.rcpt_replies
         failure = transaction.failure
         finals = iter(transaction.final_replies)
-        shared = None if failure is None else remedy_for(failure)
+        shared = None if failure is None else self._remedy(failure, host)
         several = len(transaction.final_replies) > 1
         still = []
         for position, index in enumerate(self.pending):
@@ -79,7 +103,7 @@ class Tally:
             # 2. accepted, or not answered: what happened to the message.
             if rcpt is not None and not rcpt.is_positive and not _mail_failed(failure):
                 refusal = Failure(Stage.RCPT, cause_of(rcpt), rcpt)
-                if self._add(index, remedy_for(refusal), rcpt, host):
+                if self._add(index, self._remedy(refusal, host, index), rcpt, host):
                     still.append(index)
                 continue
             final = next(finals, None)
@@ -104,10 +128,33 @@ class Tally:
                 transaction.deadline_dropped,
             )  # fmt: skip
             return
-        remedy = remedy_for(Failure(Stage.FINAL, cause, reply))
+        failure = self._taken_for(Failure(Stage.FINAL, cause, reply), host, index)
+        remedy = remedy_for(failure)
         if several:
-            remedy = FINAL_RECIPIENT.get(cause, remedy)
+            remedy = FINAL_RECIPIENT.get(failure.cause, remedy)
         self._add(index, remedy, reply, host)
+
+    def _remedy(self, failure: Failure, host: str, index: int | None = None) -> Remedy:
+        """Return what to do about a failure; where its site is to be left alone, no more hosts."""
+        before = len(self.found)
+        remedy = remedy_for(self._taken_for(failure, host, index))
+        if len(self.found) > before and self.found[-1].rule.action in _LEAVES_ALONE:
+            remedy = msgspec.structs.replace(remedy, next_host=False)
+        return remedy
+
+    def _taken_for(self, failure: Failure, host: str, index: int | None) -> Failure:
+        """Show what a host said to the rules; return what it is taken for."""
+        if not self._rules or not self.pending or failure.cause not in _SAID:
+            return failure
+        recipient = self.envelope.recipients[self.pending[0] if index is None else index]
+        domain = recipient.domain if self._by_domain else ""
+        rule = self._rules.find(failure.stage, failure.reply, host.partition("[")[0], domain)
+        if rule is None:
+            return failure
+        if rule.action is not Action.NONE and all(one.rule is not rule for one in self.found):
+            self.found.append(Found(rule, failure.reply))
+        cause = _TAKEN_FOR.get(rule.outcome)
+        return failure if cause is None else Failure(failure.stage, cause, failure.reply)
 
     def _add(self, index: int, remedy: Remedy, reply: Reply, host: str) -> bool:
         """Record; return whether another host is to be tried."""

@@ -166,6 +166,14 @@ def is_at_limit(failure: Failure, heard_ago_s: float | None) -> bool:
     return greeted or heard_ago_s <= LIVELY_S
 
 
+def is_turned_away(failure: Failure) -> bool:
+    """Say whether a host that is there gave us no session for now: it may be down, or full."""
+    return failure.stage in (Stage.GREETING, Stage.HELLO) and failure.cause in (
+        Cause.CLOSING,
+        Cause.TRANSIENT,
+    )
+
+
 def is_broken_off(failure: Failure) -> bool:
     """Say whether a host that had greeted us broke off the transaction, and not for this mail.
 

@@ -34,6 +34,7 @@ from postroom.engine.suspects import Suspects
 from postroom.engine.tasks import Tasks
 from postroom.queueing.lane import Entry, LaneKey
 from postroom.queueing.scheduler import Scheduler
+from postroom.queueing.suspensions import rest_of
 from postroom.routing.destination import Destination
 
 Place = tuple[Recipient, RecipientStatus]
@@ -261,6 +262,9 @@ class Admission:
         self, active: ActiveMessage, key: LaneKey, destination: Destination, indexes: list[int]
     ) -> None:
         rest = self._scheduler.resting(key, self._clock.now())
+        if rest is None and self.deferral.lessons:
+            lesson = self.deferral.lessons.suspension(key.site, self._clock.now())
+            rest = rest_of(lesson) if lesson is not None else None
         if rest is not None:
             self._tasks.spawn(self.deferral.defer(active, destination, indexes, rest))
             return

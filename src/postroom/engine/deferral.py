@@ -20,6 +20,7 @@ from postroom.engine.settle import Settler
 from postroom.engine.stranded import Stranded
 from postroom.queueing.lane import LaneKey, Rest
 from postroom.routing.destination import Destination
+from postroom.shaping.lessons import Lessons
 
 
 class Deferral:
@@ -30,6 +31,8 @@ class Deferral:
         self._settler = settler
         self._table = table
         self.stranded = Stranded()
+        self.lessons = Lessons()
+        """What replies have said of sites; kept by engine.learner."""
 
     async def defer(
         self, active: ActiveMessage, destination: Destination, indexes: Sequence[int], rest: Rest
@@ -48,9 +51,10 @@ class Deferral:
         if not indexes:
             return
         # RFC 3463 §3.5: 4.4.1, no answer from host.
-        reply = Reply(451, "4.4.1", f"not tried, the site is resting: {rest.reply}")
+        reply = Reply(451, "4.4.1", f"not tried, {rest.reason}")
         outcome = Outcome(OutcomeKind.DEFERRED, reply)
-        case = Case.of(active.id, active.since, active.envelope, destination, rest)
+        not_before = self.lessons.not_before(destination.site, now)
+        case = Case.of(active.id, active.since, active.envelope, destination, rest, not_before)
         await self._settler.settle(active, case, [(index, outcome) for index in indexes])
 
     def strand(

@@ -26,6 +26,7 @@ from postroom.engine.bouncer import Bouncer
 from postroom.engine.deadlines import LATE, Deadlines
 from postroom.engine.intake import Intake
 from postroom.engine.kinds import Kinds, shares_of
+from postroom.engine.learner import Learner
 from postroom.engine.lessee import IDLE_S, Lender, Lessee
 from postroom.engine.parts import Parts
 from postroom.engine.permits import ProbePermits
@@ -149,6 +150,11 @@ class Engine:
     def scheduler(self) -> Scheduler:
         """Lanes and limits; to look at, not to change."""
         return self._pump.scheduler
+
+    @property
+    def learner(self) -> Learner:
+        """Who learns from replies."""
+        return self._pump.learner
 
     def start(self) -> None:
         """Begin to deliver; needs a running loop. Mail may be taken in before it."""
@@ -287,7 +293,7 @@ class Engine:
         parts = self._parts
         return Explainer(
             parts.store, parts.router, self._table, self.scheduler, self._hours, parts.clock,
-            self._kinds,
+            self._kinds, self.learner.lessons,
         )  # fmt: skip
 
     @property

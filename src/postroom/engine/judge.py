@@ -60,6 +60,8 @@ class Case(msgspec.Struct, frozen=True):
     rest: Rest | None = None
     """Where nothing was tried, for the site rests."""
     terms: Terms | None = None
+    not_before: float = 0.0
+    """Until when deferred mail of the site waits at least, whatever the schedule says."""
 
     @classmethod
     def of(
@@ -69,12 +71,13 @@ class Case(msgspec.Struct, frozen=True):
         envelope: Envelope,
         destination: Destination,
         rest: Rest | None = None,
+        not_before: float = 0.0,
     ) -> Case:
         """Make a case for mail that was going to `destination`."""
         ends_here = not isinstance(destination.route, MxRoute | RelayRoute)
         return cls(
             queue_id, since, envelope.reverse_path, destination.channel, destination.site,
-            ends_here, rest, envelope.terms,
+            ends_here, rest, envelope.terms, not_before,
         )  # fmt: skip
 
 
@@ -170,7 +173,7 @@ def _one(
             if due is None:
                 state = RecipientState.EXPIRED
             else:
-                due_at = due
+                due_at = max(due, case.not_before)
     status = RecipientStatus(
         before.index, state, attempts, due_at, reply, outcome.host, before.warned
     )

@@ -83,6 +83,10 @@ class Lessee:
         if slots > gate.asked or (tokens > 0 and not gate.asked_tokens):
             self._claim(gate, 0, max(slots, gate.busy), tokens)
 
+    def tell(self, gate: Gate) -> None:
+        """Say how attempts went, without asking for anything."""
+        self._claim(gate, 0, gate.asked, gate.asked_tokens)
+
     def want_nothing(self, gate: Gate) -> None:
         """Take back what was asked for and has not come."""
         self._claim(gate, 0, gate.busy, 0)
@@ -97,6 +101,7 @@ class Lessee:
                 self._forgotten.add(grant.key)
             before = gate.usable
             self._held[grant.key] = gate
+            gate.is_watched = grant.is_watched
             gate.grant(grant.slots)
             gate.quiet_since = now
             if grant.cap != gate.cap:
@@ -137,7 +142,7 @@ class Lessee:
                 quiet = now - gate.quiet_since >= IDLE_S and gate.busy < gate.usable
                 wanted = gate.busy if quiet else gate.asked
                 idle = gate.granted - used if quiet else 0
-            if stale or idle > 0 or wanted != gate.asked:
+            if stale or idle > 0 or wanted != gate.asked or gate.good:
                 tokens_wanted = 0 if key in self._forgotten else gate.asked_tokens
                 self._claim(gate, max(0, idle), wanted, tokens_wanted, gives_tokens=stale)
             if gate.granted or used or gate.tokens or gate.refunded:
@@ -180,13 +185,20 @@ class Lessee:
         gate.asked = want
         gate.asked_tokens = want_tokens
         tokens, since = gate.take_tokens() if gives_tokens else (0, 0.0)
+        good, refused = gate.good, gate.refused
+        gate.good = gate.refused = 0
         before = self._claims.get(gate.key)
         if before is not None:
             slots += before.slots
+            good += before.good
+            refused += before.refused
             if before.tokens:
                 since = min(since, before.since) if tokens else before.since
                 tokens += before.tokens
         elif not self._claims:
             self.on_claim()
         along = gate.along if want_tokens else ()
-        self._claims[gate.key] = Claim(gate.key, slots, want, tokens, want_tokens, since, along)
+        used = gate.busy + gate.kept if good or refused else 0
+        self._claims[gate.key] = Claim(
+            gate.key, slots, want, tokens, want_tokens, since, along, good, refused, used
+        )

@@ -24,7 +24,9 @@ from postroom.delivery.attempt import Attempt, AttemptReport, FailureScope
 from postroom.delivery.health import hops_of, name_of
 from postroom.engine.active import ActiveMessage
 from postroom.engine.admission import Admission
+from postroom.engine.full_sites import FullSites
 from postroom.engine.judge import Case
+from postroom.engine.learner import Learner
 from postroom.engine.lessee import Lessee
 from postroom.engine.parts import INTERNAL, Parts
 from postroom.engine.policy import EnginePolicy
@@ -75,9 +77,12 @@ class Pump:
         self.scheduler = scheduler
         self._tasks = tasks
         self._policy = policy
+        self.learner = Learner(parts.clock, admission, settler.table, scheduler, tasks)
+        self._full_sites = FullSites(scheduler, lessee, self.kick)
         self._tick_due = False
         self.paces = PaceBook()
         self.source_troubles = SourceTroubles(scheduler, parts.clock, parts.events)
+        self.source_troubles.pause_for = self.learner.pause_for
         self.suspended = False
         """True while nothing new is started, by an operator's wish."""
         tasks.on_kick = self.kick
@@ -105,7 +110,7 @@ class Pump:
         active = self._table.get(entry.id)
         destination = self._admission.destinations[entry.lane]
         indexes = entry.indexes
-        reached = False
+        reached = refused = turned_away = False
         allowance = entry.allowance
         try:
             if active is None or any(index not in active.statuses for index in indexes):
@@ -114,10 +119,16 @@ class Pump:
             report = await self._fly(active, destination, indexes, entry)
             if report is None:
                 return
-            reached = report.scope not in (FailureScope.SITE, FailureScope.LOCAL)
+            refused, turned_away = report.is_refused, report.is_turned_away
+            reached = report.scope not in (FailureScope.SITE, FailureScope.LOCAL) and not refused
+            if report.found:
+                has_source = allowance is not None and allowance.source is not None
+                self.learner.take(destination.site, report.found, has_source=has_source)
         finally:
-            if self.scheduler.finish(entry, reached=reached):
+            if self.scheduler.finish(entry, reached=reached, refused=refused):
                 self._resumed(entry.lane)
+            if refused or turned_away:
+                self._full_sites.met(entry.lane, refused=refused)
             self.kick()
         if report.is_put_back:
             assert allowance is not None
@@ -144,7 +155,8 @@ class Pump:
             site = destination.site
             self._settler.transcripts.note(active.id, site, number, report.transcript)
         pairs = list(zip(indexes, report.outcomes, strict=True))
-        case = Case.of(active.id, active.since, active.envelope, destination)
+        not_before = self.learner.not_before(destination.site)
+        case = Case.of(active.id, active.since, active.envelope, destination, not_before=not_before)
         await self._settler.settle(active, case, pairs)
 
     def _note_pace(self, entry: Entry, report: AttemptReport) -> None:

@@ -101,6 +101,11 @@ class Stranded:
         self._look_at(known, now)
         return True
 
+    def wake_site(self, site: str, now: float) -> None:
+        """Note that all lanes of a site ("": of any) may go on."""
+        for lane in [lane for lane in self._lanes if site in ("", lane.site)]:
+            self.wake(lane, now)
+
     def is_awake(self, lane: LaneKey) -> bool:
         """Say whether mail of a lane is to be brought in."""
         known = self._lanes.get(lane)

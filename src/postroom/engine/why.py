@@ -23,7 +23,11 @@ from postroom.queueing.lane import LaneKey
 from postroom.queueing.scheduler import Scheduler
 from postroom.queueing.why import LaneWhy, lane_why
 from postroom.routing.destination import Destination
+from postroom.shaping.lessons import Lesson, Lessons
 from postroom.spool.store import Store
+
+SITES_MAX = 20
+"""Recipients of a message whose sites are looked up for what was learned of them."""
 
 
 class RecipientWhy(msgspec.Struct, frozen=True):
@@ -54,12 +58,16 @@ class MessageWhy(msgspec.Struct, frozen=True):
 
 
 class Why(msgspec.Struct, frozen=True):
-    """The answer of one queue: about a message, or about lanes."""
+    """The answer of one queue: about a message, or about lanes.
+
+    `lessons` is what replies have said of the sites it is about.
+    """
 
     queue: int
     is_suspended: bool
     message: MessageWhy | None = None
     lanes: tuple[LaneWhy, ...] = ()
+    lessons: tuple[Lesson, ...] = ()
 
 
 class Explainer:
@@ -74,7 +82,9 @@ class Explainer:
         hours: Hours,
         clock: Clock,
         kinds: Kinds,
+        lessons: Lessons,
     ) -> None:
+        self._lessons = lessons
         self._store = store
         self._router = router
         self._table = table
@@ -121,6 +131,23 @@ class Explainer:
         found = (self._router.lookup(domain, kind) for kind in self._router.channels.kinds())
         return [one for one in found if one is not None]
 
+    async def lessons(
+        self, what: str, message: MessageWhy | None, lanes: tuple[LaneWhy, ...]
+    ) -> tuple[Lesson, ...]:
+        """Return what replies have said of a site, of that of a domain, or of those named."""
+        if not self._lessons:
+            return ()
+        sites = {what} | {lane.site for lane in lanes}
+        domains = {what.lower()} - {""}
+        if message is not None:
+            waiting = [one for one in message.recipients if one.waits_for]
+            domains |= {one.address.rpartition("@")[2].lower() for one in waiting[:SITES_MAX]}
+        for domain in domains if not lanes else ():
+            destination, _ = await self._destination(domain)
+            sites |= {destination.site} if destination is not None else set()
+        now = self._clock.now()
+        return tuple(lesson for site in sorted(sites) for lesson in self._lessons.of(site, now))
+
     async def _recipient(
         self, message: StoredMessage, recipient: Recipient, status: RecipientStatus
     ) -> RecipientWhy:
@@ -131,6 +158,9 @@ class Explainer:
             to, error = await self._destination(recipient.domain.lower(), kind)
             lane = self._lane(_key(to), to.channel, now, tenant) if to is not None else None
             waits_for = self._waits_for(message, status, lane, error, now)
+            lesson = self._lessons.suspension(to.site, now) if to is not None else None
+            if lesson is not None and not message.hold and status.due_at >= lesson.until:
+                waits_for = f"the end of the suspension by reply rule {lesson.rule}"
         state = "waiting" if status.state is RecipientState.WAITING else status.state.name.lower()
         return RecipientWhy(
             recipient.address, state, status.attempts, status.due_at, status.reply, status.host,

@@ -31,11 +31,22 @@ REST_MAX_S = 900.0
 
 
 class Rest(NamedTuple):
-    """Since and until when a lane rests, and why."""
+    """Since and until when a lane rests, and why.
+
+    `rule` is the reply rule that suspends the site, "" where its hosts could not be used.
+    """
 
     since: float
     until: float
     reply: str
+    rule: str = ""
+
+    @property
+    def reason(self) -> str:
+        """What mail is told that is not tried."""
+        if self.rule:
+            return f"the site is suspended by reply rule {self.rule}: {self.reply}"
+        return f"the site is resting: {self.reply}"
 
 
 class Lane:
@@ -43,7 +54,9 @@ class Lane:
 
     __slots__ = (
         "_by_tenant",
+        "_credit",
         "_failures",
+        "_is_careful",
         "_tenants",
         "_waiting",
         "busy",
@@ -75,6 +88,8 @@ class Lane:
         self.rest: Rest | None = None
         self.way: Way | None = None
         """From which sources it may depart, where that is limited; kept by the departures."""
+        self._credit = 0.0
+        self._is_careful = False
         self._failures = 0
         self._waiting = Waiting()
         self._tenants = tenants
@@ -144,10 +159,21 @@ class Lane:
         """Return the rest that is on at `now`, if any."""
         return self.rest if self.rest is not None and now < self.rest.until else None
 
-    def reached(self) -> bool:
-        """Note that the site was reached: open the window; True where this ends a rest."""
+    def reached(self, started_at: float) -> bool:
+        """Note that the site was reached: open the window; True where this ends a rest.
+
+        What began before a rule suspended the site says nothing against that.
+        """
+        if self.rest is not None and self.rest.rule and started_at < self.rest.until:
+            return False
+        if self.gate.is_watched:
+            self.gate.good += 1
         if self.window < self.channel.site_concurrency:
-            self.window += 1
+            # Where one was too many before, by one for a whole window that went well.
+            self._credit += 1.0 / self.window if self._is_careful and self.window else 1.0
+            if self._credit >= 1.0:
+                self._credit = 0.0
+                self.window += 1
         ended = self.rest is not None
         self.rest = None
         self._failures = 0
@@ -156,6 +182,19 @@ class Lane:
     def start_slowly(self) -> None:
         """Begin with few attempts, as at a site nothing is known of."""
         self.window = min(self.window, WINDOW_INITIAL)
+
+    def refused(self) -> None:
+        """Note that an attempt was one too many: no more than there are now, for the moment.
+
+        Where there are none the window is closed: somebody is to reopen it after a moment.
+        """
+        self.window = self.busy
+        self._is_careful, self._credit = True, 0.0
+        self.gate.refused += 1
+
+    def reopen(self) -> None:
+        """Let one attempt look whether there is room now."""
+        self.window = max(1, self.window)
 
     def unreachable(
         self, now: float, base_s: float, reply: str, *, untried: bool = False, until: float = 0.0
@@ -181,6 +220,11 @@ class Lane:
         length_s = min(base_s * 2.0 ** min(self._failures - 1, 16), max(REST_MAX_S, base_s))
         self.rest = Rest(now, now + length_s, reply)
         return self.rest
+
+    def suspend(self, rest: Rest) -> None:
+        """Rest because a rule says so, and then begin with one attempt."""
+        self.rest = rest
+        self.window = 1
 
     def drain(self) -> list[Entry]:
         """Take out everything that waits, in order, the first rank first."""

@@ -243,8 +243,8 @@ class Scheduler:
         for lane in lanes:
             self._list_all(lane)
 
-    def finish(self, entry: Entry, *, reached: bool) -> bool:
-        """End an attempt; `reached` tells that the site could be used.
+    def finish(self, entry: Entry, *, reached: bool, refused: bool = False) -> bool:
+        """End an attempt; `reached`: the site could be used; `refused`: it was one too many.
 
         True where a rest of the site ended with it.
         """
@@ -266,7 +266,9 @@ class Scheduler:
             self.look_again(self.departures.freed(entry.allowance.gates))
             entry.allowance = None
         self._busy -= 1
-        ended = lane.reached() if reached else False
+        ended = lane.reached(entry.started_at) if reached else False
+        if refused:
+            lane.refused()
         state.admit_one(self._rings)
         self._list_all(lane)
         return ended
@@ -282,17 +284,20 @@ class Scheduler:
         """
         lane = self._lanes[key]
         rest = lane.unreachable(now, base_s, reply, untried=untried, until=until)
-        return rest, self._drain(lane)
+        return rest, self.drain(lane)
 
     def resting(self, key: LaneKey, now: float) -> Rest | None:
         """Return the rest a lane is in at `now`, if any: then do not add to it."""
         lane = self._lanes.get(key)
         return lane.resting(now) if lane is not None else None
 
-    def wake(self, key: LaneKey) -> bool:
-        """End the rest of a lane, which then begins with one attempt; False without a rest."""
+    def wake(self, key: LaneKey, *, by_rule: bool = False) -> bool:
+        """End the rest of a lane, which then begins with one attempt; False without a rest.
+
+        What a rule suspended (`by_rule`) and what could not be used end apart.
+        """
         lane = self._lanes.get(key)
-        if lane is None or lane.rest is None:
+        if lane is None or lane.rest is None or bool(lane.rest.rule) is not by_rule:
             return False
         lane.rest = None
         self._list_all(lane)
@@ -333,7 +338,7 @@ class Scheduler:
         drained: list[Entry] = []
         for lane in self._lanes.values():
             if lane.key.channel not in channels:
-                drained += self._drain(lane)
+                drained += self.drain(lane)
         return drained
 
     def set_shares(self, shares: tuple[float, ...]) -> None:
@@ -356,7 +361,7 @@ class Scheduler:
         self.departures.prune(self._lanes.values())
         self.tenants.prune()
 
-    def _drain(self, lane: Lane) -> list[Entry]:
+    def drain(self, lane: Lane) -> list[Entry]:
         entries = lane.drain()
         for entry in entries:
             self._forget_ready(entry)

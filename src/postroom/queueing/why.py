@@ -42,8 +42,9 @@ class LaneWhy(msgspec.Struct, frozen=True):
 
     `waiting` are attempts that are ready, `window` is how many the site may have at once after
     what was seen of it. `rests_until` is 0, or when a site that could not be used is tried again,
-    for `rest_reply`. `binds` is what keeps the next attempt waiting; "" where nothing waits.
-    `opens_at` is 0, or when a channel opens that is closed by its hours.
+    for `rest_reply`; `rest_rule` is the reply rule that suspends it, if one does. `binds` is what
+    keeps the next attempt waiting; "" where nothing waits. `opens_at` is 0, or when a channel
+    opens that is closed by its hours.
     """
 
     channel: str
@@ -56,6 +57,7 @@ class LaneWhy(msgspec.Struct, frozen=True):
     rests_until: float = 0.0
     rest_reply: str = ""
     opens_at: float = 0.0
+    rest_rule: str = ""
 
 
 def lane_why(
@@ -87,6 +89,7 @@ def lane_why(
         binds,
         rest.until if rest is not None else 0.0,
         rest.reply if rest is not None else "",
+        rest_rule=rest.rule if rest is not None else "",
     )  # fmt: skip
 
 
@@ -110,7 +113,10 @@ def _binds(
     for use in uses:
         if use.limit == 0:
             return f"{use.of} is held: its concurrency is 0"
-    if lane.resting(now) is not None:
+    rest = lane.resting(now)
+    if rest is not None:
+        if rest.rule:
+            return f"the site is suspended by reply rule {rest.rule}"
         return "the site rests: it could not be used"
     if busy >= concurrency:
         return f"the queue makes {concurrency} attempts at once (delivery.concurrency)"
@@ -118,6 +124,11 @@ def _binds(
     for gate, use in zip(gates, uses, strict=True):
         if use.rate and not gate.has_token(now):
             return f"{use.of} may send {use.rate}, over all queues"
+        if gate.busy >= gate.usable and gate.is_watched:
+            return (
+                f"{use.of} has refused more connections than it has now, over all queues; "
+                f"this one has {use.granted} of them"
+            )
         if gate.busy >= gate.usable and use.limit is not None:
             full.append((use.limit - use.granted, use))
     if full:

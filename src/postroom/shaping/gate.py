@@ -31,9 +31,9 @@ class Gate:
     """The counts of one limit in one worker."""
 
     __slots__ = (
-        "along", "asked", "asked_tokens", "busy", "cap", "granted", "has_rate", "is_bounded",
-        "kept", "key", "on_excess", "quiet_since", "refunded", "refunded_since", "tokens",
-        "tokens_since", "tokens_until", "usable",
+        "along", "asked", "asked_tokens", "busy", "cap", "good", "granted", "has_rate",
+        "is_bounded", "is_watched", "kept", "key", "on_excess", "quiet_since", "refunded",
+        "refunded_since", "refused", "tokens", "tokens_since", "tokens_until", "usable",
     )  # fmt: skip
 
     def __init__(self, key: LimitKey, granted: int = 0) -> None:
@@ -62,6 +62,11 @@ class Gate:
         """Tokens of attempts that came to nothing, to be given back."""
         self.refunded_since = 0.0
         """When the first of them was lent, at the earliest."""
+        self.is_watched = False
+        """True where the lender wants to know how it goes; for sites."""
+        self.good = 0
+        self.refused = 0
+        """Attempts that went well, where it is watched, and that were one too many."""
         self.quiet_since = 0.0
         """Since when less is used than granted; kept by the lessee."""
         self.on_excess: Callable[[Gate], None] | None = None

@@ -24,81 +24,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-import msgspec
-
 from postroom.core.limits import PROBE, Limit, LimitKey
 from postroom.shaping.agenda import Agenda
 from postroom.shaping.gate import UNBOUNDED
+from postroom.shaping.ledger import SLICE_S, Ledger, Share, turn_of
+from postroom.shaping.ledger import Claim as Claim
+from postroom.shaping.ledger import Grant as Grant
 from postroom.shaping.meters import AnyMeter, Live, Meters, Uses
 from postroom.shaping.parked import Parked
 from postroom.shaping.shares import fair_shares
+from postroom.shaping.window import FORGET_S, Window
 
-SLICE_S = 1.0
-"""How long a holder keeps a slot that others wait for, where there are fewer than holders."""
 BLOCK_SHARE = 4
 """Where there is plenty, a holder gets a quarter of its part of it beyond what it asked for."""
-
-
-class Claim(msgspec.Struct, frozen=True, array_like=True):
-    """A holder: I give back `slots` and `tokens`; I want so many slots in all, tokens more.
-
-    The tokens were lent at `since` at the earliest. Those that are wanted are of use only along
-    with as many of each limit of `along`.
-    """
-
-    key: LimitKey
-    slots: int = 0
-    want: int = 0
-    tokens: int = 0
-    want_tokens: int = 0
-    since: float = 0.0
-    along: tuple[LimitKey, ...] = ()
-
-
-class Grant(msgspec.Struct, frozen=True, array_like=True):
-    """The lender: you have so many slots and tokens more; give back what is above the cap.
-
-    The tokens are good until `until`, wall-clock time. Of a probe nothing at all means: not yet.
-    """
-
-    key: LimitKey
-    slots: int = 0
-    cap: int = UNBOUNDED
-    tokens: int = 0
-    until: float = 0.0
-
-
-class _Share:
-    """What one holder has of one limit."""
-
-    __slots__ = ("along", "cap", "held", "since", "tokens_since", "want", "want_tokens")
-
-    def __init__(self) -> None:
-        self.held = 0
-        self.want = 0
-        self.cap = UNBOUNDED
-        self.since = 0.0
-        """Since when it has its slots, or has waited for one."""
-        self.want_tokens = 0
-        self.along: tuple[LimitKey, ...] = ()
-        self.tokens_since = 0.0
-
-    @property
-    def is_idle(self) -> bool:
-        return not (self.held or self.want or self.want_tokens) and self.cap == UNBOUNDED
-
-
-class _Ledger:
-    """One limit."""
-
-    __slots__ = ("is_along", "limit", "meter", "shares")
-
-    def __init__(self, limit: Limit, meter: AnyMeter | None) -> None:
-        self.limit = limit
-        self.is_along = False
-        """Tokens of it were lent along with those of others; it is kept, to know them again."""
-        self.shares: dict[int, _Share] = {}
-        self.meter = meter
 
 
 class Governor:
@@ -106,11 +44,15 @@ class Governor:
 
     def __init__(self, limit_of: Callable[[LimitKey], Limit]) -> None:
         self._limit_of = limit_of
-        self._ledgers: dict[LimitKey, _Ledger] = {}
+        self._ledgers: dict[LimitKey, Ledger] = {}
         self._meters = Meters()
         self._grants: dict[int, list[Grant]] = {}
         self._again = Agenda()
+        """Limits that are to be looked at again by time alone, and when."""
         self._parked = Parked()
+        self._windows: dict[LimitKey, Window] = {}
+        self.is_adaptive = True
+        """Whether what sites say narrows their limits."""
         self.is_open = True
         """False while somebody of an earlier server may still use slots: nothing is granted."""
 
@@ -120,7 +62,7 @@ class Governor:
             ledger = self._ledger(claim.key)
             share = ledger.shares.get(holder)
             if share is None:
-                share = ledger.shares[holder] = _Share()
+                share = ledger.shares[holder] = Share()
                 share.since = now
             assert 0 <= claim.slots <= share.held, "a holder gives back what it has"
             share.held -= claim.slots
@@ -132,6 +74,8 @@ class Governor:
             share.want_tokens, share.along = claim.want_tokens, claim.along
             if claim.tokens and ledger.meter is not None:
                 ledger.meter.take_back(claim.tokens, claim.since)
+            if claim.refused or (claim.good and ledger.window is not None):
+                self._hear(holder, claim, ledger, now)
             self._settle(claim.key, ledger, now)
             if share.want_tokens and claim.key.kind == PROBE:
                 # Silence would be taken for that of a master that is not there.
@@ -152,7 +96,18 @@ class Governor:
                 continue
             ledger.meter = self._meters.changed(key, ledger.meter, limit)
             ledger.limit = limit
+            if ledger.window is not None and limit.slots is not None:
+                ledger.window.bound(limit.slots)
             self._settle(key, ledger, now)
+
+    def adapt(self, *, wanted: bool, now: float) -> None:
+        """Narrow limits by what sites say, or no more."""
+        self.is_adaptive = wanted
+        if not wanted and self._windows:
+            self._windows.clear()
+            for key, ledger in list(self._ledgers.items()):
+                ledger.window = None
+                self._settle(key, ledger, now)
 
     def open(self, now: float) -> None:
         """Grant from now on."""
@@ -189,6 +144,7 @@ class Governor:
             mine, bound = ledger.shares.get(holder), ledger.limit.slots
             if mine is None or not mine.held or bound is None:
                 continue
+            bound = ledger.bound
             shares = ledger.shares
             if sum(share.held for share in shares.values()) >= bound:
                 missing = (
@@ -196,6 +152,11 @@ class Governor:
                 )
                 slots += min(mine.held, sum(missing))
         return slots
+
+    def window(self, key: LimitKey) -> int | None:
+        """Return how many connections a site takes, as far as it has said so."""
+        window = self._windows.get(key)
+        return window.slots if window is not None else None
 
     # Rates that outlive the server.
 
@@ -220,20 +181,52 @@ class Governor:
     def _live(self) -> Live:
         return ((key, ledger.meter) for key, ledger in self._ledgers.items())
 
-    def _ledger(self, key: LimitKey) -> _Ledger:
+    def _ledger(self, key: LimitKey) -> Ledger:
         ledger = self._ledgers.get(key)
         if ledger is None:
-            limit = self._limit_of(key)
-            ledger = self._ledgers[key] = _Ledger(limit, self._meters.of(key, limit))
+            limit, window = self._limit_of(key), self._windows.get(key)
+            ledger = self._ledgers[key] = Ledger(limit, self._meters.of(key, limit), window)
         return ledger
 
-    def _settle(self, key: LimitKey, ledger: _Ledger, now: float) -> None:
+    def _hear(self, holder: int, claim: Claim, ledger: Ledger, now: float) -> None:
+        """Take what a holder says of how attempts went."""
+        if not self.is_adaptive or ledger.limit.slots == 0:
+            return
+        window = ledger.window
+        if window is not None and now - window.heard_at > FORGET_S:
+            window = None
+        shares = ledger.shares.values()
+        ledger.shares[holder].used = claim.used
+        # Who has no connection cannot tell a site that is full from one that is down. Those can
+        # who have some.
+        refused = claim.refused if any(one.used for one in shares) else 0
+        if window is None and refused:
+            windows = self._windows
+            for key in [key for key, one in windows.items() if now - one.heard_at > FORGET_S]:
+                del windows[key]
+            in_use = claim.refused + sum(min(one.held, max(one.want, one.used)) for one in shares)
+            held = sum(one.held for one in shares)
+            limit = UNBOUNDED if ledger.limit.slots is None else ledger.limit.slots
+            window = windows[claim.key] = Window(limit, in_use, now, held)
+        if window is not None:
+            is_full = sum(max(one.want, one.used) for one in shares) >= window.slots
+            window.note(claim.good, refused, now, is_full=is_full)
+            if window.is_over:
+                del self._windows[claim.key]
+                window = None
+        ledger.window = window
+
+    def _settle(self, key: LimitKey, ledger: Ledger, now: float) -> None:
         """Grant what can be granted of one limit, and of those that wait for its tokens."""
         again = None
         if self.is_open:
             given: dict[int, list[int]] = {}
             slots_again = self._settle_slots(ledger, now, given)
             tokens_again = self._settle_tokens(key, ledger, now, given)
+            if ledger.is_watched is not (ledger.window is not None):
+                ledger.is_watched = not ledger.is_watched
+                for holder in ledger.shares:
+                    given.setdefault(holder, [0, 0])
             again = min((at for at in (slots_again, tokens_again) if at is not None), default=None)
             for holder, (slots, tokens) in given.items():
                 self._grant(holder, key, ledger, slots, tokens, now)
@@ -247,14 +240,15 @@ class Governor:
             self._meters.keep(key, ledger.meter, now)
 
     def _grant(
-        self, holder: int, key: LimitKey, ledger: _Ledger, slots: int, tokens: int, now: float
+        self, holder: int, key: LimitKey, ledger: Ledger, slots: int, tokens: int, now: float
     ) -> None:
         share = ledger.shares.get(holder)
         cap = share.cap if share is not None else UNBOUNDED
         until = ledger.meter.until(now) if ledger.meter is not None else 0.0
-        self._grants.setdefault(holder, []).append(Grant(key, slots, cap, tokens, until))
+        grant = Grant(key, slots, cap, tokens, until, ledger.is_watched)
+        self._grants.setdefault(holder, []).append(grant)
 
-    def _serve_parked(self, key: LimitKey, ledger: _Ledger, now: float) -> None:
+    def _serve_parked(self, key: LimitKey, ledger: Ledger, now: float) -> None:
         """Look again at the limits that wait for tokens of one, as far as it has any."""
         meter = ledger.meter
         while self._parked.is_awaited(key) and (meter is None or meter.available(now)):
@@ -265,14 +259,13 @@ class Governor:
             self._again.no_later(key, meter.next_at(now))
 
     def _settle_slots(
-        self, ledger: _Ledger, now: float, given: dict[int, list[int]]
+        self, ledger: Ledger, now: float, given: dict[int, list[int]]
     ) -> float | None:
         shares = ledger.shares
-        bound = ledger.limit.slots
-        limit = UNBOUNDED if bound is None else bound
+        limit = ledger.bound
         held = sum(share.held for share in shares.values())
         wants = {holder: share.want for holder, share in shares.items() if share.want}
-        turn = sorted(wants, key=lambda one: _turn(shares[one], now))
+        turn = sorted(wants, key=lambda one: turn_of(shares[one], now))
         targets = fair_shares(limit, [wants[holder] for holder in turn])
         target = dict(zip(turn, targets, strict=True))
         spare = max(0, limit - sum(targets))
@@ -301,7 +294,7 @@ class Governor:
         return now + SLICE_S if waits and limit > 0 else None
 
     def _settle_tokens(
-        self, key: LimitKey, ledger: _Ledger, now: float, given: dict[int, list[int]]
+        self, key: LimitKey, ledger: Ledger, now: float, given: dict[int, list[int]]
     ) -> float | None:
         meter = ledger.meter
         if meter is None:
@@ -343,7 +336,7 @@ class Governor:
             given.setdefault(holder, [0, 0])[1] += tokens
         return None
 
-    def _along(self, share: _Share) -> list[tuple[LimitKey, _Ledger, AnyMeter]]:
+    def _along(self, share: Share) -> list[tuple[LimitKey, Ledger, AnyMeter]]:
         """Return the limits whose tokens a holder needs along, as far as they have rates."""
         found = []
         for key in share.along:
@@ -352,10 +345,3 @@ class Governor:
                 ledger.is_along = True
                 found.append((key, ledger, ledger.meter))
         return found
-
-
-def _turn(share: _Share, now: float) -> tuple[int, float]:
-    """Grant holders: a slot is kept for a slice; then whoever has waited longest goes first."""
-    if not share.held:
-        return 1, share.since
-    return (0 if now - share.since < SLICE_S else 2), share.since

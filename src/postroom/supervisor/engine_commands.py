@@ -51,7 +51,8 @@ def engine_handlers(
         explainer = engine.explainer
         message = await explainer.message(args.id) if args.id is not None else None
         lanes = await explainer.lanes(args.what) if args.what else ()
-        return Why(queue, engine.stats().suspended, message, lanes)
+        lessons = await explainer.lessons(args.what, message, lanes)
+        return Why(queue, engine.stats().suspended, message, lanes, lessons)
 
     async def sites(_args: NoArgs) -> AsyncIterator[SiteHost]:
         for one in site_hosts(

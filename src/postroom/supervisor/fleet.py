@@ -37,6 +37,7 @@ from postroom.supervisor.link import (
     Granted,
     HostFound,
     HostHeard,
+    Learned,
     LinkError,
     Order,
     Prepare,
@@ -51,6 +52,7 @@ from postroom.supervisor.link import (
 )
 from postroom.supervisor.memory_kills import memory_kills
 from postroom.supervisor.process import WORKER_COMMAND, WorkerProcess
+from postroom.supervisor.site_lessons import SiteLessons
 from postroom.supervisor.slot import Slot, WantedQueue
 
 PREPARE_DEADLINE_S = 30.0
@@ -74,10 +76,9 @@ class Fleet:
         command: Sequence[str] = WORKER_COMMAND,
         lending: Lending | None = None,
     ) -> None:
-        """`lending`: who lends slots and tokens to the workers."""
         self._lending = lending
         self.health = HostHealth(clock, events)
-        """What workers found out about hosts."""
+        self.lessons = SiteLessons(config.spool.base, clock, events, self.tell_all, lending)
         self.pauses: Callable[[], tuple[Pause, ...]] = tuple
         self.on_blocked: Callable[[Pause], None] = lambda pause: None
         self._command = command
@@ -332,15 +333,16 @@ class Fleet:
         for down in self.health.down():
             worker.link.send(HostHeard(down.host, down.error, failures=down.failures))
         worker.link.send(SourcesPaused(self.pauses()))
+        for news in self.lessons.news():
+            worker.link.send(news)
         if slot.pretended_ppm >= 0:
             worker.link.send(Pretend(slot.pretended_ppm))
         if self._stop_asked is not None:
             worker.link.send(self._stop_asked)
 
     def _join(self, worker: WorkerProcess) -> int:
-        if self._lending is None:
-            return 0
-        return self._lending.join(lambda grants: worker.link.send(Granted(grants)))
+        lending = self._lending
+        return lending.join(lambda some: worker.link.send(Granted(some))) if lending else 0
 
     async def _listen(self, slot: Slot, worker: WorkerProcess, holder: int) -> None:
         """Hear what a worker says until its end of the link is closed."""
@@ -369,6 +371,8 @@ class Fleet:
                     self._pass_on(slot, message)
                 case SourceBlocked(pause):
                     self.on_blocked(pause)
+                case Learned(lesson):
+                    self.lessons.learned(lesson)
                 case Prepared(_generation, objection):
                     if slot.prepared is not None and not slot.prepared.done():
                         slot.prepared.set_result(objection)

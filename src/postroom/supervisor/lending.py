@@ -28,6 +28,7 @@ from postroom.core.clock import Clock
 from postroom.core.limits import Limit, LimitKey
 from postroom.observe.events import EventSink, RatesNotKept
 from postroom.shaping.governor import Claim, Governor, Grant
+from postroom.shaping.lessons import Lessons
 from postroom.shaping.meters import Uses
 from postroom.spool.embedded.disk import RealDisk, write_atomically
 
@@ -61,6 +62,8 @@ class Lending:
 
     def __init__(self, config: Config, clock: Clock, events: EventSink) -> None:
         self._limits = LimitTable(config)
+        self.lessons = Lessons()
+        """What replies say of sites, some of which is that they are to be slow."""
         self._clock = clock
         self._events = events
         self._path = Path(config.spool.base) / "rates"
@@ -70,6 +73,7 @@ class Lending:
         self._saved: _Used = ({}, {})
         self._tells_failure = True
         self.governor = Governor(self._limit_of)
+        self.governor.is_adaptive = config.limits.adaptive
         run = RunPaths(config.spool.base).directory
         make_private_directory(run)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
@@ -127,6 +131,11 @@ class Lending:
     def reconfigure(self, config: Config) -> None:
         """Put other limits in force."""
         self._limits = LimitTable(config)
+        self.governor.adapt(wanted=config.limits.adaptive, now=self._clock.now())
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Put the limits in force that hold now."""
         self.governor.reconfigure(self._clock.now())
         self._tell()
 
@@ -137,7 +146,10 @@ class Lending:
         self._tell()
 
     def _limit_of(self, key: LimitKey) -> Limit:
-        return self._limits.of(key)
+        limit = self._limits.of(key)
+        if key.kind == "site" and self.lessons:
+            return self.lessons.limit(key.site, limit, self._clock.now())
+        return limit
 
     def _tell(self) -> None:
         for holder, grants in self.governor.grants().items():

@@ -22,6 +22,7 @@ import msgspec
 from postroom.config.model import Config
 from postroom.core.errors import PostroomError
 from postroom.shaping.governor import Claim, Grant
+from postroom.shaping.lessons import Lesson
 from postroom.shaping.pauses import Pause
 from postroom.spool.queue_state import QueueState
 
@@ -120,6 +121,18 @@ class SourcesPaused(msgspec.Struct, frozen=True, tag="sources-paused"):
     resumed: str = ""
 
 
+class LessonHeard(msgspec.Struct, frozen=True, tag="lesson-heard"):
+    """Master: this holds of a site from now on, as some queue learned by a reply."""
+
+    lesson: Lesson
+
+
+class LessonsLifted(msgspec.Struct, frozen=True, tag="lessons-lifted"):
+    """Master: nothing that was learned of a site, or ("") of any, holds any more."""
+
+    site: str
+
+
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
     """Master: stop; `now`: without waiting for attempts in flight."""
 
@@ -168,6 +181,12 @@ class SourceBlocked(msgspec.Struct, frozen=True, tag="source-blocked"):
     pause: Pause
 
 
+class Learned(msgspec.Struct, frozen=True, tag="learned"):
+    """Worker: a reply says this of a site."""
+
+    lesson: Lesson
+
+
 class Failing(msgspec.Struct, frozen=True, tag="failing"):
     """Worker: I end, for this reason."""
 
@@ -176,9 +195,9 @@ class Failing(msgspec.Struct, frozen=True, tag="failing"):
 
 FromMaster = (
     Begin | Prepare | Commit | Order | SetState | Pretend | Granted | HostHeard | SourcesPaused
-    | Stop
+    | LessonHeard | LessonsLifted | Stop
 )  # fmt: skip
-FromWorker = Waiting | Ready | Prepared | Claimed | HostFound | SourceBlocked | Failing
+FromWorker = Waiting | Ready | Prepared | Claimed | HostFound | SourceBlocked | Learned | Failing
 
 _encoder = msgspec.msgpack.Encoder()
 _from_master = msgspec.msgpack.Decoder(FromMaster)

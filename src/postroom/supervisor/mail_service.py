@@ -34,6 +34,7 @@ from postroom.core.clock import Clock
 from postroom.delivery.agent import RoutedAgent
 from postroom.engine.channel_counts import channel_by
 from postroom.engine.engine import Engine
+from postroom.engine.learner import Learner
 from postroom.engine.parts import Parts
 from postroom.engine.steering import Steering
 from postroom.engine.tag import TagReader
@@ -54,6 +55,7 @@ from postroom.routing.dns import DnsResolver
 from postroom.routing.router import Router
 from postroom.shaping.governor import Grant
 from postroom.shaping.pauses import Pause
+from postroom.shaping.replies import ReplyRules
 from postroom.spool.embedded import EmbeddedStore, open_store, read_manifest, transcripts_of
 from postroom.spool.errors import QueueUnusable
 from postroom.spool.maildrop import Maildrop, MaildropPickup
@@ -64,6 +66,7 @@ from postroom.supervisor.descriptors import fit
 from postroom.supervisor.engine_commands import engine_handlers
 from postroom.supervisor.exchange import Exchange
 from postroom.supervisor.link import Begin, BoundSocket
+from postroom.supervisor.listen_policies import listen_policies, local_policy
 from postroom.supervisor.service import Master
 from postroom.supervisor.turns import BoardTurn
 
@@ -136,6 +139,8 @@ class MailService:
         self._agent.health.on_change = self._host_changed
         self._agent.health.on_vouch = lambda host: master.found(host, "", is_vouched=True)
         self._engine.source_troubles.on_pause = master.blocked
+        self._engine.learner.on_learned = master.learned
+        self._agent.use_rules(ReplyRules(config.reply_rules))
         self._master = master
         board = Board(Path(begin.board), writable=True)
         self._turn = BoardTurn(board, begin.slot, clock, self._room_octets)
@@ -267,6 +272,8 @@ class MailService:
         self._router.reconfigure(config.channels, config.routes)
         self._channels.reconfigure(config.channels)
         self._engine.use_sources(config.sources)
+        if config.reply_rules != self._config.reply_rules:
+            self._agent.use_rules(ReplyRules(config.reply_rules))
         self._engine.reconfigure(
             config.delivery, config.channels, config.hostname, config.classes,
             LimitTable(config).outer(self._begin.queue), config.tenants,
@@ -309,6 +316,11 @@ class MailService:
     def sources_paused(self, pauses: Sequence[Pause], resumed: str) -> None:
         """Take the pauses of sources as they are now."""
         self._engine.sources_paused(pauses, resumed)
+
+    @property
+    def learner(self) -> Learner:
+        """Who is to hear what all queues together have learned of sites."""
+        return self._engine.learner
 
     def suspend(self) -> None:
         """Make no new attempts."""
@@ -369,32 +381,3 @@ class MailService:
 
 def _asked_about_routes(hooks: Hooks | None) -> Callable[[str], str | None] | None:
     return hooks.route if hooks is not None and hooks.on_route is not None else None
-
-
-def listen_policies(config: Config) -> tuple[ListenPolicy, ...]:
-    """Return the listeners' policies, each with a host name."""
-    return tuple(
-        policy if policy.hostname else msgspec.structs.replace(policy, hostname=config.hostname)
-        for policy in config.listen
-    )
-
-
-def local_policy(config: Config) -> ListenPolicy:
-    """Return the limits for programs of this machine: the widest that any listener has."""
-    default = ListenPolicy(name="local", address=())
-    return msgspec.structs.replace(
-        default,
-        size_limit_octets=max(
-            (policy.size_limit_octets for policy in config.listen),
-            default=default.size_limit_octets,
-        ),
-        recipients_max=max(
-            (policy.recipients_max for policy in config.listen), default=default.recipients_max
-        ),
-        future_release_s=max(
-            (policy.future_release_s for policy in config.listen), default=default.future_release_s
-        ),
-        deliver_by_min_s=min(
-            (one.deliver_by_min_s for one in config.listen if one.deliver_by_min_s), default=0.0
-        ),
-    )

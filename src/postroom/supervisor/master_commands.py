@@ -25,6 +25,7 @@ from postroom.control.commands import (
     ChannelArgs,
     ChannelSetArgs,
     HostArgs,
+    LessonArgs,
     LoadSetArgs,
     NoArgs,
     QueueAddArgs,
@@ -39,6 +40,7 @@ from postroom.control.server import Handler
 from postroom.core.errors import ConfigurationError
 from postroom.observe.board import WorkerState
 from postroom.observe.figures import figures_in
+from postroom.shaping.lessons import Lesson
 from postroom.spool.queue_state import QUEUE_VERBS, QueueState
 from postroom.supervisor.fleet import Fleet
 from postroom.supervisor.slot import Slot
@@ -116,6 +118,7 @@ def handlers_of(master: Master) -> dict[str, Handler]:
         **_channel_handlers(master),
         **_relay_handlers(master),
         **_source_handlers(master),
+        **_site_handlers(master),
         "ping": ping,
         "status": status,
         "reload": reload,
@@ -159,6 +162,21 @@ def _source_handlers(master: Master) -> dict[str, Handler]:
         return await changes.resume(args.name, args.site)
 
     return {"source list": listing, "source pause": pause, "source resume": resume}
+
+
+def _site_handlers(master: Master) -> dict[str, Handler]:
+    """Return the handlers of the commands about what replies have taught."""
+
+    async def lessons(_args: NoArgs) -> AsyncIterator[Lesson]:
+        assert master.fleet is not None
+        for lesson in master.fleet.lessons.in_force():
+            yield lesson
+
+    async def resume(args: LessonArgs) -> Changed:
+        assert master.fleet is not None
+        return Changed(master.fleet.lessons.lift(args.site))
+
+    return {"site lessons": lessons, "site resume": resume}
 
 
 def _channel_handlers(master: Master) -> dict[str, Handler]:

@@ -10,9 +10,11 @@ from typing import Protocol
 
 from postroom.config.model import Config
 from postroom.control.server import Handler
+from postroom.engine.learner import Learner
 from postroom.engine.lessee import Lender
 from postroom.observe.figures import Figures
 from postroom.shaping.governor import Grant
+from postroom.shaping.lessons import Lesson
 from postroom.shaping.pauses import Pause
 from postroom.spool.queue_state import QueueState
 
@@ -29,6 +31,10 @@ class Master(Lender, Protocol):
 
     def blocked(self, pause: Pause) -> None:
         """Have all queues leave a source alone towards a site that blocks it."""
+        ...
+
+    def learned(self, lesson: Lesson) -> None:
+        """Tell all other queues what a reply says of a site."""
         ...
 
 
@@ -67,6 +73,11 @@ class Service(Protocol):
 
     def sources_paused(self, pauses: Sequence[Pause], resumed: str) -> None:
         """Take the pauses of sources as they are now."""
+        ...
+
+    @property
+    def learner(self) -> Learner:
+        """Who is to hear what all queues together have learned of sites."""
         ...
 
     def suspend(self) -> None:

@@ -38,6 +38,7 @@ from postroom.observe.events import Defect, LeaseAwaited
 from postroom.observe.figures import Figures, figures_in
 from postroom.observe.log import EventLog
 from postroom.shaping.governor import Claim
+from postroom.shaping.lessons import Lesson
 from postroom.shaping.pauses import Pause
 from postroom.spool.errors import QueueBusy
 from postroom.supervisor.link import (
@@ -48,6 +49,9 @@ from postroom.supervisor.link import (
     Granted,
     HostFound,
     HostHeard,
+    Learned,
+    LessonHeard,
+    LessonsLifted,
     Link,
     Order,
     Prepare,
@@ -224,7 +228,7 @@ class Worker:
                 case Pretend(load_ppm):
                     self._pretended_ppm = load_ppm
                     self._publish()
-                case Granted() | HostHeard() | SourcesPaused():
+                case Granted() | HostHeard() | SourcesPaused() | LessonHeard() | LessonsLifted():
                     self._pass_on(message)
                 case Order(verb):
                     self._follow(verb)
@@ -241,6 +245,10 @@ class Worker:
         """Pass on that a site blocks a source."""
         self._link.send(SourceBlocked(pause))
 
+    def learned(self, lesson: Lesson) -> None:
+        """Pass on what the service has learned of a site."""
+        self._link.send(Learned(lesson))
+
     def _objection(self, config: Config) -> str:
         """Return why a configuration cannot be used, or ""."""
         if self._service is None:
@@ -251,7 +259,9 @@ class Worker:
             return str(error)
         return ""
 
-    def _pass_on(self, message: Granted | HostHeard | SourcesPaused) -> None:
+    def _pass_on(
+        self, message: Granted | HostHeard | SourcesPaused | LessonHeard | LessonsLifted
+    ) -> None:
         """Let the service know; grants are for claims, which only a service makes."""
         if isinstance(message, SourcesPaused):
             self._pauses = message.pauses
@@ -264,6 +274,10 @@ class Worker:
                 self._service.host_heard(host, error, is_vouched=is_vouched, failures=failures)
             case SourcesPaused(pauses, resumed):
                 self._service.sources_paused(pauses, resumed)
+            case LessonHeard(lesson):
+                self._service.learner.heard(lesson)
+            case LessonsLifted(site):
+                self._service.learner.lifted(site)
 
     def _follow(self, verb: str) -> None:
         if verb in ("suspend", "resume"):

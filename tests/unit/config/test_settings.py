@@ -31,6 +31,7 @@ NOT_SETTINGS = {
     "name", "origin", "generation", "source", "is_suspended",
     *("spool", "listen", "routes", "channels", "sources", "groups", "classes", "scaling", "policy"),
     *("resolver", "delivery", "log", "limits", "tenants", "warmups", "plan"),
+    *("replies", "reply_rules"),
 }  # fmt: skip
 
 

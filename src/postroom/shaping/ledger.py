@@ -1,0 +1,107 @@
+"""The ledger of one limit: what each holder has of it and wants, and the words about it.
+
+Claims are what holders say, grants what the lender answers.
+
+Values only; shaping.governor keeps them.  Called by: shaping.governor, engine.lessee,
+supervisor.link.  Raises: nothing.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from postroom.core.limits import Limit, LimitKey
+from postroom.shaping.gate import UNBOUNDED
+from postroom.shaping.meters import AnyMeter
+from postroom.shaping.window import Window
+
+SLICE_S = 1.0
+"""How long a holder keeps a slot that others wait for, where there are fewer than holders."""
+
+
+class Claim(msgspec.Struct, frozen=True, array_like=True):
+    """A holder: I give back `slots` and `tokens`; I want so many slots in all, tokens more.
+
+    The tokens were lent at `since` at the earliest. Those that are wanted are of use only along
+    with as many of each limit of `along`. So many attempts went `good` since the last word, and so
+    many were `refused` for being one too many, beside `used` that are in use.
+    """
+
+    key: LimitKey
+    slots: int = 0
+    want: int = 0
+    tokens: int = 0
+    want_tokens: int = 0
+    since: float = 0.0
+    along: tuple[LimitKey, ...] = ()
+    good: int = 0
+    refused: int = 0
+    used: int = 0
+
+
+class Grant(msgspec.Struct, frozen=True, array_like=True):
+    """The lender: you have so many slots and tokens more; give back what is above the cap.
+
+    The tokens are good until `until`, wall-clock time. Of a probe nothing at all means: not yet.
+    `is_watched`: say how attempts go.
+    """
+
+    key: LimitKey
+    slots: int = 0
+    cap: int = UNBOUNDED
+    tokens: int = 0
+    until: float = 0.0
+    is_watched: bool = False
+
+
+class Share:
+    """What one holder has of one limit."""
+
+    __slots__ = ("along", "cap", "held", "since", "tokens_since", "used", "want", "want_tokens")
+
+    def __init__(self) -> None:
+        self.held = 0
+        self.want = 0
+        self.used = 0
+        """As it last said how attempts went; a block may be more than that."""
+        self.cap = UNBOUNDED
+        self.since = 0.0
+        """Since when it has its slots, or has waited for one."""
+        self.want_tokens = 0
+        self.along: tuple[LimitKey, ...] = ()
+        self.tokens_since = 0.0
+
+    @property
+    def is_idle(self) -> bool:
+        """True where nothing would be lost by forgetting it."""
+        return not (self.held or self.want or self.want_tokens) and self.cap == UNBOUNDED
+
+
+class Ledger:
+    """One limit."""
+
+    __slots__ = ("is_along", "is_watched", "limit", "meter", "shares", "window")
+
+    def __init__(self, limit: Limit, meter: AnyMeter | None, window: Window | None) -> None:
+        self.limit = limit
+        self.is_along = False
+        """Tokens of it were lent along with those of others; it is kept, to know them again."""
+        self.window = window
+        """What a site takes, where it has said so."""
+        self.is_watched = False
+        """Whether all holders were told to say how attempts go."""
+        self.shares: dict[int, Share] = {}
+        self.meter = meter
+
+    @property
+    def bound(self) -> int:
+        """How many slots there are, by the limit and by what the site takes."""
+        bound = UNBOUNDED if self.limit.slots is None else self.limit.slots
+        return bound if self.window is None else min(bound, self.window.slots)
+
+
+def turn_of(share: Share, now: float) -> tuple[int, float]:
+    """Grant holders: a slot is kept for a slice; then whoever has waited longest goes first."""
+    if not share.held:
+        return 1, share.since
+    return (0 if now - share.since < SLICE_S else 2), share.since
