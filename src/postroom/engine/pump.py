@@ -288,6 +288,7 @@ class Pump:
             entry.id, indexes, entry.lane, entry.due_at, entry.arrived_at, entry.rank,
             entry.tenant, entry.cost,
         )  # fmt: skip
+        again.lead_s = entry.lead_s
         active.entries.append(again)
         self.scheduler.add(again, destination.channel)
         self.kick()

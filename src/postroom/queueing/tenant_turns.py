@@ -134,7 +134,7 @@ class TenantTurns(Waiting):
         """Since when the first entry is due that is not of a tenant that is held."""
         return min(
             (
-                heap[0][0]
+                heap[0][3].due_at
                 for known in self._ranks.values()
                 for tenant, heap in known.heaps.items()
                 if not self._tenants.is_held(tenant)

@@ -56,6 +56,16 @@ def test_a_small_mailing_overtakes_a_large_one_of_another_tenant() -> None:
     assert first == ["big0", "small0", "big1", "small1", "big2", "small2"]
 
 
+def test_what_goes_ahead_of_its_tenants_other_mail_is_due_when_it_is_due() -> None:
+    scheduler = made({})
+    first, ahead = entry("first", "a", 10.0), entry("ahead", "a", 20.0)
+    ahead.lead_s = 60.0
+    for one in (first, ahead):
+        scheduler.add(one, WIDE)
+    assert scheduler.oldest_due() == 20.0, "of the next to be tried"
+    assert [str(one.id) for one in order(scheduler)] == ["ahead", "first"]
+
+
 def test_weights_divide_the_turns_and_recipients_count() -> None:
     scheduler = made({"a": TenantShare(3), "b": TenantShare(1)})
     for number in range(400):
