@@ -45,6 +45,7 @@ from postroom.observe.flights import Mark
 from postroom.queueing.lane import Entry, LaneKey, Rest
 from postroom.queueing.pace import PaceBook
 from postroom.queueing.scheduler import Scheduler
+from postroom.queueing.suspensions import drain_others
 from postroom.routing.destination import Destination
 from postroom.shaping.allowance import Allowance
 
@@ -372,7 +373,7 @@ class Pump:
         channels = tuple(channels)
         self.scheduler.reconfigure(channels, outer)
         # SEEDS row 28: the mail of a channel that is gone stays, and goes by the rules in force.
-        drained = self.scheduler.drain_others({channel.name for channel in channels})
+        drained = drain_others(self.scheduler, {channel.name for channel in channels})
         self._give_back(drained)
         self.kick()
         return bool(drained)
@@ -386,7 +387,7 @@ class Pump:
     def close(self, channel: str) -> bool:
         """Take the waiting mail of a channel out of memory; True where there was some."""
         others = {lane.key.channel for lane in self.scheduler.lanes()} - {channel}
-        drained = self.scheduler.drain_others(others)
+        drained = drain_others(self.scheduler, others)
         self._give_back(drained)
         return bool(drained)
 

@@ -20,7 +20,7 @@ Called by: engine.pump.  Raises: nothing; misuse is an AssertionError.
 from __future__ import annotations
 
 import random
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from postroom.channels.policy import ChannelPolicy
 from postroom.core.limits import Limit, LimitKey
@@ -292,10 +292,7 @@ class Scheduler:
         return lane.resting(now) if lane is not None else None
 
     def wake(self, key: LaneKey, *, by_rule: bool = False) -> bool:
-        """End the rest of a lane, which then begins with one attempt; False without a rest.
-
-        What a rule suspended (`by_rule`) and what could not be used end apart.
-        """
+        """End the rest of a lane, that of a rule or (not `by_rule`) another; False without one."""
         lane = self._lanes.get(key)
         if lane is None or lane.rest is None or bool(lane.rest.rule) is not by_rule:
             return False
@@ -318,7 +315,7 @@ class Scheduler:
     ) -> None:
         """Put new limits in force at once; lanes of channels that are gone keep theirs.
 
-        What waits in those is for `drain_others` to take out.
+        What waits in those is for `suspensions.drain_others` to take out.
         """
         self._set_outer(outer)
         for policy in channels:
@@ -332,14 +329,6 @@ class Scheduler:
             self._gates.change(lane.gate, lane.channel.site_limit)
             self.departures.dress(lane)
             self._list_all(lane)
-
-    def drain_others(self, channels: Container[str]) -> list[Entry]:
-        """Take out all that waits in lanes of other channels than these, and return it."""
-        drained: list[Entry] = []
-        for lane in self._lanes.values():
-            if lane.key.channel not in channels:
-                drained += self.drain(lane)
-        return drained
 
     def set_shares(self, shares: tuple[float, ...]) -> None:
         """Put other ranks in force; mail that waits keeps its rank, the last one at most."""
@@ -362,6 +351,7 @@ class Scheduler:
         self.tenants.prune()
 
     def drain(self, lane: Lane) -> list[Entry]:
+        """Take out all that waits in a lane, and return it."""
         entries = lane.drain()
         for entry in entries:
             self._forget_ready(entry)

@@ -1,11 +1,11 @@
-"""Sites that a reply rule suspends: all their lanes rest, whichever channel they are of.
+"""Lanes without attempts: of sites that a reply rule suspends, of channels that are gone.
 
-Pure.  Called by: engine.learner.  Raises: nothing.
+Pure.  Called by: engine.learner, engine.pump.  Raises: nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from postroom.queueing.lane import Entry, LaneKey, Rest
 from postroom.queueing.scheduler import Scheduler
@@ -24,6 +24,12 @@ def suspend(scheduler: Scheduler, lesson: Lesson) -> Iterator[tuple[LaneKey, lis
         if lane.key.site == lesson.site:
             lane.suspend(rest)
             yield lane.key, scheduler.drain(lane)
+
+
+def drain_others(scheduler: Scheduler, channels: Container[str]) -> list[Entry]:
+    """Take out all that waits in lanes of other channels than these, and return it."""
+    lanes = [lane for lane in scheduler.lanes() if lane.key.channel not in channels]
+    return [entry for lane in lanes for entry in scheduler.drain(lane)]
 
 
 def lift(scheduler: Scheduler, site: str) -> int:

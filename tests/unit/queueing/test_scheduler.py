@@ -9,6 +9,7 @@ from postroom.core.ids import QueueId
 from postroom.core.limits import Limit
 from postroom.queueing.lane import WINDOW_INITIAL, Entry, LaneKey
 from postroom.queueing.scheduler import Scheduler
+from postroom.queueing.suspensions import drain_others
 from postroom.shaping.gate import Gate, OwnGates
 
 WIDE = ChannelPolicy("wide", concurrency=1000, site_concurrency=1000)
@@ -218,7 +219,7 @@ def test_what_waits_in_lanes_of_channels_that_are_gone_is_taken_out() -> None:
     for number in range(3):
         scheduler.add(entry(f"g{number}", f"s{number}", channel="gone"), gone)
         scheduler.add(entry(f"w{number}", f"s{number}"), WIDE)
-    drained = scheduler.drain_others({"wide"})
+    drained = drain_others(scheduler, {"wide"})
     assert sorted(one.id for one in drained) == ["g0", "g1", "g2"]
-    assert scheduler.drain_others({"wide"}) == []
+    assert drain_others(scheduler, {"wide"}) == []
     assert [(one.name, one.ready) for one in scheduler.loads()] == [("wide", 3)]
