@@ -47,7 +47,8 @@ def test_weights_and_hashes_hold_over_one_session() -> None:
     with SinkThread() as sink, Daemon(relay=sink.port, queues=3, config=weighted) as daemon:
         send_over_one_session(daemon, ["a@example.org"] * 200)
         found = homes(daemon, 200)
-        assert 120 <= found["queue1"] <= 160 and found["queue2"] > found["queue3"] > 0
+        # How near they come is for tests/unit/groups/test_placement.py: here it is 200 draws.
+        assert 120 <= found["queue1"] <= 160 and found["queue2"] > 10 and found["queue3"] > 3
         daemon.write_config('[group.default]\nplacement = "hash"\n')
         assert postroom(daemon, "reload")[0] == 0
         send_over_one_session(daemon, [f"s{number % 10}@example.org" for number in range(100)])

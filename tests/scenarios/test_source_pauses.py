@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from tests.scenarios.test_sources import A, B, clients, pool, send, source
@@ -32,10 +33,10 @@ def test_an_operator_pauses_sources_and_mail_goes_by_the_others_or_waits() -> No
         assert daemon.stop() == 0
         assert postroom(daemon, "source", "pause", "a", "--for", "1h")[0] == 0
         code, text = postroom(daemon, "check")
-        assert code == 0 and "source a: paused by an operator, for 59m" in text, text
+        assert code == 0 and re.search("source a: paused by an operator, for (1h|59m)", text), text
         daemon.start()
         code, text = postroom(daemon, "source", "list")
-        assert code == 1 and "a: paused by an operator, for 59m" in text, text
+        assert code == 1 and re.search("a: paused by an operator, for (1h|59m)", text), text
         assert listed(daemon)["b"]["pauses"][0]["site"] == "relay:default"
         assert len(sink.messages) == 20
         assert postroom(daemon, "source", "resume", "a") == (0, "source a is ready\n")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from postroom.cli.output import FINDING, OK, fail, plural, print_json, print_table
+from postroom.cli.output import FINDING, OK, USAGE, fail, plural, print_json, print_table
 from postroom.cli.reach import Spool, master
 from postroom.control.answers import Changed
 from postroom.control.commands import LessonArgs
@@ -56,6 +56,8 @@ def lessons(options: argparse.Namespace) -> int:
 
 def resume(options: argparse.Namespace) -> int:
     """`site resume`."""
+    if not options.site:
+        fail("expected a site, or all", "see them: postroom site lessons", USAGE)
     site = "" if options.site == ALL else options.site
     with master(Spool(options)) as client:
         changed: Changed = client.call("site resume", LessonArgs(site), Changed)

@@ -258,7 +258,7 @@ def _manifest(base: str) -> _Manifest:
         return _Manifest()
     except PermissionError:
         fail(f"{path} cannot be read by this user", "run this as the server's user", TEMPORARY)
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         fail(f"{path}: {error}", "see what is wrong: postroom fsck")
 
 

@@ -145,7 +145,7 @@ class _File:
         given = table.get("stage", [])
         stages = tuple(given) if isinstance(given, list) else (given,)
         for stage in stages:
-            if stage not in STAGES:
+            if not isinstance(stage, str) or stage not in STAGES:
                 mistake("stage", f"{shown(stage)} is none; expected {', '.join(STAGES)}")
         self._check_match(table.get("match"), mistake)
         actions = [key for key in _ACTIONS if key in table]

@@ -93,7 +93,7 @@ def decode_request(line: bytes) -> Request:
     """Return the request of a line; raises ControlError (usage) where it is none."""
     try:
         return _request_decoder.decode(line)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ControlError(f"not a request: {error}", code=Code.USAGE) from error
 
 

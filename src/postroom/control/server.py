@@ -169,7 +169,7 @@ class ControlServer:
 def _decode_args(command: Command, raw: msgspec.Raw) -> msgspec.Struct:
     try:
         return msgspec.json.decode(raw, type=command.args)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ControlError(f"{command.name}: {error}", code=Code.USAGE) from error
 
 

@@ -48,15 +48,19 @@ class Meters:
         if isinstance(meter, Meter) and limit.rate is not None:
             meter.change(limit.rate)
             return meter
+        # What was used stays used, should the limit come back.
+        self._remember(key, meter)
         return self.of(key, limit)
 
     def keep(self, key: LimitKey, meter: AnyMeter | None, now: float) -> None:
         """Remember a meter that nobody uses any more, where it is used up for a while yet."""
-        if meter is None or meter.is_fresh(now):
-            return
+        if meter is not None and not meter.is_fresh(now):
+            self._remember(key, meter)
+
+    def _remember(self, key: LimitKey, meter: AnyMeter | None) -> None:
         if isinstance(meter, DayMeter):
             self._uses[key] = meter.day, meter.used
-        else:
+        elif meter is not None:
             self._arrivals[key] = meter.arrival_at
 
     def arrivals(self, live: Live, now: float) -> dict[LimitKey, float]:

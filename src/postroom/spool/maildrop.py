@@ -253,7 +253,7 @@ def read_file(path: Path) -> tuple[MaildropHead, bytes]:
         content = file.read()
     try:
         head = msgspec.json.decode(line, type=MaildropHead)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Damaged(f"{path.name}: {error}") from error
     if head.id != path.name or head.size_octets != len(content):
         raise Damaged(f"{path.name}: {len(content)} of {head.size_octets} octets")

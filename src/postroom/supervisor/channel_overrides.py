@@ -44,7 +44,7 @@ class ChannelOverrides:
         remedy = "mend it, or move it away: then nothing is set"
         try:
             kept = msgspec.json.decode(read_whole(self._disk, self.path, OCTETS_MAX), type=_Kept)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise QueueUnusable(f"{self.path}: {error}; {remedy}") from error
         if kept.version != _VERSION:
             text = f"version {kept.version}, this program knows {_VERSION}"

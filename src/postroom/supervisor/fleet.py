@@ -99,6 +99,7 @@ class Fleet:
 
     async def run(self) -> None:
         """Keep every worker running, until `stop` was called and all have ended."""
+        self.lessons.begin()
         async with asyncio.TaskGroup() as self._keepers:
             for slot in self.slots:
                 self._keepers.create_task(self._keep(slot))

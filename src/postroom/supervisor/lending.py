@@ -182,7 +182,7 @@ class Lending:
             kept = msgspec.json.decode(self._path.read_bytes(), type=KeptRates)
         except FileNotFoundError:
             kept = KeptRates(True, ())
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             self._events.emit(RatesNotKept(f"cannot be read: {error}"))
             kept = KeptRates(False, ())
         arrivals = {LimitKey(kind, name, site): at for kind, name, site, at in kept.arrivals}
@@ -221,7 +221,7 @@ def kept_uses(base: str) -> Uses:
     try:
         octets = (Path(base) / "rates").read_bytes()
         return _uses_of(msgspec.json.decode(octets, type=KeptRates))
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return {}
 
 

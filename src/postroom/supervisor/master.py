@@ -130,6 +130,8 @@ class Master:
         finally:
             await control.close()
             await self.source_changes.close()
+            if self.fleet is not None:
+                await self.fleet.lessons.close()
             self._sockets.close()
             self.board.close()
             lending.close()

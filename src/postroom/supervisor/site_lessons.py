@@ -60,9 +60,26 @@ class SiteLessons:
         self._expiry: asyncio.TimerHandle | None = None
         self._saving: asyncio.Task[None] | None = None
         self._is_kept = True
+        self._is_dirty = False
+        """Whether something has changed since the file was last written."""
         self._read()
         if lending is not None:
             lending.lessons = self._lessons
+
+    def begin(self) -> None:
+        """Have what was learned before end in time; needs a running loop."""
+        if self._lessons:
+            self._look_again()
+
+    async def close(self) -> None:
+        """Keep what is known; nothing ends by itself any more."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+        if self._saving is not None:
+            self._saving.cancel()
+            await asyncio.gather(self._saving, return_exceptions=True)
+        if self._is_dirty:
+            await self._write()
 
     def learned(self, lesson: Lesson) -> None:
         """Take what a worker learned."""
@@ -105,6 +122,7 @@ class SiteLessons:
     def _changed(self) -> None:
         """Put limits in force, now and when the next lesson is over; keep what is known."""
         self._look_again()
+        self._is_dirty = True
         if self._saving is None or self._saving.done():
             self._saving = asyncio.get_running_loop().create_task(self._save())
 
@@ -123,7 +141,12 @@ class SiteLessons:
             self._expiry = asyncio.get_running_loop().call_later(delay_s, self._look_again)
 
     async def _save(self) -> None:
-        await asyncio.sleep(SAVE_S)
+        while self._is_dirty:
+            await asyncio.sleep(SAVE_S)
+            await self._write()
+
+    async def _write(self) -> None:
+        self._is_dirty = False
         octets = msgspec.json.encode(_Kept(1, tuple(self.in_force())))
         try:
             await asyncio.to_thread(write_atomically, RealDisk(), self._path, octets)
@@ -140,7 +163,7 @@ class SiteLessons:
             if not disk.exists(self._path):
                 return
             kept = msgspec.json.decode(read_whole(disk, self._path, OCTETS_MAX), type=_Kept)
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             self._tell(f"cannot be read: {error}")
             return
         now = self._clock.now()

@@ -67,7 +67,7 @@ class SourceChanges:
         self._find(name)
         now = self._server.clock.now()
         pause = Pause(name, site, now + for_s if for_s else 0.0, reason, now)
-        await self._change(with_pause(self.pauses(), pause))
+        await self._change(lambda pauses: with_pause(pauses, pause))
         self._events.emit(SourcePaused(name, site, pause.until, reason))
         return self._status_of(name)
 
@@ -76,7 +76,7 @@ class SourceChanges:
         pauses = self.pauses()
         if not any(one.source == name for one in pauses):
             self._find(name)
-        await self._change(without(pauses, name, site), name)
+        await self._change(lambda pauses: without(pauses, name, site), name)
         self._events.emit(SourceResumed(name, site))
         return self._status_of(name)
 
@@ -101,14 +101,22 @@ class SourceChanges:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _change(self, pauses: tuple[Pause, ...], resumed: str = "") -> None:
+    async def _change(
+        self, change: Callable[[tuple[Pause, ...]], tuple[Pause, ...]], resumed: str = ""
+    ) -> None:
         async with self._keeping:
+            before = self._pauses
+            changed = change(self.pauses())
             try:
-                await asyncio.to_thread(self._file.keep, pauses)
+                await asyncio.to_thread(self._file.keep, changed)
             except OSError as error:
                 raise ControlError(f"{self._file.path}: {error}", "nothing was changed") from error
-        self._pauses = pauses
+            # Meanwhile a site may have blocked a source.
+            is_alone = self._pauses is before
+            self._pauses = changed if is_alone else change(self.pauses())
         self._tell(resumed)
+        if not is_alone:
+            await self._keep_quietly()
 
     async def _keep_quietly(self) -> None:
         async with self._keeping:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -68,9 +69,11 @@ from postroom.supervisor.service import Master, Service
 
 HEARTBEAT_S = 1.0
 LEASE_RETRY_S = 0.2
+EARLY_MAX = 10_000
 STOP_NOW_DEADLINE_S = 0.5
 """What "now" still allows: the commit that is being written, and closing the store."""
 
+_News = HostHeard | LessonHeard | LessonsLifted
 OpenService = Callable[[Begin, Clock, EventLog, Master], Awaitable[Service]]
 """Opens a queue; raises QueueBusy while another process holds it."""
 
@@ -99,6 +102,8 @@ class Worker:
         self._hurry = asyncio.Event()
         self._heartbeat: asyncio.TimerHandle | None = None
         self._running: set[asyncio.Task[None]] = set()
+        self._early: deque[_News] = deque(maxlen=EARLY_MAX)
+        """What was heard of sites and hosts before the queue was open."""
 
     async def run(self) -> int:
         """Work until told to stop; return the exit status."""
@@ -110,6 +115,8 @@ class Worker:
             self._service = await self._open()
             if self._service is None:
                 return 0
+            while self._early:
+                self._pass_on(self._early.popleft())
             control = await self._serve_control(self._service)
             await self._work(self._service)
             return 0
@@ -266,6 +273,8 @@ class Worker:
         if isinstance(message, SourcesPaused):
             self._pauses = message.pauses
         if self._service is None:
+            if not isinstance(message, Granted | SourcesPaused):
+                self._early.append(message)
             return
         match message:
             case Granted(grants):

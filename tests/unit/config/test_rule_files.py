@@ -69,6 +69,7 @@ def test_a_provider_is_as_the_own_file_describes_it(tmp_path: Path) -> None:
         (WHOLE.replace('name = "own"', 'name = "a b"'), ":2: rule 1: expected name"),
         (WHOLE + WHOLE, ":10: rule own: this name is taken"),
         (WHOLE.replace("gmail", "gmial"), ':4: rule own: provider: "gmial" is not described; '),
+        (WHOLE.replace('"greeting"', '["greeting"]'), ":5: rule own: stage: "),
         (WHOLE.replace("greeting", "connect"), ':5: rule own: stage: "connect" is none; expected'),
         (WHOLE.replace("slow'", "(slow'"), ":6: rule own: match: "),
         (WHOLE.replace("slow'", "(slow)+'"), "only one character or class can be repeated"),

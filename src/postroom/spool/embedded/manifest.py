@@ -85,7 +85,7 @@ def read_manifest(base: Path, disk: Disk | None = None) -> Manifest | None:
         return None
     try:
         return msgspec.json.decode(read_whole(disk, path, MANIFEST_OCTETS_MAX), type=Manifest)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise QueueUnusable(f"{path} is damaged: {error}") from error
 
 

@@ -53,7 +53,7 @@ def read_record(disk: Disk, directory: Path) -> LayoutRecord:
     try:
         octets = read_whole(disk, path, _RECORD_OCTETS_MAX)
         record = msgspec.json.decode(octets, type=LayoutRecord)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise QueueUnusable(f"{path} is damaged: {error}. Nothing was written.") from error
     if any(part and not Path(part).is_absolute() for part in (record.qf, record.df, record.xf)):
         raise QueueUnusable(f"{path}: a path is not absolute. Nothing was written.")
