@@ -385,8 +385,7 @@ class Fleet:
 
     def purge(self, host: str) -> int:
         """Have all queues forget that a host, or ("") any, is down; return how many were."""
-        hosts = self.health.forget(host)
-        for one in hosts:
+        for one in (hosts := self.health.forget(host)):
             self.tell_all(HostHeard(one, ""))
         return len(hosts)
 
@@ -397,5 +396,5 @@ class Fleet:
 
     def _publish_end(self, slot: Slot, state: WorkerState) -> None:
         """Write the row of a worker that is dead: the master is its writer now."""
-        before = self._board.read(slot.number)
-        self._board.write(slot.number, slot.ended_row(before, state, self._clock.now()))
+        row = slot.ended_row(self._board.read(slot.number), state, self._clock.now())
+        self._board.write(slot.number, row)
