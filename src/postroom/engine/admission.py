@@ -331,12 +331,33 @@ class Admission:
             key = LaneKey(channel.name, destination.site)
             self._enqueue(active, key, destination, indexes)
 
+    def again(self, active: ActiveMessage, indexes: Sequence[int]) -> None:
+        """Bring recipients whose attempt came to nothing to their lane, as things are now."""
+        active.kind = self.kinds.of(active.envelope, active.provenance)
+        for index in indexes:
+            self._lookups.ask(active, index, active.recipients[index].domain.lower())
+
+    def works(self, key: LaneKey) -> None:
+        """Note that the site of a lane was reached: what is stranded of it may come."""
+        stranded = self.deferral.stranded
+        if len(stranded) and not stranded.is_awake(key):
+            now = self._clock.now()
+            if self._scheduler.resting(key, now) is None:
+                stranded.wake(key, now)
+
     def lane_of(self, domain: str, kind: int) -> LaneKey | None:
         """Return the lane of a domain, None where its route is not known at once."""
         destination = self._lookup(domain, kind)
         if destination is None:
             return None
         return LaneKey(destination.channel.name, destination.site)
+
+    def room_in(self, key: LaneKey) -> int:
+        """Return how many more recipients of a lane would find room, of whatever tenant."""
+        lane = self._scheduler.lane(key)
+        waiting = lane.recipients if lane is not None else 0
+        room = self._table.lane_room(waiting)
+        return room if room > waiting else 0
 
     def room_for(self, key: LaneKey) -> int:
         """Return how many more recipients of a lane would find room; 0 below a good half."""

@@ -136,6 +136,7 @@ class Engine:
         self._timing: asyncio.Task[None] | None = None
         revival = Revival(parts, self._admission, self._backlog, scheduler)
         self._walk = Walk(parts, self._admission, self._table, self._backlog, policy, revival)
+        self._pump.on_forgotten = self._walk.wake
         self._admission.deferral.stranded.on_sooner = self._walk.revive
         self._stored_ready = StoredReady(parts, self._backlog, self._table, scheduler)
         self._looked_at = 0.0

@@ -10,7 +10,7 @@ Called by: engine.engine.  Raises: nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -82,6 +82,8 @@ class Pump:
         self._full_sites = FullSites(scheduler, lessee, self.kick)
         self._tick_due = False
         self.paces = PaceBook()
+        self.on_forgotten: Callable[[], None] = lambda: None
+        """Told when mail that was forgotten meanwhile leaves memory untried."""
         self.source_troubles = SourceTroubles(scheduler, parts.clock, parts.events)
         self.source_troubles.pause_for = self.learner.pause_for
         self.suspended = False
@@ -128,13 +130,15 @@ class Pump:
         finally:
             if self.scheduler.finish(entry, reached=reached, refused=refused):
                 self._resumed(entry.lane)
+            elif reached:
+                self._admission.works(entry.lane)
             if refused or turned_away:
                 self._full_sites.met(entry.lane, refused=refused)
             self.kick()
         if report.is_put_back:
             assert allowance is not None
             self.source_troubles.stopped(allowance, entry.lane.site)
-            await self._put_back(active, destination, entry, indexes)
+            self._put_back(active, indexes)
             return
         if allowance is not None and report.transcript:
             report, indexes = await self._leave_to_others(
@@ -263,36 +267,21 @@ class Pump:
             scope = FailureScope.MESSAGE
             return msgspec.structs.replace(report, outcomes=outcomes, scope=scope), indexes
         again = tuple(indexes[place] for place in places)
-        await self._put_back(active, destination, entry, again)
+        self._put_back(active, again)
         kept = [place for place in range(len(indexes)) if place not in places]
         outcomes = tuple(report.outcomes[place] for place in kept)
         report = msgspec.structs.replace(report, outcomes=outcomes)
         return report, tuple(indexes[place] for place in kept)
 
-    async def _put_back(
-        self,
-        active: ActiveMessage,
-        destination: Destination,
-        entry: Entry,
-        indexes: tuple[int, ...],
-    ) -> None:
+    def _put_back(self, active: ActiveMessage, indexes: tuple[int, ...]) -> None:
         """Let recipients wait again: their attempt came to nothing, as a source or limit says."""
         indexes = tuple(index for index in indexes if index in active.statuses)
-        if active.is_forgotten or not indexes:
+        if active.is_forgotten:
             self._table.remove(active, indexes)
-            return
-        rest = self.scheduler.resting(entry.lane, self._clock.now())
-        if rest is not None:
-            await self._admission.deferral.defer(active, destination, indexes, rest)
-            return
-        again = Entry(
-            entry.id, indexes, entry.lane, entry.due_at, entry.arrived_at, entry.rank,
-            entry.tenant, entry.cost,
-        )  # fmt: skip
-        again.lead_s = entry.lead_s
-        active.entries.append(again)
-        self.scheduler.add(again, destination.channel)
-        self.kick()
+            # The walk may have come by while they were here.
+            self.on_forgotten()
+        elif indexes:
+            self._admission.again(active, indexes)
 
     def _quarantine(self, active: ActiveMessage, damage: ContentCorrupt) -> None:
         reason = f"quarantine: {damage}"

@@ -27,6 +27,8 @@ WAIT_FOR_ROOM_S = 0.25
 RECALL_PAGES = 4
 RECALL_DOMAINS = 50
 """So many domains of which stranded mail is found after a start are looked after at once."""
+PLACE_S, PLACE_MAX_S = 1.0, 600.0
+"""How often, and for how long, it is looked whether a route is known."""
 FAR_S = 10 * 365 * 86_400.0
 """Nothing is due later than that."""
 
@@ -44,11 +46,15 @@ class Revival:
         self._scheduler = scheduler
         self._stranded = admission.deferral.stranded
         self._has_recalled = False
+        self._unplaced: dict[tuple[str, int], float] = {}
+        """Domains (with the kind of mail) whose lane is being found, and for how long still."""
+        self._place_at = float("inf")
+        self._is_wide = False
 
     @property
     def next_at(self) -> float:
         """When there is something to look at."""
-        return self._stranded.next_at
+        return min(self._stranded.next_at, self._place_at)
 
     async def _recall_all(self) -> None:
         """After a start: look after what an earlier life deferred for want of a host."""
@@ -65,8 +71,22 @@ class Revival:
                     self._recall(message, seen, lanes, now)
             if place is None:
                 return
+        self._is_wide = True
         for lane in lanes:
             self._stranded.widen(lane)
+
+    def _place_lanes(self) -> None:
+        """Note the lanes of domains whose routes are known by now."""
+        now = self._clock.now()
+        for (domain, kind), until in list(self._unplaced.items()):
+            lane = self._admission.lane_of(domain, kind)
+            if lane is not None:
+                self._stranded.note(lane, [domain], now)
+                if self._is_wide:
+                    self._stranded.widen(lane)
+            if lane is not None or now >= until:
+                del self._unplaced[domain, kind]
+        self._place_at = now + PLACE_S if self._unplaced else float("inf")
 
     def _recall(
         self, message: StoredMessage, seen: set[tuple[str, int]], lanes: set[LaneKey], now: float
@@ -85,6 +105,8 @@ class Revival:
                 self._stranded.note(lane, [domain], now)
             else:
                 # Its lane is found by way of one recipient, who is tried as soon as it may be.
+                self._unplaced[domain, kind] = now + PLACE_MAX_S
+                self._place_at = now + PLACE_S
                 self._admission.admit_stored(_narrowed(message, [(recipient, status)]))
 
     async def look(self) -> None:
@@ -94,7 +116,11 @@ class Revival:
         if not self._has_recalled:
             await self._recall_all()
             self._has_recalled = True
+        if self._unplaced:
+            self._place_lanes()
         for lane in self._stranded.due(self._clock.now()):
+            if self._admission.hours.is_closed(lane.channel):
+                continue  # it is looked at again
             if self._stranded.is_awake(lane):
                 await self._bring_all(lane)
             else:
@@ -103,7 +129,7 @@ class Revival:
     async def _bring_all(self, lane: LaneKey) -> None:
         while self._stranded.is_awake(lane):
             now = self._clock.now()
-            room = self._admission.room_for(lane)
+            room = self._admission.room_in(lane)
             place = self._stranded.place(lane)
             if room <= 0:
                 # As it has been brought in it is tried; the rest can wait a moment.

@@ -21,7 +21,7 @@ from postroom.engine.admission import Admission
 from postroom.engine.backlog import Backlog
 from postroom.engine.parts import Parts
 from postroom.engine.policy import EnginePolicy
-from postroom.engine.revival import Revival
+from postroom.engine.revival import WAIT_FOR_ROOM_S, Revival
 from postroom.observe.events import Defect
 from postroom.queueing.lane import LaneKey
 from postroom.spool.store import DueKey
@@ -143,7 +143,10 @@ class Walk:
             if self._table.room > 0:
                 self.wake()
                 return
-        until = min(self._next_due, self._rescan_at, self._revival.next_at)
+        look_at = self._revival.next_at
+        if self._table.room <= 0:
+            look_at = max(look_at, now + WAIT_FOR_ROOM_S)
+        until = min(self._next_due, self._rescan_at, look_at)
         try:
             async with asyncio.timeout(max(until - now, 0.001)):
                 await self._look.wait()

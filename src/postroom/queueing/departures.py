@@ -132,18 +132,21 @@ class Departures:
         self._patience.opened(gate)
         return list(self._waiting.pop(gate, ()))
 
-    def freed(self, gates: Iterable[Gate], now: float = 0.0) -> list[Lane]:
+    def freed(self, gates: Iterable[Gate], now: float | None = None) -> list[Lane]:
         """Return, for each gate that lets an attempt through, who waited longest for it.
 
-        Without `now` a token may turn out to be too old.
+        Without `now`: for each that has a slot; whoever lacks a token then asks for one. Lanes
+        that have nothing to start, or a turn already, are passed over: they would not use it.
         """
         lanes = []
         for gate in gates:
             waiting = self._waiting.get(gate)
-            if waiting and gate.is_open(now):
+            while waiting and (gate.busy < gate.usable if now is None else gate.is_open(now)):
                 lane = next(iter(waiting))
                 del waiting[lane]
-                lanes.append(lane)
+                if any(rank not in lane.listed for rank in lane.ranks()):
+                    lanes.append(lane)
+                    break
         return lanes
 
     def not_taken(self, lane: Lane, now: float) -> list[Lane]:

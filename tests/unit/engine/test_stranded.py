@@ -9,7 +9,9 @@ import pytest
 
 from postroom.channels.policy import ChannelPolicy, RetrySchedule
 from postroom.delivery.attempt import Attempt, AttemptReport, FailureScope
+from postroom.engine.policy import EnginePolicy
 from postroom.engine.stranded import DOMAINS_MAX, LANES_MAX, Stranded, is_absence
+from postroom.groups.tenants import TenantPolicy
 from postroom.observe.events import RecipientDeferred, SiteSuspended
 from postroom.queueing.lane import LaneKey
 from postroom.routing.policy import LmtpRoute, MxRoute, RelayHost, RelayRoute, RoutePolicy
@@ -202,6 +204,48 @@ def test_what_was_stranded_in_an_earlier_life_goes_as_soon(route: RoutePolicy) -
         await asyncio.sleep(2 * PROBE_S)
         assert bench.store.counts().recipients == 0, "and not in an hour"
         assert max(Counter(agent.recipients[-60:]).values()) == 1
+        await bench.engine.stop(1)
+
+    run(scene())
+
+
+@pytest.mark.parametrize(
+    "route", [MxRoute(), RelayRoute("default", (RelayHost("relay.test"),))], ids=["mx", "relay"]
+)
+def test_after_a_restart_all_of_it_goes_where_the_host_works_by_then(route: RoutePolicy) -> None:
+    async def scene() -> None:
+        agent = Relay()
+        store = MemoryStore()
+        first = Bench(agent, channels=(RARELY,), store=store, route=route)
+        first.engine.start()
+        for number in range(300):
+            await first.put(f"a{number}@d{number % 3}.test")
+        await asyncio.sleep(5)
+        await first.engine.stop(1)
+        agent.is_up = True
+        bench = Bench(agent, channels=(RARELY,), store=store, route=route)
+        bench.engine.start()
+        await asyncio.sleep(3 * PROBE_S)
+        assert bench.store.counts().recipients == 0, "and not in an hour"
+        assert max(Counter(agent.recipients[-300:]).values()) == 1
+        await bench.engine.stop(1)
+
+    run(scene())
+
+
+def test_mail_of_a_tenant_comes_back_whole_with_little_room_in_memory() -> None:
+    async def scene() -> None:
+        agent = Relay()
+        tenants = (TenantPolicy("shop", senders=("me@home.test",)),)
+        policy = EnginePolicy(lane_active_max=20)
+        bench = Bench(agent, channels=(RARELY,), policy=policy, tenants=tenants)
+        bench.engine.start()
+        for number in range(200):
+            await bench.put(f"a{number}@d1.test")
+        await asyncio.sleep(2 * PROBE_S)
+        agent.is_up = True
+        await asyncio.sleep(4 * PROBE_S)
+        assert bench.store.counts().recipients == 0, "and not in an hour"
         await bench.engine.stop(1)
 
     run(scene())

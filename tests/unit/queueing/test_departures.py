@@ -293,3 +293,44 @@ def test_own_pauses_are_bounded_and_told_once() -> None:
     for number in range(20_000):
         pauses.add(Pause("a", f"s{number}", 1e9), 0.0)
     assert len(pauses._own) == 10_000
+
+
+def test_a_lane_that_has_nothing_left_does_not_take_the_wake_up_of_another() -> None:
+    one, two = (
+        SourcePolicy(name, (f"192.0.2.{place}",), concurrency=1)
+        for place, name in enumerate("gh", start=1)
+    )
+    both = ChannelPolicy("both", sources=("g", "h"))
+    only = ChannelPolicy("only", sources=("h",))
+    scheduler = scheduler_with(one, two)
+    add(scheduler, 1, "x", both)
+    add(scheduler, 2, "y", both)
+    first, second = scheduler.tick(0.0)
+    assert set(sources([first, second])) == {"g", "h"}
+    of = {entry.allowance.source_name: entry for entry in (first, second) if entry.allowance}
+    add(scheduler, 3, "z", both)
+    assert scheduler.tick(1.0) == []
+    add(scheduler, 4, "w", only)
+    assert scheduler.tick(2.0) == []
+    scheduler.finish(of["g"], reached=True)
+    assert [entry.lane.site for entry in scheduler.tick(3.0)] == ["z"]
+    scheduler.finish(of["h"], reached=True)
+    assert [entry.lane.site for entry in scheduler.tick(4.0)] == ["w"]
+
+
+def test_a_slot_that_falls_free_has_a_token_asked_for_where_that_is_missing() -> None:
+    source = SourcePolicy("g", ("192.0.2.1",), concurrency=1, rate=Rate(100, 1.0, 1))
+    scheduler = scheduler_with(source)
+    channel = ChannelPolicy("c", sources=("g",))
+    add(scheduler, 1, "x", channel)
+    assert scheduler.tick(0.0) == []
+    gate = gate_of(scheduler, "source", "g")
+    lend(scheduler, gate, 1)
+    [first] = scheduler.tick(1.0)
+    add(scheduler, 2, "y", channel)
+    assert scheduler.tick(1.1) == []
+    gate.tokens = 0
+    scheduler.shortages()
+    scheduler.finish(first, reached=True)
+    assert scheduler.tick(2.0) == []
+    assert [(short.gate, short.tokens > 0) for short in scheduler.shortages()] == [(gate, True)]
