@@ -4,7 +4,8 @@
     make limits-run MINUTES=1 SEED=7       shorter; the same victims at the same moments
 
 A server with four queues in three groups sends to six sites of two channels, first where
-connections are what binds, then where rates are. Sites that run in a process of their own count
+connections are what binds, then where rates are, then where sources, tenants and new connections
+are. Sites that run in a process of their own count
 connections at once and messages in any interval, for each scope. The exit status is 1 where any
 of them saw more than its limit allows; then spool, logs and what the sites saw are kept.
 """

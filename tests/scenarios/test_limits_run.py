@@ -13,7 +13,7 @@ import pytest
 from tests.support.limits_run import CONNECTIONS, PARTS, LimitsRun
 from tests.support.scopes import table
 
-SECONDS = 14.0
+SECONDS = 20.0
 
 
 @pytest.mark.seed(22)

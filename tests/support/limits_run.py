@@ -7,6 +7,7 @@ killed -9 from a seed. In the end every connection that the sites saw is reckone
     part          what binds
     connections   how many connections, or attempts of a queue, there are at once
     rates         how many messages there are in an interval
+    sources       what sources and tenants may have, and how often a connection is opened
 
 A scope that is new here needs a line in the configuration of a part and a `Scope` in its
 table: sites know by which connection (its site, its group) a message came.
@@ -97,11 +98,33 @@ RATES = Part(
         *_rows("messages", 120, 60, EVERY_S),
     ),
 )
-PARTS = (CONNECTIONS, RATES)
+ONE, OTHER = "127.0.0.2", "127.0.0.3"
+SOURCES = Part(
+    "sources",
+    f"[source.one]\naddress = '{ONE}'\nconcurrency = 5\nrate = '100/4s burst 8'\n"
+    f"[source.other]\naddress = '{OTHER}'\nconcurrency = 8\nconnect_rate = '24/4s burst 4'\n"
+    "[tenant.a]\nsenders = ['a.example']\nconcurrency = 6\n"
+    "[tenant.c]\nsenders = ['c.example']\nrate = '48/4s burst 6'\n"
+    + _groups()
+    + _channels(
+        "sources = ['one', 'other']\ntransactions_max = 3\nconnect_rate = '40/4s burst 6'",
+        "per_site.concurrency = 6",
+    ),
+    (
+        Scope("source one", "connections", 5, mail_of(client=ONE)),
+        Scope("source one", "messages", 100, mail_of(client=ONE), EVERY_S),
+        Scope("source other", "connections", 8, mail_of(client=OTHER)),
+        Scope("source other", "openings", 24, mail_of(client=OTHER), EVERY_S),
+        *(Scope(f"channel {one}", "openings", 40, mail_of(one), EVERY_S) for one in CHANNELS),
+        Scope("tenant a", "attempts", 6, mail_of(group="a")),
+        Scope("tenant c", "messages", 48, mail_of(group="c"), EVERY_S),
+    ),
+)
+PARTS = (CONNECTIONS, RATES, SOURCES)
 
 
 class LimitsRun:
-    """Both parts, each half of the time."""
+    """All parts, each its part of the time."""
 
     def __init__(
         self, base: Path, seconds: float, seed: int, tell: Callable[[str], None] = lambda _: None

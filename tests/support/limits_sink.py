@@ -55,6 +55,7 @@ class Session(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._call.opened = time.monotonic()
+        self._call.client = transport.get_extra_info("peername")[0]
         self._book.calls.append(self._call)
         transport.write(b"220 sink.example ready\r\n")
 

@@ -26,10 +26,16 @@ class Call(msgspec.Struct):
     sender: str = ""
     transactions: list[tuple[float, float]] = []
     messages: int = 0
+    client: str = ""
+    """The address that it came from."""
 
 
 class Scope(NamedTuple):
-    """Something that is limited: what of (connections, attempts, messages), and which calls."""
+    """Something that is limited: what of, and which calls.
+
+    `of` is connections or attempts at once, or messages or openings (of connections) in any
+    interval.
+    """
 
     name: str
     of: str
@@ -57,9 +63,13 @@ class Part(NamedTuple):
     scopes: tuple[Scope, ...]
 
 
-def mail_of(site: str = "", group: str = "") -> Callable[[Call], bool]:
-    """Return what tells the calls of sites, and of a group: by how their names begin."""
-    return lambda call: call.site.startswith(site) and call.sender.startswith(group)
+def mail_of(site: str = "", group: str = "", client: str = "") -> Callable[[Call], bool]:
+    """Return what tells the calls of sites, of a group, from an address: by how they begin."""
+    return lambda call: (
+        call.site.startswith(site)
+        and call.sender.startswith(group)
+        and call.client.startswith(client)
+    )
 
 
 def reckon(part: str, scope: Scope, calls: Sequence[Call], late_s: float = 0.0) -> Row:
@@ -73,10 +83,12 @@ def reckon(part: str, scope: Scope, calls: Sequence[Call], late_s: float = 0.0) 
             peak = at_once([one for call in mine for one in call.transactions], limit)
         case _:
             begun = [since for call in mine for since, _ in call.transactions]
+            if scope.of == "openings":
+                begun = [call.opened for call in mine]
             peak = within(begun, scope.interval_s - late_s, limit)
             longer = within(begun, LONG * scope.interval_s - late_s, LONG * limit)
             peak = Peak(peak.most, peak.above + longer.above)
-            what = f"messages in {scope.interval_s:g} s"
+            what = f"{scope.of} in {scope.interval_s:g} s"
     return Row(part, scope.name, what, limit, peak.most, peak.above)
 
 
