@@ -355,9 +355,7 @@ class Admission:
     def room_in(self, key: LaneKey) -> int:
         """Return how many more recipients of a lane would find room, of whatever tenant."""
         lane = self._scheduler.lane(key)
-        waiting = lane.recipients if lane is not None else 0
-        room = self._table.lane_room(waiting)
-        return room if room > waiting else 0
+        return self._room_beside(lane.recipients if lane is not None else 0)
 
     def room_for(self, key: LaneKey) -> int:
         """Return how many more recipients of a lane would find room; 0 below a good half."""
@@ -367,6 +365,9 @@ class Admission:
             waiting = self._lookups.waiting(key)
         else:
             waiting = self._size_of(key)
+        return self._room_beside(waiting)
+
+    def _room_beside(self, waiting: int) -> int:
         room = self._table.lane_room(waiting)
         return room if room > waiting else 0
 

@@ -15,8 +15,9 @@ from pathlib import Path
 import msgspec
 
 from postroom.channels.overrides import CONCURRENCY_MAX, Override
-from postroom.spool.embedded.disk import Disk, RealDisk, read_whole, write_atomically
+from postroom.spool.embedded.disk import Disk, RealDisk, write_atomically
 from postroom.spool.errors import QueueUnusable
+from postroom.supervisor.kept_file import read_kept
 
 FILE = "channels.json"
 OCTETS_MAX = 16 << 20
@@ -42,13 +43,7 @@ class ChannelOverrides:
         if not self._disk.exists(self.path):
             return {}
         remedy = "mend it, or move it away: then nothing is set"
-        try:
-            kept = msgspec.json.decode(read_whole(self._disk, self.path, OCTETS_MAX), type=_Kept)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise QueueUnusable(f"{self.path}: {error}; {remedy}") from error
-        if kept.version != _VERSION:
-            text = f"version {kept.version}, this program knows {_VERSION}"
-            raise QueueUnusable(f"{self.path}: {text}; {remedy}")
+        kept = read_kept(self._disk, self.path, OCTETS_MAX, _Kept, _VERSION, remedy)
         for name, override in kept.channels.items():
             for value in (override.concurrency, override.site_concurrency):
                 if value is not None and not 0 <= value <= CONCURRENCY_MAX:

@@ -15,8 +15,8 @@ from pathlib import Path
 import msgspec
 
 from postroom.shaping.pauses import Pause
-from postroom.spool.embedded.disk import Disk, RealDisk, read_whole, write_atomically
-from postroom.spool.errors import QueueUnusable
+from postroom.spool.embedded.disk import Disk, RealDisk, write_atomically
+from postroom.supervisor.kept_file import read_kept
 
 FILE = "sources.json"
 OCTETS_MAX = 16 << 20
@@ -44,13 +44,7 @@ class SourcePauses:
         if not self._disk.exists(self.path):
             return ()
         remedy = "mend it, or move it away: then no source is paused"
-        try:
-            kept = msgspec.json.decode(read_whole(self._disk, self.path, OCTETS_MAX), type=_Kept)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise QueueUnusable(f"{self.path}: {error}; {remedy}") from error
-        if kept.version != _VERSION:
-            text = f"version {kept.version}, this program knows {_VERSION}"
-            raise QueueUnusable(f"{self.path}: {text}; {remedy}")
+        kept = read_kept(self._disk, self.path, OCTETS_MAX, _Kept, _VERSION, remedy)
         return kept.pauses
 
     def keep(self, pauses: Iterable[Pause]) -> None:
