@@ -43,6 +43,10 @@ from tests.support.scopes import Call, Part, Row, Scope, mail_of, reckon
 GROUPS = {1: "a", 2: "a", 3: "b", 4: "c"}
 """The group of each queue."""
 SITES = tuple(f"{channel}{number}" for channel in ("busy", "calm") for number in (1, 2, 3))
+ONE, OTHER = "127.0.0.2", "127.0.0.3"
+SENDERS = ("x@news.test", "x@shop.test", "x@home.test")
+LATE_S = 0.5
+"""What the time from the leave to open a connection to its opening varies by, at most."""
 STEPS = 120
 END_S = 600.0
 DEADLINES = ClientDeadlines(
@@ -68,6 +72,10 @@ def _of_sites(what: str, channel: int, site: int, interval_s: float = 0.0) -> tu
         *(Scope(f"channel {x}", what, channel, mail_of(x), interval_s) for x in ("busy", "calm")),
         *(Scope(f"site {one}", what, site, mail_of(one), interval_s) for one in SITES),
     )
+
+
+def _mail_from(tenant: str) -> Callable[[Call], bool]:
+    return lambda call: call.sender.endswith(f"/{tenant}")
 
 
 # What no limit of connections binds goes by the rates, and the other way round.
@@ -101,6 +109,28 @@ PARTS = (
             *_of_sites("messages", 30, 12, 10.0),
         ),
     ),
+    Part(
+        "sources",
+        f"[source.one]\naddress = '{ONE}'\nconcurrency = 4\nrate = '16/10s burst 3'\n"
+        f"[source.other]\naddress = '{OTHER}'\nconcurrency = 6\n"
+        "connect_rate = '10/10s burst 3'\n"
+        "[tenant.news]\nsenders = ['news.test']\nconcurrency = 3\n"
+        "[tenant.shop]\nsenders = ['shop.test']\nrate = '10/10s burst 3'\n"
+        + _config(
+            "concurrency = 40", "", "",
+            "sources = ['one', 'other']\ntransactions_max = 3\n"
+            "connect_rate = '12/10s burst 4'\nper_site.connect_rate = '6/10s burst 2'",
+        ),
+        (
+            Scope("source one", "connections", 4, mail_of(client=ONE)),
+            Scope("source one", "messages", 16, mail_of(client=ONE), 10.0),
+            Scope("source other", "connections", 6, mail_of(client=OTHER)),
+            Scope("source other", "openings", 10, mail_of(client=OTHER), 10.0),
+            *_of_sites("openings", 12, 6, 10.0),
+            Scope("tenant news", "attempts", 3, _mail_from("news")),
+            Scope("tenant shop", "messages", 10, _mail_from("shop"), 10.0),
+        ),
+    ),
 )  # fmt: skip
 
 
@@ -109,10 +139,12 @@ class CountedSession(RemoteSession):
 
     def __init__(
         self, host: RemoteHost, queue: int, answer: Callable[[bytes], None],
-        hang_up: Callable[[], None], call: Call, now: Callable[[], float],
+        hang_up: Callable[[], None], call: Call, now: Callable[[], float], flights: list[Call],
     ) -> None:  # fmt: skip
         super().__init__(host, queue, answer, hang_up)
         self._call, self._now, self._begun = call, now, 0.0
+        self._flights = flights
+        self._sender = ""
 
     def closed(self) -> None:
         super().closed()
@@ -128,11 +160,14 @@ class CountedSession(RemoteSession):
     def _begin_transaction(self) -> None:
         if not self._is_counted:
             self._begun = self._now()
+            self._sender = _sender(self._call.sender, self._reverse_path or "")
         super()._begin_transaction()
 
     def _uncount(self) -> None:
         if self._is_counted:
-            self._call.transactions.append((self._begun, self._now()))
+            times = (self._begun, self._now())
+            self._call.transactions.append(times)
+            self._flights.append(Call(self._call.site, *times, self._sender, [times]))
         super()._uncount()
 
 
@@ -144,12 +179,13 @@ class CountedHost(RemoteHost):
         self._world, self._site = world, site
 
     def accept(
-        self, generation: int, answer: Callable[[bytes], None], hang_up: Callable[[], None]
-    ) -> RemoteSession:
-        now = self._world.loop.time
-        call = Call(self._site, now(), sender=GROUPS[generation])
-        self._world.calls.append(call)
-        return CountedSession(self, generation, answer, hang_up, call, now)
+        self, generation: int, source: str, answer: Callable[[bytes], None],
+        hang_up: Callable[[], None],
+    ) -> RemoteSession:  # fmt: skip
+        world, now = self._world, self._world.loop.time
+        call = Call(self._site, now(), sender=GROUPS[generation], client=source)
+        world.calls.append(call)
+        return CountedSession(self, generation, answer, hang_up, call, now, world.flights)
 
 
 class Line:
@@ -176,7 +212,12 @@ class Agent:
         """Try once."""
         now = self._world.loop.time()
         domain = attempt.envelope.recipients[0].address.rpartition("@")[2]
-        call = Call(site_of(domain), now, now, self._group, [(now, now)])
+        sender = _sender(self._group, attempt.envelope.reverse_path)
+        allowance = attempt.allowance
+        source = (
+            "" if allowance is None or allowance.source is None else allowance.source.address[0]
+        )
+        call = Call(site_of(domain), now, now, sender, [(now, now)], client=source)
         self._world.attempts.append(call)
         report = await self._agent.deliver(attempt)
         if report.scope in (FailureScope.SITE, FailureScope.LOCAL):
@@ -221,8 +262,9 @@ class Worker:
         )
         self.engine = Engine(
             parts, config.delivery, "mail.home.test", config.classes, self,
-            world.limits.outer(self.queue),
+            world.limits.outer(self.queue), config.tenants,
         )  # fmt: skip
+        self.engine.use_sources(config.sources)
         routed.health.permits = self.engine.permits
         self.engine.start()
 
@@ -353,6 +395,8 @@ class LimitsWorld:
         self.events, self.record = EventList(), Record()
         self.calls: list[Call] = []
         """Connections as the sites see them."""
+        self.flights: list[Call] = []
+        """Transactions as the sites see them, each alone: the next may be of another tenant."""
         self.attempts: list[Call] = []
         """Attempts, at the moment at which they took a token."""
         self.kills = self.masters = 0
@@ -389,7 +433,7 @@ class LimitsWorld:
         for _ in range(number):
             self.sent += 1
             domain = domain_of(self.chance.choice(sites))
-            envelope = Envelope("a@home.test", (Recipient(f"m{self.sent}@{domain}"),))
+            envelope = Envelope(self.chance.choice(SENDERS), (Recipient(f"m{self.sent}@{domain}"),))
             intake = worker.engine.intake
             worker.context.run(
                 intake.accept, intake.new_id(), envelope, (b"Subject: x\r\n\r\n",), Provenance()
@@ -463,15 +507,24 @@ class LimitsWorld:
         now = self.loop.time()
         for call in self.calls:
             call.closed = call.closed or now
+        seen = {"messages": self.attempts, "attempts": self.flights}
         return [
-            reckon(self.part.name, one, self.attempts if one.of == "messages" else self.calls)
+            reckon(
+                self.part.name, one, seen.get(one.of, self.calls),
+                LATE_S if one.of == "openings" else 0.0,
+            )
             for one in self.part.scopes
-        ]
+        ]  # fmt: skip
 
 
 def domain_of(site: str) -> str:
     """Return the domain whose mail goes to a site."""
     return f"s{site[-1]}.{site[:-1]}.test"
+
+
+def _sender(group: str, reverse_path: str) -> str:
+    """Return whose mail it is: the group of its queue, and its tenant."""
+    return f"{group}/{reverse_path.partition('@')[2].partition('.')[0]}"
 
 
 def site_of(domain: str) -> str:
@@ -486,7 +539,7 @@ async def story(world: LimitsWorld, steps: int) -> list[str]:
     minders = [asyncio.ensure_future(world.keep(queue)) for queue in GROUPS]
     minders.append(asyncio.ensure_future(world.unlock()))
     # What rates let through takes its time, virtual as it is.
-    waiting_max = 60 if world.part.name == "rates" else 200
+    waiting_max = {"connections": 200, "rates": 60, "sources": 120}[world.part.name]
     await asyncio.sleep(0)
     for _ in range(steps):
         await asyncio.sleep(dice.expovariate(1 / dice.choice((0.02, 0.2, 1.0))))

@@ -18,13 +18,17 @@ from tests.sim.remote import RemoteHost, RemoteSession
 class Wire(asyncio.Transport):
     """Our end of a connection."""
 
-    def __init__(self, network: Network, host: RemoteHost, protocol: asyncio.Protocol) -> None:
+    def __init__(
+        self, network: Network, host: RemoteHost, protocol: asyncio.Protocol, source: str
+    ) -> None:
         super().__init__()
         self._network = network
         self._host = host
         self._protocol = protocol
         self._closed = False
-        self._session: RemoteSession = host.accept(network.generation, self._answer, self._hang_up)
+        self._session: RemoteSession = host.accept(
+            network.generation, source, self._answer, self._hang_up
+        )
         self._incoming_at = 0.0
 
     def start(self) -> None:
@@ -129,7 +133,7 @@ class Network:
             case "silent":
                 await asyncio.sleep(1e6)
         assert generation == self.generation, "a dead worker makes no connection"
-        wire = Wire(self, remote, protocol_factory())
+        wire = Wire(self, remote, protocol_factory(), source)
         self.wires.add(wire)
         wire.start()
         return wire

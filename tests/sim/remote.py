@@ -96,9 +96,10 @@ class RemoteHost:
         return "silent" if throw < self.mood.refuse + self.mood.silent else "taken"
 
     def accept(
-        self, generation: int, answer: Callable[[bytes], None], hang_up: Callable[[], None]
-    ) -> RemoteSession:
-        """Begin a session with a worker of ours."""
+        self, generation: int, source: str, answer: Callable[[bytes], None],
+        hang_up: Callable[[], None],
+    ) -> RemoteSession:  # fmt: skip
+        """Begin a session with a worker of ours, that comes from `source` ("": any address)."""
         return RemoteSession(self, generation, answer, hang_up)
 
     def happens(self, probability: float) -> bool:

@@ -18,6 +18,7 @@ from typing import Protocol
 from postroom.core.limits import PROBE, Limit, LimitKey
 from postroom.shaping.gate import LENT_MAX_S, Gate
 from postroom.shaping.governor import Claim, Grant
+from postroom.shaping.needs import NOTHING, Needs
 
 IDLE_S = 1.0
 """Slots that were not needed for so long go back, as do tokens that were not."""
@@ -41,6 +42,8 @@ class Lessee:
         self._forgotten: set[LimitKey] = set()
         self._held: dict[LimitKey, Gate] = {}
         """Those that have, or use, anything: a sweep has nothing to do with others."""
+        self._asking: dict[LimitKey, Gate] = {}
+        """Those that wait for tokens."""
         self.on_open: Callable[[Gate], None] = lambda gate: None
         """Told of a gate that lets more through."""
         self.on_refused: Callable[[Gate], None] = lambda gate: None
@@ -69,17 +72,18 @@ class Lessee:
         """Give everything back, now or as it falls free; the gate may be asked for again."""
         self._forgotten.add(gate.key)
 
-    def want(
-        self, gate: Gate, slots: int, tokens: int, now: float, along: tuple[LimitKey, ...] = ()
-    ) -> None:
+    def want(self, gate: Gate, slots: int, tokens: int, now: float, needs: Needs = NOTHING) -> None:
         """Ask for slots, in all, and for tokens, beyond those that are there.
 
-        Tokens of the limits of `along` are to come along: one without the others is of no use.
+        What they need is to come along, as far as it is not there: one without the others is of
+        no use.
         """
         gate.quiet_since = now
-        gate.along = along
         if tokens and gate.has_token(now):
             tokens = 0  # slots are what is missing
+        if tokens and not gate.asked_tokens:
+            gate.needs = needs
+            gate.missing = self._missing(needs, tokens, now)
         if slots > gate.asked or (tokens > 0 and not gate.asked_tokens):
             self._claim(gate, 0, max(slots, gate.busy), tokens)
 
@@ -128,6 +132,7 @@ class Lessee:
         for key in self._forgotten:
             if key in self._gates:
                 self._held[key] = self._gates[key]
+        lapsed: set[LimitKey] = set()
         for key, gate in list(self._held.items()):
             stale = gate.refunded > 0 or (gate.tokens > 0 and now >= gate.tokens_until)
             used = gate.busy + gate.kept
@@ -145,6 +150,8 @@ class Lessee:
             if stale or idle > 0 or wanted != gate.asked or gate.good:
                 tokens_wanted = 0 if key in self._forgotten else gate.asked_tokens
                 self._claim(gate, max(0, idle), wanted, tokens_wanted, gives_tokens=stale)
+                if stale:
+                    lapsed.add(key)
             if gate.granted or used or gate.tokens or gate.refunded:
                 continue
             if key not in self._forgotten:
@@ -152,6 +159,8 @@ class Lessee:
             elif not gate.asked:
                 del self._held[key], self._gates[key]
                 self._forgotten.discard(key)
+        if lapsed:
+            self._ask_along(lapsed, now)
         self.flush()
 
     def gates(self) -> Iterable[Gate]:
@@ -160,9 +169,31 @@ class Lessee:
 
     # Inside.
 
+    def _missing(self, needs: Needs, tokens: int, now: float) -> Needs:
+        """Return what is needed of which there are not so many tokens."""
+
+        def is_missing(key: LimitKey) -> bool:
+            gate = self._gates.get(key)
+            return gate is None or gate.tokens < tokens or not gate.has_token(now)
+
+        return needs.where(is_missing) if needs != NOTHING else NOTHING
+
+    def _ask_along(self, lapsed: set[LimitKey], now: float) -> None:
+        """Ask along for what was there when tokens were asked for, and has lapsed since.
+
+        Else what comes next would lapse while that is waited for, and so on.
+        """
+        for gate in list(self._asking.values()):
+            if gate.needs.keys() & lapsed:
+                missing = self._missing(gate.needs, gate.asked_tokens, now)
+                if missing != gate.missing:
+                    gate.missing = missing
+                    self._claim(gate, 0, gate.asked, gate.asked_tokens)
+
     def _take_tokens(self, gate: Gate, grant: Grant, now: float) -> None:
         since = grant.until - LENT_MAX_S
         gate.asked_tokens = 0
+        self._asking.pop(gate.key, None)
         if gate.tokens and gate.tokens_until - now > (grant.until - now) / 2:
             # What came along with others of several sites is used together, by the elder's time.
             gate.tokens += grant.tokens
@@ -184,6 +215,10 @@ class Lessee:
         gate.grant(-slots)
         gate.asked = want
         gate.asked_tokens = want_tokens
+        if want_tokens:
+            self._asking[gate.key] = gate
+        else:
+            self._asking.pop(gate.key, None)
         tokens, since = gate.take_tokens() if gives_tokens else (0, 0.0)
         good, refused = gate.good, gate.refused
         gate.good = gate.refused = 0
@@ -197,8 +232,8 @@ class Lessee:
                 tokens += before.tokens
         elif not self._claims:
             self.on_claim()
-        along = gate.along if want_tokens else ()
+        along, choices = gate.missing if want_tokens else NOTHING
         used = gate.busy + gate.kept if good or refused else 0
         self._claims[gate.key] = Claim(
-            gate.key, slots, want, tokens, want_tokens, since, along, good, refused, used
+            gate.key, slots, want, tokens, want_tokens, since, along, good, refused, used, choices
         )

@@ -105,8 +105,8 @@ class Pump:
             self._tasks.spawn(self._attempt(entry))
         self.source_troubles.look_in_time(self.kick)
         if self._lessee is not None:
-            for gate, slots, tokens, along in self.scheduler.shortages():
-                self._lessee.want(gate, slots, tokens, now, along)
+            for gate, slots, tokens, needs in self.scheduler.shortages():
+                self._lessee.want(gate, slots, tokens, now, needs)
             self._lessee.flush()
 
     async def _attempt(self, entry: Entry) -> None:
@@ -165,9 +165,11 @@ class Pump:
         await self._settler.settle(active, case, pairs)
 
     def _note_pace(self, entry: Entry, report: AttemptReport) -> None:
-        left = [one for one in report.outcomes if one.kind is OutcomeKind.DEFERRED]
+        left = 0
+        if report.scope is not FailureScope.NONE:
+            left = [one.kind for one in report.outcomes].count(OutcomeKind.DEFERRED)
         seconds = self._clock.now() - entry.started_at
-        self.paces.note(entry.lane, max(0.0, seconds), len(entry.indexes), len(left))
+        self.paces.note(entry.lane, max(0.0, seconds), len(entry.indexes), left)
 
     async def _fly(
         self,

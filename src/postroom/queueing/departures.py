@@ -15,16 +15,17 @@ Called by: queueing.scheduler, engine.source_troubles, engine.why.  Raises: noth
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from postroom.core.limits import DAY_S, UNLIMITED, Limit, LimitKey, format_rate
 from postroom.core.units import format_duration
 from postroom.queueing.lane import Lane, LaneKey
 from postroom.queueing.patience import Patience
-from postroom.queueing.shortage import Shortage
+from postroom.queueing.shortage import Shortage, shortage
 from postroom.queueing.way import Way
 from postroom.shaping.allowance import Allowance
 from postroom.shaping.gate import Gate, Gates
+from postroom.shaping.needs import NOTHING, Needs, rated
 from postroom.shaping.pauses import FOREVER, Pauses
 from postroom.shaping.source import SourcePolicy
 from postroom.shaping.tickets import Tickets
@@ -50,6 +51,8 @@ class Departures:
         """When `resumed` is to be asked: the first pause ends, or an answer is overdue."""
         self._short: dict[Gate, dict[Lane, int]] = {}
         """How many attempts each lane could make if a gate were open."""
+        self._needs: dict[Gate, Needs] = {}
+        """What the attempt of a lane that waits for a gate needs as well."""
         self._patience = Patience()
         self.pauses = Pauses()
 
@@ -73,25 +76,49 @@ class Departures:
         way = lane.way = lane.way or Way()
         way.pool, way.connects = pool, connects
 
-    def allowance(self, lane: Lane, now: float) -> Allowance | None:
-        """Return what the next attempt of a lane may use; None where it must wait."""
+    def needs(self, lane: Lane, now: float) -> Needs:
+        """Return what tokens the next attempt of a lane needs here."""
+        way = lane.way
+        if way is None:
+            return NOTHING
+        is_kept = self._may_count_on_kept(lane, way)
+        along = () if is_kept else rated(way.connects)
+        if not way.pool:
+            return Needs(along)
+        site = lane.key.site
+        left = [one for one in way.pool if self._ready_at(one, site, now) <= now]
+        # The one that is drawn, then those that have a connection free.
+        left.sort(key=lambda one: (one is not way.drawn, not self._has_slot(one, site, now)))
+        way.is_asked_for = True
+        return Needs(along, (tuple(self._rates(one, site, is_kept, now) for one in left),))
+
+    def allowance(
+        self, lane: Lane, now: float, needs: Callable[[], Needs] = lambda: NOTHING
+    ) -> Allowance | None:
+        """Return what the next attempt of a lane may use; None where it must wait.
+
+        `needs`: what tokens it needs beside those of source and connection.
+        """
         way = lane.way
         assert way is not None
-        counts_on_kept = self._may_count_on_kept(lane, way)
-        blocking = [] if counts_on_kept else _without_token(way.connects, now)
+        is_kept = self._may_count_on_kept(lane, way)
+        blocking = [] if is_kept else _without_token(way.connects, now)
         source: SourcePolicy | None = None
         gates: tuple[Gate, ...] = ()
         connects = way.connects
-        if way.pool and not blocking:
-            source, blocking = self._choose(lane, way, now)
+        if blocking:
+            self._want(lane, blocking, needs() + self.needs(lane, now))
+        elif way.pool:
+            source, blocking = self._choose(lane, way, needs, now)
         if blocking or (way.pool and source is None):
             self._wait(lane, way, blocking, now)
             return None
         if source is not None:
             gates, own_connects = self._gates_of(source, lane.key.site, now)
             connects += own_connects
+        way.is_asked_for = False
         allowance = Allowance(source, gates, connects)
-        if counts_on_kept:
+        if is_kept:
             allowance.count_on(way.expected)
         elif connects:
             took = allowance.reserve(now)
@@ -120,11 +147,13 @@ class Departures:
     def shortages(self) -> list[Shortage]:
         """Return what gates kept from starting since this was asked last."""
         short, self._short = self._short, {}
+        needs, self._needs = self._needs, {}
         found = []
         for gate, lanes in short.items():
             could = sum(lanes.values())
             slots = 0 if gate.key.is_of_connections else gate.busy + could
-            found.append(Shortage(gate, slots, could if gate.has_rate else 0))
+            tokens = could if gate.has_rate else 0
+            found.append(shortage(gate, slots, tokens, needs[gate], len(lanes)))
         return found
 
     def opened(self, gate: Gate) -> list[Lane]:
@@ -242,7 +271,9 @@ class Departures:
             else (closed + _without_token(connects, now))
         )
 
-    def _choose(self, lane: Lane, way: Way, now: float) -> tuple[SourcePolicy | None, list[Gate]]:
+    def _choose(
+        self, lane: Lane, way: Way, needs: Callable[[], Needs], now: float
+    ) -> tuple[SourcePolicy | None, list[Gate]]:
         """Return the source whose turn it is, or the gates to wait for."""
         left = [one for one in way.pool if self._ready_at(one, lane.key.site, now) <= now]
         blocking: list[Gate] = []
@@ -252,7 +283,12 @@ class Departures:
             closed = self._closed(lane, way, source, now)
             if not closed:
                 return source, []
-            self._want(lane, closed)
+            if way.is_asked_for and (lent := self._lent(lane, way, left, now)) is not None:
+                return lent, []
+            is_kept = self._may_count_on_kept(lane, way)
+            along = self._rates(source, lane.key.site, is_kept, now)
+            along += () if is_kept else rated(way.connects)
+            self._want(lane, closed, needs() + Needs(along))
             waiting = [gate for gate in closed if not self._patience.is_over(gate, now)]
             if waiting:
                 way.drawn = source
@@ -261,6 +297,25 @@ class Departures:
             left.remove(source)
             blocking += closed
         return None, blocking
+
+    def _lent(
+        self, lane: Lane, way: Way, sources: Iterable[SourcePolicy], now: float
+    ) -> SourcePolicy | None:
+        """Return a source whose tokens came along with others that were asked for, if any."""
+        for source in sources:
+            own, connects = self._gates_of(source, lane.key.site, now)
+            if rated(own + connects) and not self._closed(lane, way, source, now):
+                return source
+        return None
+
+    def _rates(
+        self, source: SourcePolicy, site: str, is_kept: bool, now: float
+    ) -> tuple[LimitKey, ...]:
+        own, connects = self._gates_of(source, site, now)
+        return rated(own if is_kept else own + connects)
+
+    def _has_slot(self, source: SourcePolicy, site: str, now: float) -> bool:
+        return all(gate.busy < gate.usable for gate in self._gates_of(source, site, now)[0])
 
     def _draw(self, sources: Sequence[SourcePolicy]) -> SourcePolicy:
         """Draw a source by weight."""
@@ -304,7 +359,6 @@ class Departures:
     def _wait(self, lane: Lane, way: Way, blocking: list[Gate], now: float) -> None:
         for gate in blocking:
             self._waiting.setdefault(gate, {})[lane] = None
-        self._want(lane, blocking)
         for source in way.pool:
             ready_at = self._ready_at(source, lane.key.site, now)
             if ready_at > now:
@@ -316,11 +370,12 @@ class Departures:
         ready_at = pause.ends_at if pause is not None else 0.0
         return ready_at if source.plan is None else max(ready_at, source.plan.start_day * DAY_S)
 
-    def _want(self, lane: Lane, gates: Iterable[Gate]) -> None:
-        """Have what a lane could use asked for."""
+    def _want(self, lane: Lane, gates: Iterable[Gate], needs: Needs) -> None:
+        """Have what a lane could use asked for, along with what it needs besides."""
         could = max(1, min(len(lane) + 1, lane.window - lane.busy))
         for gate in gates:
             self._short.setdefault(gate, {})[lane] = could
+            self._needs[gate] = needs
 
     def _look_at(self, lane: Lane, at: float) -> None:
         """Give a lane its turn at a moment, where nothing else does before."""

@@ -29,11 +29,14 @@ from postroom.queueing.departures import KINDS, Departures
 from postroom.queueing.lane import Entry, Lane, LaneKey, Rest
 from postroom.queueing.load import ChannelLoad, first_due, loads_of
 from postroom.queueing.outer import OuterLimits
+from postroom.queueing.picker import Picker
 from postroom.queueing.rings import Rings, limit_of
-from postroom.queueing.shortage import Shortage, all_of, of_channel
+from postroom.queueing.shortage import Shortage
+from postroom.queueing.shortages import all_of
 from postroom.queueing.tenants import Tenants
 from postroom.shaping.allowance import Allowance
 from postroom.shaping.gate import Gate, Gates, OwnGates
+from postroom.shaping.needs import Needs
 
 
 class Scheduler:
@@ -63,11 +66,13 @@ class Scheduler:
         self.departures = Departures(self._gates, entropy)
         """Sources and new connections; to be asked, and told of pauses."""
         self._short: dict[Gate, Lane | ChannelState | None] = {}
+        self._needs: dict[Gate, Needs] = {}
         self._lanes: dict[LaneKey, Lane] = {}
         self._channels: dict[str, ChannelState] = {}
         self._rings = Rings(shares)
         self.tenants = Tenants(self._gates)
         """Whose mail takes turns, and their limits."""
+        self._picker = Picker(self.tenants, self.departures)
         self._set_outer(outer)
 
     @property
@@ -171,6 +176,8 @@ class Scheduler:
                     self._short[state.gate] = state
                 # Listed again by finish, or when the gate opens.
                 self._short[gate] = lane
+                if gate.has_rate:
+                    self._needs[gate] = self._picker.needs(lane, rank, now)
                 self._unlist(lane, rank, now)
                 continue
             gate = state.gate
@@ -190,18 +197,11 @@ class Scheduler:
                 self._could = min((g.tokens for g in lane.gates[:2] if g.has_rate), default=0)
                 rings.appendleft(lane, rank)
                 break
-            entry = lane.pop(rank, now)
+            entry = self._picker.take(lane, rank, now)
             if entry is None:
-                tenants.wait(lane, rank, now)
+                # Listed again by finish, or when tenant or source let it depart.
                 self._unlist(lane, rank, now)
                 continue
-            if lane.way is not None:
-                entry.allowance = self.departures.allowance(lane, now)
-                if entry.allowance is None:
-                    # Listed again by finish, or when it may depart.
-                    lane.unpop(entry)
-                    self._unlist(lane, rank, now)
-                    continue
             rings.started(rank)
             entry.started = True
             entry.started_at = now
@@ -220,9 +220,9 @@ class Scheduler:
     def shortages(self) -> list[Shortage]:
         """Return what gates kept from starting since this was asked last."""
         short, self._short = self._short, {}
-        found = all_of(short, self._outer.gates, self._ready, self._could)
-        found += [of_channel(gate, ready, ready) for gate, ready in self.tenants.short()]
-        return found + self.departures.shortages()
+        needs, self._needs = self._needs, {}
+        found = all_of(short, needs, self._outer.gates, self._ready, self._could)
+        return found + self.tenants.short() + self.departures.shortages()
 
     def opened(self, gate: Gate) -> None:
         """Let the lanes that wait for a gate have their turns."""

@@ -166,10 +166,10 @@ class TenantTurns(Waiting):
         self._ranks[entry.rank].saved[entry.tenant] += entry.cost
 
     def tenants(self, rank: int | None = None) -> list[str]:
-        """Return the tenants of which entries wait, of one rank or of all."""
+        """Return the tenants of which entries wait, of one rank in order of turn, or of all."""
         if rank is not None:
             known = self._ranks.get(rank)
-            return list(known.heaps) if known is not None else []
+            return list(known.ring) if known is not None else []
         return list({tenant: None for one in self._ranks.values() for tenant in one.heaps})
 
     def clip(self, lowest: int) -> None:

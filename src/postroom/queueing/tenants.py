@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from postroom.core.limits import UNLIMITED, Limit, LimitKey
+from postroom.queueing.shortage import Shortage, shortage
 from postroom.shaping.gate import Gate, Gates
+from postroom.shaping.needs import NOTHING, Needs
 
 if TYPE_CHECKING:
     from postroom.queueing.lane import Lane
@@ -34,7 +36,7 @@ class TenantShare(msgspec.Struct, frozen=True):
 class TenantState:
     """One tenant that has, or had, mail in this queue."""
 
-    __slots__ = ("busy", "gate", "limit", "ready", "waiting", "weight")
+    __slots__ = ("busy", "gate", "limit", "needs", "ready", "waiting", "weight")
 
     def __init__(self) -> None:
         self.weight = 1
@@ -46,10 +48,22 @@ class TenantState:
         """Attempts that are ready, by channel."""
         self.waiting: dict[tuple[Lane, int], None] = {}
         """Lanes that wait for it, with a rank, in the order in which they came."""
+        self.needs = NOTHING
+        """What an attempt of the lane needs as well whose mail lacked it last."""
 
     def is_open(self, now: float) -> bool:
         """Say whether an attempt may start."""
         return self.gate is None or self.gate.is_open(now)
+
+    @property
+    def gates(self) -> tuple[Gate, ...]:
+        """The gates that its attempts are counted at."""
+        return (self.gate,) if self.gate is not None else ()
+
+    @property
+    def has_slot(self) -> bool:
+        """False where it has as many attempts as it may have."""
+        return self.gate is None or self.gate.busy < self.gate.usable
 
     @property
     def free(self) -> int:
@@ -82,13 +96,15 @@ class TenantState:
 class Tenants:
     """The tenants of one queue."""
 
-    __slots__ = ("_gates", "_shares", "_short", "_states")
+    __slots__ = ("_gates", "_lacking", "_shares", "_short", "_states")
 
     def __init__(self, gates: Gates) -> None:
         self._gates = gates
         self._shares: Mapping[str, TenantShare] = {}
         self._states: dict[str, TenantState] = {}
         self._short: dict[TenantState, None] = {}
+        self._lacking: list[TenantState] = []
+        """Those whose mail was passed over just now."""
 
     def reconfigure(self, shares: Mapping[str, TenantShare]) -> None:
         """Put other weights and limits in force."""
@@ -107,7 +123,7 @@ class Tenants:
     def gates(self, name: str) -> tuple[Gate, ...]:
         """Return the gates that an attempt of a tenant is counted at."""
         state = self._states.get(name)
-        return (state.gate,) if state is not None and state.gate is not None else ()
+        return state.gates if state is not None else ()
 
     def limits(self) -> Iterator[tuple[Gate, Limit]]:
         """Give each gate with its limit."""
@@ -147,7 +163,7 @@ class Tenants:
                 woken += [_first(state.waiting) for _ in range(state.free)]
             else:
                 # Tokens that nobody could use in time are to be asked for again.
-                self.lacks(state)
+                self._short[state] = None
         for lane, rank in reversed(woken):
             # Before those that have had turns meanwhile.
             if rank not in lane.listed:
@@ -163,13 +179,30 @@ class Tenants:
     def lacks(self, state: TenantState) -> None:
         """Note that a gate keeps mail of a tenant from starting."""
         self._short[state] = None
+        self._lacking.append(state)
 
-    def short(self) -> Iterator[tuple[Gate, int]]:
-        """Give the gates that kept something from starting, with what is ready."""
+    @property
+    def has_lacking(self) -> bool:
+        """True where `need` is to be told what the mail needs besides that was just passed over."""
+        return bool(self._lacking)
+
+    def need(self, needs: Needs) -> None:
+        """Note what mail needs that was passed over, beside what its tenants lack."""
+        for state in self._lacking:
+            state.needs = needs
+        self._lacking.clear()
+
+    def short(self) -> list[Shortage]:
+        """Return what gates kept from starting since this was asked last."""
         short, self._short = self._short, {}
+        found = []
         for state in short:
-            if state.gate is not None:
-                yield state.gate, sum(state.ready.values())
+            gate, ready = state.gate, sum(state.ready.values())
+            if gate is not None:
+                tokens = ready if gate.has_rate else 0
+                lanes = max(1, len(state.waiting))
+                found.append(shortage(gate, gate.busy + ready, tokens, state.needs, lanes))
+        return found
 
     def prune(self) -> None:
         """Forget tenants that have neither mail nor a limit."""

@@ -13,7 +13,7 @@ from postroom.shaping.source import SourcePolicy
 class Way:
     """The way of one lane."""
 
-    __slots__ = ("connects", "drawn", "expected", "must_connect", "pool")
+    __slots__ = ("connects", "drawn", "expected", "is_asked_for", "must_connect", "pool")
 
     def __init__(self) -> None:
         self.pool: tuple[SourcePolicy, ...] = ()
@@ -22,5 +22,7 @@ class Way:
         self.connects: tuple[Gate, ...] = ()
         """Of the channel and the site; each source has one of its own."""
         self.expected = Expected()
+        self.is_asked_for = False
+        """True where tokens of a source were asked for along with others, whichever has them."""
         self.must_connect = False
         """True once an attempt found no kept connection that fits, until another ends."""

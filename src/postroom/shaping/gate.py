@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from postroom.core.limits import Limit, LimitKey
+from postroom.shaping.needs import NOTHING, Needs
 
 LENT_MAX_S = 1.0
 """No token is good for longer."""
@@ -31,9 +32,10 @@ class Gate:
     """The counts of one limit in one worker."""
 
     __slots__ = (
-        "along", "asked", "asked_tokens", "busy", "cap", "good", "granted", "has_rate",
-        "is_bounded", "is_watched", "kept", "key", "on_excess", "quiet_since", "refunded",
-        "refunded_since", "refused", "tokens", "tokens_since", "tokens_until", "usable",
+        "asked", "asked_tokens", "busy", "cap", "good", "granted", "has_rate",
+        "is_bounded", "is_watched", "kept", "key", "missing", "needs", "on_excess",
+        "quiet_since", "refunded", "refunded_since", "refused", "tokens", "tokens_since",
+        "tokens_until", "usable",
     )  # fmt: skip
 
     def __init__(self, key: LimitKey, granted: int = 0) -> None:
@@ -55,9 +57,11 @@ class Gate:
         self.asked = 0
         """Slots that the lender knows to be wanted in all."""
         self.asked_tokens = 0
-        self.along: tuple[LimitKey, ...] = ()
-        """Whose tokens are to come along with those that are wanted."""
         """Tokens that the lender knows to be wanted."""
+        self.needs: Needs = NOTHING
+        """Whose tokens are needed along with those."""
+        self.missing: Needs = NOTHING
+        """Those among them that are to come along: they are not there."""
         self.refunded = 0
         """Tokens of attempts that came to nothing, to be given back."""
         self.refunded_since = 0.0

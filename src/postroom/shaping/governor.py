@@ -23,6 +23,7 @@ AssertionError.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from math import inf
 
 from postroom.core.limits import PROBE, Limit, LimitKey
 from postroom.shaping.agenda import Agenda
@@ -31,6 +32,7 @@ from postroom.shaping.ledger import SLICE_S, Ledger, Share, turn_of
 from postroom.shaping.ledger import Claim as Claim
 from postroom.shaping.ledger import Grant as Grant
 from postroom.shaping.meters import AnyMeter, Live, Meters, Uses
+from postroom.shaping.needs import Needs
 from postroom.shaping.parked import Parked
 from postroom.shaping.shares import fair_shares
 from postroom.shaping.window import FORGET_S, Window
@@ -71,7 +73,7 @@ class Governor:
             share.want = claim.want
             if not share.want_tokens:
                 share.tokens_since = now
-            share.want_tokens, share.along = claim.want_tokens, claim.along
+            share.want_tokens, share.needs = claim.want_tokens, Needs(claim.along, claim.choices)
             if claim.tokens and ledger.meter is not None:
                 ledger.meter.take_back(claim.tokens, claim.since)
             if claim.refused or (claim.good and ledger.window is not None):
@@ -222,6 +224,8 @@ class Governor:
         if self.is_open:
             given: dict[int, list[int]] = {}
             slots_again = self._settle_slots(ledger, now, given)
+            if self._parked.is_awaited(key):
+                self._serve_parked(key, ledger, now, ledger.tokens_since)
             tokens_again = self._settle_tokens(key, ledger, now, given)
             if ledger.is_watched is not (ledger.window is not None):
                 ledger.is_watched = not ledger.is_watched
@@ -248,10 +252,13 @@ class Governor:
         grant = Grant(key, slots, cap, tokens, until, ledger.is_watched)
         self._grants.setdefault(holder, []).append(grant)
 
-    def _serve_parked(self, key: LimitKey, ledger: Ledger, now: float) -> None:
-        """Look again at the limits that wait for tokens of one, as far as it has any."""
+    def _serve_parked(self, key: LimitKey, ledger: Ledger, now: float, before: float = inf) -> None:
+        """Look again at the limits that wait for tokens of one, as far as it has any.
+
+        Only at those that have waited since `before`.
+        """
         meter = ledger.meter
-        while self._parked.is_awaited(key) and (meter is None or meter.available(now)):
+        while self._parked.since(key) < before and (meter is None or meter.available(now)):
             waiting = self._parked.take(key)
             if waiting in self._ledgers:
                 self._settle(waiting, self._ledgers[waiting], now)
@@ -311,18 +318,12 @@ class Governor:
             left -= 1
             if not tokens:
                 return meter.next_at(now)
-            others = self._along(share)
-            for other, _, its in others:
-                if not its.available(now):
-                    # As soon as it has one, it looks at us again.
-                    self._parked.park(key, other)
-                    self._again.no_later(other, its.next_at(now))
-                    break
+            others = self._along(key, share, now)
+            if others is None:
+                continue
             meters = [meter, *(its for _, _, its in others)]
             least = min(each.available(now) for each in meters)
             tokens = min(tokens, least)
-            if not tokens:
-                continue
             if tokens == share.want_tokens:
                 # Where there is plenty a holder gets more than it asked for, or each few messages
                 # would pay a round trip; what it does not use comes back.
@@ -336,12 +337,51 @@ class Governor:
             given.setdefault(holder, [0, 0])[1] += tokens
         return None
 
-    def _along(self, share: Share) -> list[tuple[LimitKey, Ledger, AnyMeter]]:
-        """Return the limits whose tokens a holder needs along, as far as they have rates."""
+    def _along(
+        self, key: LimitKey, share: Share, now: float
+    ) -> list[tuple[LimitKey, Ledger, AnyMeter]] | None:
+        """Return the limits that lend a holder tokens along with one; None: it has to wait."""
+        along, choices = share.needs
+        found = self._rated(along)
+        waits_for = _used_up(found, now)
+        for choice in choices if waits_for is None else ():
+            ways = []
+            for rates in map(self._rated, choice):
+                lacks = _used_up(rates, now)
+                if lacks is None:
+                    found += rates
+                    break
+                ways.append(lacks)
+            else:
+                # Whichever of them has a token first.
+                for lacks in ways:
+                    self._wait_for(key, lacks, share, now)
+                return None
+        if waits_for is not None:
+            self._wait_for(key, waits_for, share, now)
+            return None
+        return found
+
+    def _wait_for(
+        self, key: LimitKey, other: tuple[LimitKey, Ledger, AnyMeter], share: Share, now: float
+    ) -> None:
+        """Have a limit looked at again as soon as another has a token."""
+        self._parked.park(key, other[0], share.tokens_since)
+        self._again.no_later(other[0], other[2].next_at(now))
+
+    def _rated(self, keys: Iterable[LimitKey]) -> list[tuple[LimitKey, Ledger, AnyMeter]]:
+        """Return those of some limits that have rates."""
         found = []
-        for key in share.along:
+        for key in keys:
             ledger = self._ledger(key)
             if ledger.meter is not None:
                 ledger.is_along = True
                 found.append((key, ledger, ledger.meter))
         return found
+
+
+def _used_up(
+    rates: Iterable[tuple[LimitKey, Ledger, AnyMeter]], now: float
+) -> tuple[LimitKey, Ledger, AnyMeter] | None:
+    """Return the first that has no token now."""
+    return next((one for one in rates if not one[2].available(now)), None)

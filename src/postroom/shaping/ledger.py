@@ -8,11 +8,14 @@ supervisor.link.  Raises: nothing.
 
 from __future__ import annotations
 
+from math import inf
+
 import msgspec
 
 from postroom.core.limits import Limit, LimitKey
 from postroom.shaping.gate import UNBOUNDED
 from postroom.shaping.meters import AnyMeter
+from postroom.shaping.needs import NOTHING, Choice
 from postroom.shaping.window import Window
 
 SLICE_S = 1.0
@@ -23,8 +26,9 @@ class Claim(msgspec.Struct, frozen=True, array_like=True):
     """A holder: I give back `slots` and `tokens`; I want so many slots in all, tokens more.
 
     The tokens were lent at `since` at the earliest. Those that are wanted are of use only along
-    with as many of each limit of `along`. So many attempts went `good` since the last word, and so
-    many were `refused` for being one too many, beside `used` that are in use.
+    with as many of each limit of `along`, and of one way of each of `choices`. So many attempts
+    went `good` since the last word, and so many were `refused` for being one too many, beside
+    `used` that are in use.
     """
 
     key: LimitKey
@@ -37,6 +41,7 @@ class Claim(msgspec.Struct, frozen=True, array_like=True):
     good: int = 0
     refused: int = 0
     used: int = 0
+    choices: tuple[Choice, ...] = ()
 
 
 class Grant(msgspec.Struct, frozen=True, array_like=True):
@@ -57,7 +62,7 @@ class Grant(msgspec.Struct, frozen=True, array_like=True):
 class Share:
     """What one holder has of one limit."""
 
-    __slots__ = ("along", "cap", "held", "since", "tokens_since", "used", "want", "want_tokens")
+    __slots__ = ("cap", "held", "needs", "since", "tokens_since", "used", "want", "want_tokens")
 
     def __init__(self) -> None:
         self.held = 0
@@ -68,7 +73,7 @@ class Share:
         self.since = 0.0
         """Since when it has its slots, or has waited for one."""
         self.want_tokens = 0
-        self.along: tuple[LimitKey, ...] = ()
+        self.needs = NOTHING
         self.tokens_since = 0.0
 
     @property
@@ -92,6 +97,12 @@ class Ledger:
         """Whether all holders were told to say how attempts go."""
         self.shares: dict[int, Share] = {}
         self.meter = meter
+
+    @property
+    def tokens_since(self) -> float:
+        """Since when a holder wants tokens that has waited longest; none: the end of time."""
+        waiting = (one.tokens_since for one in self.shares.values() if one.want_tokens)
+        return min(waiting, default=inf)
 
     @property
     def bound(self) -> int:

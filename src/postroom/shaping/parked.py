@@ -16,11 +16,16 @@ class Parked:
     __slots__ = ("_waiting",)
 
     def __init__(self) -> None:
-        self._waiting: dict[LimitKey, dict[LimitKey, None]] = {}
+        self._waiting: dict[LimitKey, dict[LimitKey, float]] = {}
 
-    def park(self, key: LimitKey, at: LimitKey) -> None:
-        """Let a limit wait for a token of another."""
-        self._waiting.setdefault(at, {})[key] = None
+    def park(self, key: LimitKey, at: LimitKey, since: float) -> None:
+        """Let a limit wait for a token of another; it wants one since then."""
+        self._waiting.setdefault(at, {}).setdefault(key, since)
+
+    def since(self, at: LimitKey) -> float:
+        """Return since when the first wants a token that waits for one; none: the end of time."""
+        waiting = self._waiting.get(at)
+        return next(iter(waiting.values())) if waiting else float("inf")
 
     def is_awaited(self, key: LimitKey) -> bool:
         """Say whether any waits for a limit."""

@@ -8,6 +8,7 @@ from postroom.core.limits import Limit, LimitKey, Rate
 from postroom.engine.lessee import IDLE_S, Lessee
 from postroom.shaping.gate import UNBOUNDED
 from postroom.shaping.governor import Claim, Grant
+from postroom.shaping.needs import Needs
 
 KEY = LimitKey("site", "c", "s")
 
@@ -56,7 +57,7 @@ def test_tokens_that_come_soon_after_others_are_used_with_them_by_the_elders_tim
     lender = Heard()
     lessee = Lessee(lender)
     gate = lessee.gate(KEY, Limit(None, Rate(100, 100)))
-    lessee.want(gate, 1, 2, 0.0, along=(LimitKey("channel", "c"),))
+    lessee.want(gate, 1, 2, 0.0, Needs((LimitKey("channel", "c"),)))
     lessee.flush()
     assert lender.claims[-1].along == (LimitKey("channel", "c"),)
     lessee.follow([Grant(KEY, slots=9, tokens=2, until=1.0)], 0.0)
@@ -69,3 +70,19 @@ def test_tokens_that_come_soon_after_others_are_used_with_them_by_the_elders_tim
     lessee.flush()
     assert gate.tokens == 1 and gate.tokens_until == 1.9
     assert lender.claims[-1].tokens == 5
+
+
+def test_what_lapses_while_others_are_waited_for_is_asked_for_again_along_with_them() -> None:
+    lender = Heard()
+    lessee = Lessee(lender)
+    channel = LimitKey("channel", "c")
+    site = lessee.gate(KEY, Limit(None, Rate(100, 100)))
+    lessee.gate(channel, Limit(None, Rate(100, 100)))
+    lessee.follow([Grant(channel, tokens=1, until=1.0)], 0.0)
+    lessee.want(site, 1, 1, 0.5, Needs((channel,)))
+    lessee.flush()
+    assert lender.claims[-1].along == (), "it is there"
+    lessee.sweep(1.5)
+    last = {claim.key: claim for claim in lender.claims[-2:]}
+    assert last[channel].tokens == 1
+    assert last[KEY].want_tokens == 1 and last[KEY].along == (channel,)

@@ -174,6 +174,39 @@ def test_a_token_that_comes_back_goes_to_a_limit_that_waits_for_it() -> None:
     assert told(lender) == {2: (0, 2)}
 
 
+def test_of_several_ways_the_first_that_has_tokens_is_taken() -> None:
+    site, one, other = LimitKey("site", "c", "s"), LimitKey("source", "1"), LimitKey("source", "2")
+    rates = {site: Rate(100, 100, 10), one: Rate(20, 100, 2), other: Rate(10, 100, 1)}
+    lender = Governor(lambda key: Limit(None, rates[key]))
+    claim = Claim(site, want_tokens=1, choices=(((one,), (other,)),))
+    for expected in ({site: 1, one: 1}, {site: 1, one: 1}, {site: 1, other: 1}):
+        lender.claim(1, [claim], 1000.0)
+        assert {grant.key: grant.tokens for grant in lender.grants()[1]} == expected
+    lender.claim(1, [claim], 1000.0)
+    assert told(lender) == {}, "none of them has any"
+    again = lender.next_at
+    assert again == pytest.approx(1000 + 101 / 19), "the first that has one again"
+    lender.tick(again)
+    assert {grant.key for grant in lender.grants()[1]} == {site, one}
+
+
+def test_who_waits_for_several_at_once_is_not_overtaken_for_ever_by_who_waits_for_one() -> None:
+    site, channel = LimitKey("site", "c", "s"), LimitKey("channel", "c")
+    rates = {"site": Rate(100, 100, 10), "channel": Rate(10, 1000, 1)}
+    lender = Governor(lambda key: Limit(None, rates[key.kind]))
+    lender.claim(1, [Claim(channel, want_tokens=1)], 1000.0)
+    assert told(lender) == {1: (0, 1)}
+    lender.claim(2, [Claim(site, want_tokens=1, along=(channel,))], 1000.1)
+    lender.claim(1, [Claim(channel, want_tokens=1)], 1000.2)
+    lender.claim(3, [Claim(channel, want_tokens=1)], 1000.3)
+    served = []
+    while not {1, 2, 3} <= set(served):
+        assert lender.next_at is not None
+        lender.tick(lender.next_at)
+        served += list(told(lender))
+    assert served == [2, 1, 3], "in the order in which they came"
+
+
 def test_after_a_crash_the_burst_counts_as_gone_for_nobody_knows() -> None:
     rate = Rate(80, 100, 8)
     lender = governor(None, rate)
