@@ -55,8 +55,13 @@ class Dispatch:
 
     def application(self, routes: Iterable[Route]) -> web.Application:
         """Return what serves these routes."""
+
+        @web.middleware
+        async def guarded(request: web.Request, handler: _Next) -> web.StreamResponse:
+            return await self._guarded(request, handler)
+
         application = web.Application(
-            middlewares=[web.middleware(self._guarded)],
+            middlewares=[guarded],
             client_max_size=self._policy.size_limit_octets,
         )
         for route in routes:
