@@ -332,9 +332,34 @@ def _other_commands(commands: Any) -> None:
     _add(commands, "sink", "a test destination that plays any reply", "main:sink")
     users = _add(commands, "user-hash", "a line for the users file", "users:user_hash")
     users.add_argument("name", metavar="NAME", help="the user; the password is asked for")
+    _token_commands(commands)
     completion = _add(commands, "completion", "completion for a shell", "completion:run")
     completion.add_argument("shell", choices=("bash",), help="eval it in ~/.bashrc")
     _json(_add(commands, "version", "the version", "main:version"))
+
+
+def _token_commands(commands: Any) -> None:
+    token = commands.add_parser(
+        "token", help="who may use the HTTP API", description="Tokens of the HTTP API."
+    )
+    below = token.add_subparsers(dest="verb", metavar="VERB", required=True)
+    create = _json(_add(below, "create", "make a token, and show it this once", "token:create"))
+    create.add_argument("name", metavar="NAME", help="whose it is; shown in lists")
+    create.add_argument(
+        "--role", required=True, choices=("viewer", "operator", "injector"),
+        help="to look; to look, change and send; to send alone",
+    )  # fmt: skip
+    create.add_argument("--expires", default="", metavar="TIME", help="after 90d; default: never")
+    create.add_argument(
+        "--sender-domain", action="append", metavar="DOMAIN",
+        help="an injector may send only from it, or from this address; repeatable",
+    )  # fmt: skip
+    create.add_argument(
+        "--tenant", default="", metavar="NAME", help="an injector may send only its mail"
+    )
+    _json(_add(below, "list", "the tokens that are valid", "token:listing"))
+    revoke = _json(_add(below, "revoke", "make a token invalid, at once", "token:revoke"))
+    revoke.add_argument("name", metavar="NAME", help="its name or its id")
 
 
 def _add(commands: Any, name: str, help_text: str, does: str) -> argparse.ArgumentParser:

@@ -23,7 +23,14 @@ from postroom.cli.queues import (
     unsafe_directories,
 )
 from postroom.cli.reach import Spool, load_again, load_configuration, master
-from postroom.control.answers import Changed, ChannelMoved, QueueStatus, ReloadResult, Status
+from postroom.control.answers import (
+    Changed,
+    ChannelMoved,
+    CompanionStatus,
+    QueueStatus,
+    ReloadResult,
+    Status,
+)
 from postroom.control.client import ServerUnavailable
 from postroom.control.commands import MailVerbArgs, StopArgs
 from postroom.core.clock import SystemClock
@@ -74,6 +81,11 @@ def welcome(state: Status, config_file: str | None) -> list[str]:
     lines = [
         f"Postroom {state.version} is up: {plural(len(state.queues), 'queue')}, pid {state.pid}",
         *(f"  listening on {address}" for address in state.listen),
+        *(
+            f"  {one.name:<12} http://{address}"
+            for one in state.companions
+            for address in one.listen
+        ),
         f"  spool        {state.base}",
         f"  settings     {state.source or 'defaults (no configuration file)'}",
     ]
@@ -190,6 +202,8 @@ def status(options: argparse.Namespace) -> int:
     print(f"configuration {state.source or 'defaults'} (generation {state.generation})")
     for address in state.listen:
         print(f"listening on {address}")
+    for one in state.companions:
+        print(f"{one.name} {one.state} on {' '.join(one.listen)}{_trouble(one)}")
     for name in state.pending:
         print(f"{name}: changed, needs a restart")
     heads = (
@@ -229,6 +243,12 @@ def queue_list(options: argparse.Namespace) -> int:
     if not rows:
         fail(f"no queue in {spool.base}", "the first start makes them: postroom serve")
     return FINDING if wrong else OK
+
+
+def _trouble(one: CompanionStatus) -> str:
+    if not one.error:
+        return ""
+    return f": {one.error} (started again {plural(one.restarts, 'time')})"
 
 
 def _state_of(queue: QueueStatus, wanted: QueueState) -> str:

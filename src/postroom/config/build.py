@@ -12,6 +12,8 @@ from __future__ import annotations
 from typing import Any
 
 from postroom.channels.policy import ChannelPolicy
+from postroom.config.console import ConsolePolicy
+from postroom.config.console_settings import CONSOLE
 from postroom.config.delivery_settings import CHANNEL, DELIVERY, LIMITS, RESOLVER, ROUTE, ROUTES
 from postroom.config.given import Gathered, Name
 from postroom.config.group_settings import CLASS, GROUP
@@ -83,6 +85,7 @@ class Builder:
             limits=LimitsPolicy(**self._fields(LIMITS, "")),
             resolver=ResolverPolicy(**self._fields(RESOLVER, "")),
             delivery=EnginePolicy(**self._fields(DELIVERY, "")),
+            console=ConsolePolicy(**self._fields(CONSOLE, "")),
             log=LogPolicy(**self._fields(LOG, "")),
             source=source,
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from postroom.channels.policy import ChannelPolicy
+from postroom.config.console import ConsolePolicy
 from postroom.config.replies import RepliesPolicy
 from postroom.core.limits import LimitsPolicy
 from postroom.engine.policy import EnginePolicy
@@ -61,5 +62,6 @@ class Config(msgspec.Struct, frozen=True):
     resolver: ResolverPolicy = ResolverPolicy()
     delivery: EnginePolicy = EnginePolicy()
     log: LogPolicy = LogPolicy()
+    console: ConsolePolicy = ConsolePolicy()
     generation: int = 1
     source: str = ""

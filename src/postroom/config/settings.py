@@ -6,6 +6,7 @@ Called by: config (all of it), tools/make_settings.py.  Raises: nothing.
 
 from __future__ import annotations
 
+from postroom.config.console_settings import CONSOLE
 from postroom.config.delivery_settings import CHANNEL, DELIVERY, LIMITS, RESOLVER, ROUTE
 from postroom.config.group_settings import CLASS, GROUP
 from postroom.config.server_settings import GENERAL, LISTEN, LOG, POLICY, REPLIES, SCALING, SPOOL
@@ -16,11 +17,10 @@ from postroom.config.warmup_settings import WARMUP
 
 TABLES: tuple[Table, ...] = (
     GENERAL, SPOOL, SCALING, GROUP, CLASS, TENANT, LIMITS, POLICY, LISTEN, ROUTE, SOURCE, WARMUP,
-    CHANNEL, REPLIES, DELIVERY, RESOLVER, LOG,
+    CHANNEL, REPLIES, DELIVERY, RESOLVER, CONSOLE, LOG,
 )  # fmt: skip
 
 LATER_TABLES: dict[str, str] = {
-    "console": "use the postroom commands",
     "metrics": "use the event log",
     "cluster": "one machine only",
 }

@@ -107,6 +107,22 @@ class ChannelMoved(msgspec.Struct, frozen=True):
     recipients: int
 
 
+class CompanionStatus(msgspec.Struct, frozen=True):
+    """A process beside the workers, such as the console.
+
+    `state` is starting, running or failed: then `error` says why and `starts_at` when it is
+    started again. `listen` is where it is reached.
+    """
+
+    name: str
+    state: str
+    pid: int = 0
+    restarts: int = 0
+    error: str = ""
+    starts_at: float = 0.0
+    listen: tuple[str, ...] = ()
+
+
 class Status(msgspec.Struct, frozen=True):
     """The answer to `status`.
 
@@ -126,6 +142,7 @@ class Status(msgspec.Struct, frozen=True):
     listen: tuple[str, ...] = ()
     pending: tuple[str, ...] = ()
     queues: tuple[QueueStatus, ...] = ()
+    companions: tuple[CompanionStatus, ...] = ()
 
 
 class LayoutProgress(msgspec.Struct, frozen=True):

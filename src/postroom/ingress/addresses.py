@@ -17,7 +17,7 @@ BACKLOG = 1_024
 _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
 
 
-def bind(policy: ListenPolicy) -> list[socket.socket]:
+def bind(policy: ListenPolicy, table: str = "listen") -> list[socket.socket]:
     """Return listening sockets for every address of the policy, not blocking.
 
     An IPv6 loopback that this machine does not have is no failure where another address
@@ -32,7 +32,7 @@ def bind(policy: ListenPolicy) -> list[socket.socket]:
                 bound.append(_bind(host, port))
             except OSError as error:
                 told = OSError(
-                    error.errno, f"listen.{policy.name}: cannot bind {text}: {error.strerror}"
+                    error.errno, f"{table}.{policy.name}: cannot bind {text}: {error.strerror}"
                 )
                 if host != "::1" or error.errno not in _NO_SUCH_ADDRESS:
                     raise told from error

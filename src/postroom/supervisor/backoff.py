@@ -1,7 +1,7 @@
 """When a worker that ended is started again: 1 s, 2 s, 4 s … 60 s, for ever.
 
 Pure: the caller says how long the worker ran.
-Called by: supervisor.master.  Raises: nothing.
+Called by: supervisor.slot, .companions.  Raises: nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The link between the master and one worker: messages over a socket pair.
+"""The link between the master and a worker or companion: messages over a socket pair.
 
 Owns the frames: four octets of length, then one msgpack value. The master sends the
 configuration and orders, the worker what became of them. The end of the link is itself a
@@ -6,7 +6,7 @@ message: a worker whose master is gone stops gracefully, also after kill -9.
 
 Guarantees: 1. messages arrive whole and in order.  2. `receive` returns None once, and
 for ever, after the other side is gone.
-Called by: supervisor.master, supervisor.process, supervisor.worker.  Raises: LinkError for
+Called by: supervisor.fleet, .process, .worker, .companion, .companions.  Raises: LinkError for
 what is no message.
 """
 
@@ -139,6 +139,14 @@ class Stop(msgspec.Struct, frozen=True, tag="stop"):
     now: bool = False
 
 
+class CompanionBegin(msgspec.Struct, frozen=True, tag="companion-begin"):
+    """Master: this is your configuration, these are your listening sockets, companion `name`."""
+
+    config: Config
+    name: str
+    sockets: tuple[BoundSocket, ...] = ()
+
+
 class Waiting(msgspec.Struct, frozen=True, tag="waiting"):
     """Worker: the queue is still held by another process."""
 
@@ -197,11 +205,13 @@ FromMaster = (
     Begin | Prepare | Commit | Order | SetState | Pretend | Granted | HostHeard | SourcesPaused
     | LessonHeard | LessonsLifted | Stop
 )  # fmt: skip
+ToCompanion = CompanionBegin | Commit | Order | Stop
 FromWorker = Waiting | Ready | Prepared | Claimed | HostFound | SourceBlocked | Learned | Failing
 
 _encoder = msgspec.msgpack.Encoder()
 _from_master = msgspec.msgpack.Decoder(FromMaster)
 _from_worker = msgspec.msgpack.Decoder(FromWorker)
+_to_companion = msgspec.msgpack.Decoder(ToCompanion)
 
 
 class Link:
@@ -217,7 +227,7 @@ class Link:
         self._writer = writer
         self._decoder = decoder
 
-    def send(self, message: FromMaster | FromWorker) -> None:
+    def send(self, message: FromMaster | ToCompanion | FromWorker) -> None:
         """Send a message; without effect where the other side is gone."""
         frame = _encoder.encode(message)
         assert len(frame) <= FRAME_OCTETS_MAX
@@ -257,3 +267,9 @@ async def worker_end(connection: socket.socket) -> Link:
     """Return the worker's end, which hears what the master says."""
     reader, writer = await asyncio.open_unix_connection(sock=connection)
     return Link(reader, writer, _from_master)
+
+
+async def companion_end(connection: socket.socket) -> Link:
+    """Return a companion's end, which hears what the master says."""
+    reader, writer = await asyncio.open_unix_connection(sock=connection)
+    return Link(reader, writer, _to_companion)

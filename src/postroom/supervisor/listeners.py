@@ -19,12 +19,13 @@ from postroom.supervisor.link import BoundSocket
 class BoundListeners:
     """All listening sockets of one server."""
 
-    def __init__(self, policies: Sequence[ListenPolicy]) -> None:
+    def __init__(self, policies: Sequence[ListenPolicy], table: str = "listen") -> None:
+        """Bind all of them; `table` is the one of the configuration that names them."""
         self._sockets: list[socket.socket] = []
         bound: list[BoundSocket] = []
         try:
             for policy in policies:
-                for listener in bind(policy):
+                for listener in bind(policy, table):
                     self._sockets.append(listener)
                     name = _name_of(listener.getsockname())
                     bound.append(BoundSocket(policy.name, name, listener.fileno()))

@@ -3,7 +3,7 @@
 What a run involves:
   1. the base is locked and prepared; a second server on it is refused
   2. the listening sockets are bound, once
-  3. the board is made, one worker per queue is started
+  3. the board is made, one worker per queue is started, and the companions are
   4. once all are up, the control socket answers and the service manager is told
   5. HUP reloads all or nothing; ALRM, USR1, USR2 are passed on
   6. TERM or INT stops: listeners first, then what is in flight; a second one: at once
@@ -37,6 +37,7 @@ from postroom.observe.events import (
 )
 from postroom.observe.log import EventLog
 from postroom.supervisor.channel_changes import ChannelChanges
+from postroom.supervisor.companions import Companions
 from postroom.supervisor.fleet import Fleet
 from postroom.supervisor.growth import Growth
 from postroom.supervisor.hangs import HangWatch
@@ -86,12 +87,14 @@ class Master:
         self._sockets: BoundListeners | None = None
         self.board: Board | None = None
         self.fleet: Fleet | None = None
+        self.companions: Companions | None = None
         self._lending: Lending | None = None
 
     async def run(self, board_path: str) -> int:
         """Serve until asked to stop; return the exit status. The base is locked."""
         self._sockets = BoundListeners(self.config.listen)
         self.listen = self._sockets.addresses
+        companions = self.companions = Companions(self.config, self.clock, self._log)
         self.board = Board(RunPaths(self.config.spool.base).board, writable=True)
         in_force = self.channel_changes.in_force(self.config)
         lending = self._lending = Lending(in_force, self.clock, self._log)
@@ -124,7 +127,11 @@ class Master:
                 ]
                 if self._notifier.watchdog_s:
                     watchers.append(group.create_task(self._keep_watchdog_quiet()))
+                beside = group.create_task(companions.run())
                 await self.fleet.run()
+                # Last of all: until then one can look on by the console.
+                companions.stop()
+                await beside
                 for watcher in watchers:
                     watcher.cancel()
         finally:
@@ -133,6 +140,7 @@ class Master:
             if self.fleet is not None:
                 await self.fleet.lessons.close()
             self._sockets.close()
+            companions.close()
             self.board.close()
             lending.close()
         return 0
@@ -172,6 +180,8 @@ class Master:
         assert self.fleet is not None
         in_force = self.channel_changes.in_force(config)
         self.fleet.commit(in_force)
+        if self.companions is not None:
+            self.companions.commit(in_force)
         if self._lending is not None:
             self._lending.reconfigure(in_force)
         self.config = config
@@ -180,6 +190,8 @@ class Master:
         """Open the event log anew, here and in every worker; return how many did."""
         assert self.fleet is not None
         self._log.reopen()
+        if self.companions is not None:
+            self.companions.reopen_logs()
         return self.fleet.order("reopen")
 
     def suspend(self) -> int:

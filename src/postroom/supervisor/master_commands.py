@@ -66,6 +66,7 @@ def status_of(master: Master) -> Status:
         listen=master.listen,
         pending=master.pending,
         queues=tuple(_queue_status(master, slot) for slot in fleet.slots),
+        companions=master.companions.status() if master.companions is not None else (),
     )
 
 

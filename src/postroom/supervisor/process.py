@@ -1,9 +1,9 @@
-"""One run of a worker process, as the master sees it.
+"""One run of a worker (or companion) process, as the master sees it.
 
 Owns the process and the master's end of its link. A worker is a fresh interpreter, not a
 fork: it shares nothing with the master but the link and the listening sockets.
 
-Called by: supervisor.fleet.  Raises: OSError where no process can be started.
+Called by: supervisor.fleet, .companions.  Raises: OSError where no process can be started.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from typing import Self
 
-from postroom.supervisor.link import Begin, Link, master_end
+from postroom.supervisor.link import Begin, CompanionBegin, Link, master_end
 
 # -P: the current directory is no place to import from (it may be anybody's).
 WORKER_COMMAND = (sys.executable, "-P", "-m", "postroom.supervisor.worker_main")
@@ -33,15 +33,13 @@ class WorkerProcess:
         """True where we ended it by force."""
 
     @classmethod
-    async def start(cls, command: Sequence[str], begin: Begin) -> Self:
+    async def start(cls, command: Sequence[str], begin: Begin | CompanionBegin) -> Self:
         """Start a worker by a command, which gets `--link N`, and send it its orders."""
         ours, theirs = socket.socketpair()
         try:
             descriptors = [theirs.fileno(), *(bound.descriptor for bound in begin.sockets)]
-            if begin.flights >= 0:
-                descriptors.append(begin.flights)
-            if begin.lending >= 0:
-                descriptors.append(begin.lending)
+            if isinstance(begin, Begin):
+                descriptors += [one for one in (begin.flights, begin.lending) if one >= 0]
             process = await asyncio.create_subprocess_exec(
                 *command,
                 "--link",

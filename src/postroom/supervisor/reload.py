@@ -13,7 +13,7 @@ import msgspec
 from postroom.config.model import Config
 from postroom.ingress.policy import ListenPolicy
 
-FIXED = ("hostname", "resolver", "log")
+FIXED = ("hostname", "resolver", "log", "console")
 """Tables and settings that are given to the parts of a worker when they are made."""
 
 
@@ -53,6 +53,7 @@ def effective(running: Config, wanted: Config) -> tuple[Config, tuple[str, ...]]
         hostname=running.hostname,
         resolver=running.resolver,
         log=running.log,
+        console=running.console,
         generation=running.generation + 1,
     )
     return config, tuple(pending)

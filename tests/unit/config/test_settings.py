@@ -30,7 +30,7 @@ ALL = [
 NOT_SETTINGS = {
     "name", "origin", "generation", "source", "is_suspended",
     *("spool", "listen", "routes", "channels", "sources", "groups", "classes", "scaling", "policy"),
-    *("resolver", "delivery", "log", "limits", "tenants", "warmups", "plan"),
+    *("resolver", "delivery", "log", "console", "limits", "tenants", "warmups", "plan"),
     *("replies", "reply_rules"),
 }  # fmt: skip
 
@@ -93,7 +93,7 @@ def test_there_are_examples() -> None:
 
 def test_names_of_later_versions_are_refused_as_such() -> None:
     gathered = Gathered()
-    text = "[spool]\ngroups = 2\n[console]\na = 1\n[channel.x]\ngroup = 'a'"
+    text = "[spool]\ngroups = 2\n[cluster]\na = 1\n[channel.x]\ngroup = 'a'"
     gather_text(text, "f", PLACE, gathered)
     lines = str(gathered.mistakes).splitlines()
     assert len(lines) == 3
