@@ -22,7 +22,7 @@ STRUCTURE := tests/unit/test_layers.py tests/unit/test_style.py tests/unit/test_
 
 .DEFAULT_GOAL := help
 .PHONY: help run setup setup-dev test check format scenarios growth posts seeds demo bench bench-queue bench-queues bench-shaping crash \
-	limits-run sim sim-long sim-limits rfc peers clean
+	limits-run sim sim-long sim-limits rfc docs peers clean
 
 help: ## list these commands
 	@echo "Postroom: an outbound mail queue. The commands:"
@@ -129,6 +129,17 @@ sim-limits: $(VENV)/.ready-dev ## limits in virtual time while workers and gover
 
 rfc: $(VENV)/.ready-dev ## compare the RFC references in the code with docs/rfc.md
 	@$(PY) tools/make_rfc.py $(ARGS)
+
+docs: $(VENV)/docs/.ready ## the documentation as a site, in build/site; a broken link fails it
+	@$(VENV)/docs/bin/python tools/make_site.py $(ARGS)
+
+# Apart from the rest: the generator's dependencies have nothing to do with ours.
+$(VENV)/docs/.ready: requirements-docs.txt | $(PY)
+	@echo "Installing what makes the site into $(VENV)/docs ..."
+	@$(PYTHON) -m venv $(VENV)/docs
+	@$(VENV)/docs/bin/python -m pip --disable-pip-version-check --quiet install \
+		--require-hashes -r requirements-docs.txt
+	@touch $@
 
 peers: ## install the programs that tests and bench talk to (root, Debian): Postfix, swaks, curl, strace; Mailman
 	@sh tools/peers.sh

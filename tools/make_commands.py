@@ -90,7 +90,8 @@ def section(path: tuple[str, ...], command: argparse.ArgumentParser) -> list[str
         command = argparse.ArgumentParser(add_help=False)
         add_arguments(command)
         command.description = about
-    actions = [action for action in command._actions if action.dest != "help"]
+    hidden = ("help", argparse.SUPPRESS)
+    actions = [one for one in command._actions if one.dest != "help" and one.help not in hidden]
     words = " ".join(_usage(action) for action in actions)
     lines = [f"## {name}", "", f"`{f'postroom {name} {words}'.strip()}`", ""]
     lines += [str(command.description), ""]

@@ -70,7 +70,9 @@ def _default(table: Table, setting: Setting) -> str:
     policy = ROUTES[setting.types[0]] if setting.types else table.policy
     value = default_of(policy, setting)
     if value is None:
-        return "none: it must be set"
+        # What may be "none" is without a bound where nothing is said.
+        optional = '"none"' in setting.kind.expected
+        return '`"none"`: no limit' if optional else "none: it must be set"
     plain = [] if value == () else setting.kind.plain(value)
     return f"`{toml(plain)}`"
 

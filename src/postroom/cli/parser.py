@@ -334,7 +334,11 @@ def _other_commands(commands: Any) -> None:
     users.add_argument("name", metavar="NAME", help="the user; the password is asked for")
     _token_commands(commands)
     completion = _add(commands, "completion", "completion for a shell", "completion:run")
-    completion.add_argument("shell", choices=("bash",), help="eval it in ~/.bashrc")
+    completion.add_argument(
+        "shell", choices=("bash", "zsh", "fish", "words"),
+        help="have your shell read it at its start; words: what may follow the words behind it",
+    )  # fmt: skip
+    completion.add_argument("words_so_far", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     _json(_add(commands, "version", "the version", "main:version"))
 
 

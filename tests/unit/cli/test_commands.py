@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from postroom.cli.completion import script, walk
+from postroom.cli.completion import candidates
 from postroom.cli.parser import build_parser
 from postroom.core.clock import SystemClock
 from postroom.core.ids import QueueId, QueueIdGenerator
@@ -277,12 +277,33 @@ def test_the_page_of_commands_is_current() -> None:
 
 
 def test_completion_offers_what_the_parser_knows() -> None:
-    paths = dict(walk(build_parser()))
-    assert "release" in paths[("mail",)] and "--dry-run" in paths[("mail", "hold")]
-    asked = (
-        f"{script()}\nCOMP_WORDS=(postroom --config x mail hold --d); COMP_CWORD=5; _postroom;"
-        'echo "${COMPREPLY[@]}"; COMP_WORDS=(postroom qu); COMP_CWORD=1; _postroom;'
-        'echo "${COMPREPLY[@]}"'
-    )
-    done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True)
-    assert done.stdout.splitlines() == ["--dry-run", "queue"], done.stderr
+    asked: list[str] = []
+
+    def names(kind: str) -> list[str]:
+        asked.append(kind)
+        return {"queue": ["queue1", "queue2"], "channel": ["gmail"]}.get(kind, [])
+
+    def words(*line: str) -> list[str]:
+        return [one.word for one in candidates(line, names)]
+
+    assert words("qu") == ["queue"]
+    assert words("--config", "x", "mail", "hold", "--d") == ["--dry-run"]
+    assert {"list", "release"} <= set(words("mail", ""))
+    assert "--json" not in words("mail", "list", "--json", "--")
+    assert words("import", "--from", "q") == ["qmail"]
+    assert words("inject", "-f", "a@example.org", "m") == [":files"]
+    assert words("queue", "layout", "queue1", "--qf", "") == [":directories"]
+    assert words("sink", "--rec") == ["--record"] and not asked
+    assert words("mail", "list", "queue=queue2") == ["queue=queue2"]
+    assert words("mail", "move", "all", "--queue", "") == ["queue1", "queue2"]
+    assert words("channel", "set", "") == ["gmail"]
+    assert "rate=" not in words("channel", "set", "gmail", "")
+    assert "concurrency=" in words("channel", "set", "gmail", "")
+    assert "rate=none" in words("what-if", "channel", "gmail", "concurrency=1", "")
+    assert asked == ["queue", "queue", "channel"], "nobody is asked who is not needed"
+
+
+def test_every_command_can_be_completed_without_a_mistake() -> None:
+    for path, _ in make_commands.commands(build_parser(), ()):
+        for last in ("", "-", "x"):
+            candidates([*path, last], lambda kind: [])
