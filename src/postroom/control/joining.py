@@ -27,7 +27,6 @@ from postroom.control.overview import (
 from postroom.engine.views import (
     Done,
     HostState,
-    LastError,
     QueueChannel,
     QueueHost,
     QueueOverview,
@@ -100,13 +99,15 @@ def join(
 def _queue(status: QueueStatus, answer: QueueOverview | None, now: float) -> QueueView:
     view = QueueView(
         status.queue, status, status.load_ppm / PPM, oldest_s=float(status.oldest_s),
-        is_asked=answer is not None, pid=status.pid,
+        is_asked=answer is not None,
     )  # fmt: skip
     if answer is None:
         return view
     oldest = min((one.oldest_due for one in answer.channels if one.oldest_due), default=0.0)
     return msgspec.structs.replace(
         view,
+        load=answer.load.load if answer.load is not None else 0.0,
+        busiest=answer.load.name if answer.load is not None else None,
         stored=answer.stored,
         counted_at=answer.counted_at,
         oldest_s=_age_s(oldest, now),
@@ -146,7 +147,7 @@ def _channel(
         ready=sum(one.ready for _, one in parts),
         limit=status.concurrency if limit is None else limit,
         site_limit=status.site_concurrency if site_limit is None else site_limit,
-        granted=sum(one.granted for _, one in parts),
+        uses=_uses(one.uses for _, one in parts),
         sites=max((one.sites for _, one in parts), default=0),
         oldest_s=_age_s(oldest, now),
         binds=fullest.binds,
@@ -196,10 +197,11 @@ def _site(
         ),
         oldest_s=_age_s(oldest, now),
         binds=why.binds,
+        reply=why.rest_reply,
         next_at=max(why.rests_until, why.opens_at),
         done=_done(one.done for _, one in parts),
         error=max(errors, key=lambda one: one.at, default=None),
-        limits=_limits([one for _, one in parts]),
+        limits=_uses(one.why.limits for _, one in parts),
         hosts=tuple(hosts.values()),
         lessons=tuple(lessons),
         queues=tuple(queue for queue, _ in parts),
@@ -225,25 +227,24 @@ def worse(one: HostState, other: HostState) -> HostState:
     return msgspec.structs.replace(first, connections=connections)
 
 
-def _limits(parts: Sequence[QueueSite]) -> tuple[LimitUse, ...]:
+def _uses(parts: Iterable[Sequence[LimitUse]]) -> tuple[LimitUse, ...]:
     """Add up what all queues use of each limit."""
     uses: dict[str, LimitUse] = {}
-    for one in parts:
-        for use in one.why.limits:
-            known = uses.get(use.of)
-            uses[use.of] = use if known is None else msgspec.structs.replace(
+    for use in (use for part in parts for use in part):
+        known = uses.get(use.of)
+        if known is not None:
+            use = msgspec.structs.replace(
                 known,
                 granted=known.granted + use.granted,
                 in_flight=known.in_flight + use.in_flight,
                 kept=known.kept + use.kept,
                 tokens=known.tokens + use.tokens,
-            )  # fmt: skip
+            )
+        uses[use.of] = use
     return tuple(uses.values())
 
 
-def _hosts(
-    relays: Sequence[RelayStatus], answers: Sequence[QueueOverview]
-) -> tuple[HostView, ...]:
+def _hosts(relays: Sequence[RelayStatus], answers: Sequence[QueueOverview]) -> tuple[HostView, ...]:
     took: dict[str, QueueHost] = {}
     states: dict[str, HostState] = {}
     for answer in answers:
@@ -251,7 +252,7 @@ def _hosts(
             known = took.get(one.host, QueueHost(one.host))
             took[one.host] = QueueHost(
                 one.host, known.delivered + one.delivered, known.deferred + one.deferred,
-                known.failed + one.failed,
+                known.failed + one.failed, known.connections + one.connections,
             )  # fmt: skip
         for site in answer.sites:
             for state in site.hosts:
@@ -288,7 +289,7 @@ def _hosts(
                 delivered=has_taken.delivered,
                 deferred=has_taken.deferred,
                 failed=has_taken.failed,
-                connections=state.connections,
+                connections=has_taken.connections,
             )
         )
     return tuple(views)
@@ -328,8 +329,3 @@ def _stored(parts: Iterable[Stored]) -> Stored:
 
 def _age_s(since: float, now: float) -> float:
     return max(0.0, now - since) if since else 0.0
-
-
-def last_error(errors: Iterable[LastError | None]) -> LastError | None:
-    """Return what was said last."""
-    return max((one for one in errors if one is not None), key=lambda one: one.at, default=None)

@@ -60,24 +60,31 @@ class ServerView(msgspec.Struct, frozen=True):
 
 
 class QueueView(msgspec.Struct, frozen=True):
-    """One queue: how it is, and what waits in it. `is_asked`: its worker answered.
+    """One queue: how it is, and what waits in it.
 
-    `status` is what `postroom status --json` has of it: its figures, state and notes.
+    `status` is what `postroom status --json` has of it: its figures, state and notes. `load` and
+    `busiest` are what `postroom load --json` has; `busiest` "" is the queue as a whole, None
+    where nothing is to be done. `is_asked`: its worker answered; else what its row on the board
+    says is all.
     """
 
     queue: int
     status: QueueStatus
     load: float = 0.0
+    busiest: str | None = None
     stored: Stored = Stored()
     counted_at: float = 0.0
     oldest_s: float = 0.0
     sites: int = 0
     is_asked: bool = True
-    pid: int = 0
 
 
 class ChannelView(msgspec.Struct, frozen=True):
-    """One channel over all queues. `limit` is over all queues; `busiest` its greatest load."""
+    """One channel over all queues.
+
+    `limit` is over all queues, `uses` what they use of the limits of channel, group and server.
+    `binds` is what keeps the mail of `binds_site` from being tried, its fullest site.
+    """
 
     name: str
     state: str
@@ -87,7 +94,7 @@ class ChannelView(msgspec.Struct, frozen=True):
     ready: int = 0
     limit: int = 0
     site_limit: int = 0
-    granted: int = 0
+    uses: tuple[LimitUse, ...] = ()
     sites: int = 0
     oldest_s: float = 0.0
     binds: str = ""
@@ -101,7 +108,8 @@ class SiteView(msgspec.Struct, frozen=True):
     """One site of one channel over all queues.
 
     `state` is up, full (a limit binds), resting, suspended (by a reply rule), closed (by hours)
-    or held. `window` is the sum of what the queues may have at once after what was seen.
+    or held; where it rests, `reply` says why and `next_at` until when. `window` is the sum of
+    what the queues may have at once after what was seen.
     """
 
     channel: str
@@ -115,6 +123,7 @@ class SiteView(msgspec.Struct, frozen=True):
     granted: int = 0
     oldest_s: float = 0.0
     binds: str = ""
+    reply: str = ""
     next_at: float = 0.0
     done: Done = Done()
     error: LastError | None = None

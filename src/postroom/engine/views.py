@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
-from postroom.queueing.why import LaneWhy
+from postroom.queueing.load import ChannelLoad
+from postroom.queueing.why import LaneWhy, LimitUse
 from postroom.shaping.lessons import Lesson
 
 
@@ -44,17 +45,17 @@ class Stored(msgspec.Struct, frozen=True):
 class QueueChannel(msgspec.Struct, frozen=True, omit_defaults=True):
     """One channel in one queue.
 
-    `in_flight` of `limit` attempts run, `ready` only wait for their turn; `granted` is what the
-    queue has of the limit over all queues. `oldest_due` is since when the attempt is due that
-    has waited longest, 0 where none waits. `binds` is what keeps the mail of its fullest site,
-    `binds_site`, from being tried.
+    `in_flight` of `limit` attempts run, `ready` only wait for their turn: what `load` has.
+    `uses` are the limits of the channel, the group and the server. `oldest_due` is since when
+    the attempt is due that has waited longest, 0 where none waits. `binds` is what keeps the mail
+    of its fullest site, `binds_site`, from being tried.
     """
 
     name: str
     in_flight: int = 0
     ready: int = 0
     limit: int = 0
-    granted: int = 0
+    uses: tuple[LimitUse, ...] = ()
     sites: int = 0
     oldest_due: float = 0.0
     binds: str = ""
@@ -128,12 +129,14 @@ class QueueHost(msgspec.Struct, frozen=True, omit_defaults=True):
     delivered: int = 0
     deferred: int = 0
     failed: int = 0
+    connections: int = 0
 
 
 class QueueOverview(msgspec.Struct, frozen=True, omit_defaults=True):
     """The answer of one queue.
 
     `sites` are the first of `sites_total`, by the order that was asked for; so are `tenants`.
+    `load` is what makes its load: that of its busiest channel, or of itself as a whole.
     `looked_at` is when its lanes were looked at, `counted_at` when its store was counted, 0 where
     it has not been yet. `cost_s` is the processor time that this answer took.
     """
@@ -145,6 +148,7 @@ class QueueOverview(msgspec.Struct, frozen=True, omit_defaults=True):
     looked_at: float = 0.0
     counted_at: float = 0.0
     cost_s: float = 0.0
+    load: ChannelLoad | None = None
     stored: Stored = Stored()
     channels: tuple[QueueChannel, ...] = ()
     sites: tuple[QueueSite, ...] = ()
