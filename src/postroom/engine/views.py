@@ -72,7 +72,7 @@ class LastError(msgspec.Struct, frozen=True):
     host: str = ""
 
 
-class HostState(msgspec.Struct, frozen=True, omit_defaults=True):
+class HostState(msgspec.Struct, frozen=True):
     """A host as one queue sees it: closed (it works), open (down), half-open or ramp.
 
     `since` is when that began, `next_at` when it is tried again.
