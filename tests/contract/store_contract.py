@@ -24,7 +24,17 @@ from postroom.core.message import (
     StoredMessage,
 )
 from postroom.core.terms import Terms
-from postroom.spool.store import Arrival, Counts, DomainCount, DueKey, Selection, Settlement, Store
+from postroom.spool.store import (
+    QUARANTINE,
+    Arrival,
+    AsideCount,
+    Counts,
+    DomainCount,
+    DueKey,
+    Selection,
+    Settlement,
+    Store,
+)
 
 T0 = 1_700_000_000.125
 WAITING, DELIVERED, FAILED = (
@@ -549,6 +559,27 @@ class StoreContract:
                 DomainCount("x.example", waiting=1, deferred=2, held=1),
             ]
             assert (await store.census(T0 + 9))[2] == DomainCount("x.example", 3, 0, 1)
+
+        run(test)
+
+    def test_what_is_set_aside_is_counted_by_domain(self, run) -> None:
+        async def test(store: Store) -> None:
+            assert await store.aside(T0, 100) == []
+            await store.put(message(1, "a@x.example", "b@X.example", "c@y.example"))
+            await store.put(message(2, "a@x.example", at=T0 + 5))
+            await store.put(message(3, "a@x.example", "b@v.example"))
+            await store.put(message(4, "a@w.example"))
+            await store.settle(Settlement(queue_id(1), (status(0, WAITING, due_at=T0 + 9),)))
+            await store.hold((queue_id(3),), f"{QUARANTINE}it crashed us")
+            await store.hold((queue_id(4),), "looked at")
+            assert await store.aside(T0, 100) == [
+                AsideCount("v.example", quarantined=1),
+                AsideCount("x.example", scheduled=1, quarantined=1),
+            ]
+            assert await store.aside(T0 + 9, 100) == [
+                AsideCount("v.example", quarantined=1),
+                AsideCount("x.example", quarantined=1),
+            ]
 
         run(test)
 

@@ -18,7 +18,7 @@ from postroom.core.clock import SystemClock
 from postroom.core.ids import parse_queue_id
 from postroom.core.units import format_duration
 from postroom.engine.why import MessageWhy, Why
-from postroom.queueing.why import LaneWhy, LimitUse
+from postroom.queueing.why import DELIVERY_SUSPENDED, QUEUE_HELD, LaneWhy, LimitUse
 
 RECIPIENTS_SHOWN_MAX = 20
 
@@ -61,7 +61,7 @@ def _arguments(what: str) -> WhyArgs:
 
 def _print(answer: Why, now: float) -> None:
     if answer.is_suspended:
-        print(f"queue{answer.queue}: delivery is suspended, or the queue is held")
+        print(f"queue{answer.queue}: {DELIVERY_SUSPENDED}, or {QUEUE_HELD}")
     if answer.message is not None:
         _print_message(answer.message, answer.queue, now)
     for lane in answer.lanes:

@@ -7,6 +7,7 @@ Called by: control.server, control.client, cli, tools.  Raises: nothing.
 from __future__ import annotations
 
 import enum
+from typing import Annotated
 
 import msgspec
 
@@ -160,6 +161,18 @@ class SiteArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     site: str
 
 
+class OverviewArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which sites come along: the first `limit` by `order` (control.orders).
+
+    `text` is in the name of the site or its channel; `channel` is one channel alone; "" is any.
+    """
+
+    order: str = "trouble"
+    limit: Annotated[int, msgspec.Meta(ge=0, le=PAGE_MAX)] = 50
+    text: str = ""
+    channel: str = ""
+
+
 class LessonArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of which site; "" is all."""
 
@@ -191,6 +204,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("queue hold", QueueVerbArgs, Audience.MASTER, "take mail and attempt nothing"),
     Command("queue drain", QueueVerbArgs, Audience.MASTER, "take nothing new; deliver the rest"),
     Command("queue offline", QueueVerbArgs, Audience.MASTER, "close it, and leave it closed"),
+    Command("overview", OverviewArgs, Audience.EACH, "what the queue is like, for people"),
+    Command("overview server", NoArgs, Audience.MASTER, "what the master knows, for an overview"),
     Command("load", NoArgs, Audience.EACH, "the load of the queue, and what makes it"),
     Command("load set", LoadSetArgs, Audience.MASTER, "have a queue pretend a load, for trials"),
     Command("channel list", NoArgs, Audience.MASTER, "the channels, and what is set of them", True),

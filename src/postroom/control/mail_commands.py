@@ -19,14 +19,12 @@ from postroom.control.server import Handler
 from postroom.core.errors import ContentCorrupt
 from postroom.core.message import StoredMessage
 from postroom.engine.steering import Steering
-from postroom.spool.store import Counts, Selection
+from postroom.spool.store import QUARANTINE, Counts, Selection
 
 REPLY_CHARACTERS_MAX = 300
 """A reply in a listing is cut here, so that a message of 1,000 recipients fits a line."""
 CONTENT_OCTETS_MAX = 256 * 1024
 """Content of one item of `mail show`; base 64 makes a third more of it."""
-QUARANTINE = "quarantine: "
-"""How the reason of a quarantine begins."""
 DEFAULT_REASON = "held by the operator"
 
 

@@ -13,8 +13,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
-import msgspec
-
 from postroom.channels.policy import ChannelPolicy
 from postroom.core.ids import QueueId
 from postroom.core.limits import PROBE, Limit, LimitKey
@@ -37,8 +35,10 @@ from postroom.engine.reporter import Reporter
 from postroom.engine.revival import Revival
 from postroom.engine.settle import Settler
 from postroom.engine.source_troubles import SourceTroubles
+from postroom.engine.stats import EngineStats as EngineStats
 from postroom.engine.stored_ready import StoredReady
 from postroom.engine.suspects import Suspects
+from postroom.engine.tallies import Tallies
 from postroom.engine.tasks import Tasks
 from postroom.engine.walk import Walk
 from postroom.engine.why import Explainer
@@ -56,21 +56,6 @@ from postroom.shaping.source import SourcePolicy
 SETTLE_POLL_S = 0.02
 OLDEST_LOOK_S = 5.0
 """Who has waited longest is found by a look at each lane, of which there may be many."""
-
-
-class EngineStats(msgspec.Struct, frozen=True):
-    """Counters since the start, and what is in memory now."""
-
-    accepted: int = 0
-    delivered: int = 0
-    deferred: int = 0
-    failed: int = 0
-    active_messages: int = 0
-    active_recipients: int = 0
-    in_flight: int = 0
-    suspended: bool = False
-    load: float = 0.0
-    oldest_s: float = 0.0
 
 
 class Engine:
@@ -289,6 +274,16 @@ class Engine:
         return self._admission.destinations
 
     @property
+    def is_suspended(self) -> bool:
+        """True while nothing new is started, by an operator's wish."""
+        return self._pump.suspended
+
+    @property
+    def tallies(self) -> Tallies:
+        """What became of attempts, by channel and site."""
+        return self._settler.tallies
+
+    @property
     def explainer(self) -> Explainer:
         """Who says why mail waits."""
         parts = self._parts
@@ -373,6 +368,7 @@ class Engine:
             lessee.sweep(self._parts.clock.now())
 
     def _admit_new(self, message: NewMessage) -> None:
+        self._settler.tallies.accepted(message, self._parts.router, self._kinds)
         terms = message.envelope.terms
         if terms is not None:
             self._deadlines.note(message.id, terms)

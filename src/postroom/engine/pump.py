@@ -48,6 +48,7 @@ from postroom.queueing.scheduler import Scheduler
 from postroom.queueing.suspensions import drain_others
 from postroom.routing.destination import Destination
 from postroom.shaping.allowance import Allowance
+from postroom.spool.store import QUARANTINE
 
 
 class Pump:
@@ -286,7 +287,7 @@ class Pump:
             self._admission.again(active, indexes)
 
     def _quarantine(self, active: ActiveMessage, damage: ContentCorrupt) -> None:
-        reason = f"quarantine: {damage}"
+        reason = f"{QUARANTINE}{damage}"
         self._events.emit(ContentDamaged(active.id, str(damage)))
         self._events.emit(MessageHeld(active.id, reason))
         self._store.hold((active.id,), reason)

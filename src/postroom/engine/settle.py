@@ -21,6 +21,7 @@ from postroom.engine.judge import Case, DueReport, Judgement, judge
 from postroom.engine.parts import Parts
 from postroom.engine.reporter import Reporter
 from postroom.engine.rounds import Rounds, split
+from postroom.engine.tallies import Tallies
 from postroom.engine.transcripts import Transcripts
 from postroom.observe.events import Defect, Event, MessageDone, ReportDropped, ReportQueued
 from postroom.spool.store import Settlement
@@ -54,6 +55,7 @@ class Settler:
         self.delivered = 0
         self.deferred = 0
         self.failed = 0
+        self.tallies = Tallies(parts.clock)
 
     @property
     def unsettled(self) -> int:
@@ -113,9 +115,10 @@ class Settler:
     def _announce(
         self, message: ActiveMessage, settlement: Settlement, events: tuple[Event, ...]
     ) -> None:
-        emit = self._events.emit
+        emit, note = self._events.emit, self.tallies.note
         for event in events:
             emit(event)
+            note(event)
         if settlement.removes:
             emit(MessageDone(message.id))
         for status in settlement.statuses:

@@ -13,15 +13,16 @@ from postroom.channels.policy import ChannelPolicy
 from postroom.core.clock import Clock
 from postroom.core.errors import ReplyError
 from postroom.core.ids import QueueId
+from postroom.core.limits import Limit, LimitKey
 from postroom.core.message import Recipient, RecipientState, RecipientStatus, StoredMessage
 from postroom.core.terms import format_moment
 from postroom.engine.active import ActiveTable
 from postroom.engine.hours import Hours, waiting_lane
 from postroom.engine.kinds import Kinds
 from postroom.engine.parts import Routes
-from postroom.queueing.lane import LaneKey
+from postroom.queueing.lane import Lane, LaneKey
 from postroom.queueing.scheduler import Scheduler
-from postroom.queueing.why import LaneWhy, lane_why
+from postroom.queueing.why import LaneWhy, channel_closed, lane_why, waits_for_release
 from postroom.routing.destination import Destination
 from postroom.shaping.lessons import Lesson, Lessons
 from postroom.spool.store import Store
@@ -176,7 +177,7 @@ class Explainer:
         now: float,
     ) -> str:
         if message.hold:
-            return f"its release: {message.hold}"
+            return waits_for_release(message.hold)
         active = self._table.get(message.id)
         if active is not None and status.index in active.statuses:
             queued = any(status.index in entry.indexes for entry in active.entries)
@@ -205,7 +206,7 @@ class Explainer:
         if not opens_at:
             return why
         why = why or LaneWhy(key.channel, key.site, 0, 0, 0, (), "")
-        binds = f"the hours of channel {key.channel}: its window opens at {format_moment(opens_at)}"
+        binds = channel_closed(key.channel, opens_at)
         return msgspec.structs.replace(why, binds=binds, opens_at=opens_at)
 
     def _lane_in_memory(self, key: LaneKey, now: float, tenant: str | None) -> LaneWhy | None:
@@ -213,16 +214,7 @@ class Explainer:
         lane = scheduler.lane(key)
         if lane is None:
             return None
-        limits = {gate.key: limit for gate, limit in scheduler.outer()}
-        limits[lane.gate.key] = lane.channel.site_limit
-        limits[lane.channel.key] = lane.channel.limit
-        limits.update({gate.key: limit for gate, limit in scheduler.tenants.limits()})
-        # Mail of several tenants waits for the limit of one only where it is all of that one.
-        whose = lane.tenants() if tenant is None else [tenant]
-        gates = scheduler.tenants.gates(whose[0]) if len(whose) == 1 else ()
-        return lane_why(
-            lane, limits, scheduler.busy, scheduler.concurrency, now, scheduler.departures, gates
-        )
+        return why_of(scheduler, lane, shared_limits(scheduler), now, tenant)
 
     async def _destination(self, domain: str, kind: int = 0) -> tuple[Destination | None, str]:
         try:
@@ -230,6 +222,31 @@ class Explainer:
             return found or await self._router.resolve(domain, kind), ""
         except ReplyError as failure:
             return None, str(failure.reply)
+
+
+def shared_limits(scheduler: Scheduler) -> dict[LimitKey, Limit]:
+    """Return the limits that mail of many lanes is under: of the server, groups and tenants."""
+    limits = {gate.key: limit for gate, limit in scheduler.outer()}
+    limits.update({gate.key: limit for gate, limit in scheduler.tenants.limits()})
+    return limits
+
+
+def why_of(
+    scheduler: Scheduler,
+    lane: Lane,
+    shared: dict[LimitKey, Limit],
+    now: float,
+    tenant: str | None = None,
+) -> LaneWhy:
+    """Say why the mail of a lane waits, or that of one tenant in it."""
+    channel = lane.channel
+    limits = {**shared, lane.gate.key: channel.site_limit, channel.key: channel.limit}
+    # Mail of several tenants waits for the limit of one only where it is all of that one.
+    whose = lane.tenants() if tenant is None else [tenant]
+    gates = scheduler.tenants.gates(whose[0]) if len(whose) == 1 else ()
+    return lane_why(
+        lane, limits, scheduler.busy, scheduler.concurrency, now, scheduler.departures, gates
+    )
 
 
 def _key(destination: Destination) -> LaneKey:

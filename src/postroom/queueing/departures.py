@@ -55,6 +55,8 @@ class Departures:
         """What the attempt of a lane that waits for a gate needs as well."""
         self._patience = Patience()
         self.pauses = Pauses()
+        self.busy: dict[str, int] = {}
+        """Attempts in flight, by source."""
 
     def reconfigure(self, sources: Sequence[SourcePolicy]) -> None:
         """Put other sources in force; the lanes are to be dressed anew."""
@@ -125,11 +127,15 @@ class Departures:
             assert took, "each gate had a token"
         for gate in gates:
             gate.start()
+        if source is not None:
+            self.busy[source.name] = self.busy.get(source.name, 0) + 1
         return allowance
 
     def finish(self, lane: Lane, allowance: Allowance, started_at: float, *, reached: bool) -> None:
         """End what an attempt was allowed."""
         allowance.end()
+        if allowance.source is not None:
+            self.busy[allowance.source_name] -= 1
         for gate in allowance.gates:
             gate.finish()
             if gate.has_rate and not reached:
@@ -210,6 +216,12 @@ class Departures:
                 self._patience.forget(gate)
                 self._waiting.pop(gate, None)
                 self._gates.forget(gate)
+
+    def granted(self, name: str) -> int:
+        """Return what this queue has of the limit of a source; 0 where it has none."""
+        source = self._sources.get(name)
+        known = self._used.get(source.key) if source is not None else None
+        return known[0].granted if known is not None and known[1].slots is not None else 0
 
     def limits_of(self, lane: Lane, now: float) -> list[tuple[Gate, Limit]]:
         """Return the limits that a lane is under here, to be shown."""

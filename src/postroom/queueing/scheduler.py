@@ -103,6 +103,10 @@ class Scheduler:
         state = self._channels.get(name)
         return state.gate.busy if state else 0
 
+    def channel(self, name: str) -> ChannelState | None:
+        """Return a channel that has, or had, mail."""
+        return self._channels.get(name)
+
     def gates_of(
         self, lane: LaneKey, allowance: Allowance | None = None, tenant: str = ""
     ) -> tuple[Gate, ...]:

@@ -125,6 +125,10 @@ class Tenants:
         state = self._states.get(name)
         return state.gates if state is not None else ()
 
+    def each(self) -> Iterator[tuple[str, TenantState]]:
+        """Give each tenant that has, or had, mail here; "" is mail of none."""
+        return iter(list(self._states.items()))
+
     def limits(self) -> Iterator[tuple[Gate, Limit]]:
         """Give each gate with its limit."""
         for state in self._states.values():

@@ -12,11 +12,40 @@ from __future__ import annotations
 import msgspec
 
 from postroom.core.limits import Limit, LimitKey, format_rate
+from postroom.core.terms import format_moment
 from postroom.queueing.departures import Departures
 from postroom.queueing.lane import Lane
 from postroom.shaping.gate import Gate
 
 NEXT = "nothing: its turn is next"
+RESTS = "the site rests: it could not be used"
+DELIVERY_SUSPENDED = "delivery is suspended"
+QUEUE_HELD = "the queue is held"
+
+
+def channel_suspended(name: str) -> str:
+    """Return the words for a channel that an operator suspended."""
+    return f"channel {name} is suspended by an operator: postroom channel resume {name}"
+
+
+def channel_closed(name: str, opens_at: float) -> str:
+    """Return the words for a channel outside its hours."""
+    return f"the hours of channel {name}: its window opens at {format_moment(opens_at)}"
+
+
+def held(of: str) -> str:
+    """Return the words for what may have no attempts at all."""
+    return f"{of} is held: its concurrency is 0"
+
+
+def site_suspended(rule: str) -> str:
+    """Return the words for a site that a reply rule suspends."""
+    return f"the site is suspended by reply rule {rule}"
+
+
+def waits_for_release(hold: str) -> str:
+    """Return the words for a message that is held."""
+    return f"its release: {hold}"
 
 
 class LimitUse(msgspec.Struct, frozen=True):
@@ -75,7 +104,7 @@ def lane_why(
     """
     rest = lane.resting(now)
     gates = lane.gates + tenants
-    uses = tuple(_use(gate, limits.get(gate.key, Limit()), now) for gate in gates)
+    uses = tuple(use_of(gate, limits.get(gate.key, Limit()), now) for gate in gates)
     waiting = len(lane)
     binds = ""
     if waiting or rest is not None:
@@ -83,7 +112,7 @@ def lane_why(
     if departures is not None:
         if binds == NEXT:
             binds = departures.why_not(lane, now) or NEXT
-        uses += tuple(_use(gate, limit, now) for gate, limit in departures.limits_of(lane, now))
+        uses += tuple(use_of(gate, limit, now) for gate, limit in departures.limits_of(lane, now))
     return LaneWhy(
         lane.key.channel, lane.key.site, lane.busy, waiting, lane.window, uses,
         binds,
@@ -93,7 +122,8 @@ def lane_why(
     )  # fmt: skip
 
 
-def _use(gate: Gate, limit: Limit, now: float) -> LimitUse:
+def use_of(gate: Gate, limit: Limit, now: float) -> LimitUse:
+    """Return what a queue has and uses of a limit."""
     granted = gate.granted if limit.slots is not None else 0
     rate = format_rate(limit.rate) if limit.rate is not None else ""
     if limit.plan is not None:
@@ -108,16 +138,15 @@ def _binds(
     now: float,
 ) -> str:  # fmt: skip
     if lane.channel.is_suspended:
-        name = lane.channel.name
-        return f"channel {name} is suspended by an operator: postroom channel resume {name}"
+        return channel_suspended(lane.channel.name)
     for use in uses:
         if use.limit == 0:
-            return f"{use.of} is held: its concurrency is 0"
+            return held(use.of)
     rest = lane.resting(now)
     if rest is not None:
         if rest.rule:
-            return f"the site is suspended by reply rule {rest.rule}"
-        return "the site rests: it could not be used"
+            return site_suspended(rest.rule)
+        return RESTS
     if busy >= concurrency:
         return f"the queue makes {concurrency} attempts at once (delivery.concurrency)"
     full: list[tuple[int, LimitUse]] = []

@@ -29,7 +29,9 @@ from postroom.core.message import (
 from postroom.core.terms import Terms
 from postroom.spool.selection import matches
 from postroom.spool.store import (
+    QUARANTINE,
     Arrival,
+    AsideCount,
     Counts,
     DomainCount,
     DueKey,
@@ -277,6 +279,23 @@ class MemoryStore:
                 domain, tally[domain, "waiting"], tally[domain, "deferred"], tally[domain, "held"]
             )
             for domain in sorted({domain for domain, _ in tally})
+        ]
+
+    async def aside(self, now: float, most: int) -> list[AsideCount]:
+        """Return what is scheduled or quarantined, by domain; see Store.aside."""
+        scheduled: Counter[str] = Counter()
+        quarantined: Counter[str] = Counter()
+        for kept in self._kept.values():
+            for recipient, status in zip(kept.new.envelope.recipients, kept.statuses, strict=True):
+                if status.state.is_final:
+                    continue
+                if kept.hold.startswith(QUARANTINE):
+                    quarantined[recipient.domain.lower()] += 1
+                elif not kept.hold and not status.attempts and status.due_at > now:
+                    scheduled[recipient.domain.lower()] += 1
+        return [
+            AsideCount(domain, scheduled[domain], quarantined[domain])
+            for domain in sorted(scheduled.keys() | quarantined.keys())
         ]
 
     def counts(self) -> Counts:

@@ -96,6 +96,22 @@ class DomainCount(msgspec.Struct, frozen=True, gc=False):
     held: int = 0
 
 
+class AsideCount(msgspec.Struct, frozen=True, gc=False):
+    """The recipients of one domain that are set aside.
+
+    `scheduled` begin later, as their sender wished; `quarantined` are of messages that are held
+    as harmful. A census has the first among the deferred, the second among the held.
+    """
+
+    domain: str
+    scheduled: int = 0
+    quarantined: int = 0
+
+
+QUARANTINE = "quarantine: "
+"""How the reason of a quarantine begins."""
+
+
 def is_arrival(arrival: Arrival) -> bool:
     """Say whether an arrival keeps its word about statuses; a store asserts it."""
     indexes = [status.index for status in arrival.statuses]
@@ -239,6 +255,13 @@ class Store(Protocol):
 
     async def census(self, now: float) -> list[DomainCount]:
         """Return the counts of every domain (lower case) that has mail, in order of name."""
+        ...
+
+    async def aside(self, now: float, most: int) -> list[AsideCount]:
+        """Return the counts of every domain with recipients set aside, in order of name.
+
+        At most `most` recipients that are not due, and `most` that are held, are looked at.
+        """
         ...
 
     def room_for(self, size_octets: int) -> bool:

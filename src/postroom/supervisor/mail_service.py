@@ -37,8 +37,10 @@ from postroom.engine.engine import Engine
 from postroom.engine.learner import Learner
 from postroom.engine.parts import Parts
 from postroom.engine.steering import Steering
+from postroom.engine.survey import Survey
 from postroom.engine.tag import TagReader
 from postroom.engine.transit import Place
+from postroom.engine.view_rows import ViewRows
 from postroom.groups.policy import group_of
 from postroom.hooks.runner import Hooks, load_hooks
 from postroom.ingress.asked import AskedAcceptor
@@ -67,6 +69,7 @@ from postroom.supervisor.engine_commands import engine_handlers
 from postroom.supervisor.exchange import Exchange
 from postroom.supervisor.link import Begin, BoundSocket
 from postroom.supervisor.listen_policies import listen_policies, local_policy
+from postroom.supervisor.overview_commands import survey_handlers
 from postroom.supervisor.service import Master
 from postroom.supervisor.turns import BoardTurn
 
@@ -160,6 +163,10 @@ class MailService:
             store, clock, channel_by(self._router), config.channels, self._engine.kinds,
             self._engine.scheduler, self._engine.workloads(begin.queue),
         )  # fmt: skip
+        rows = ViewRows(self._engine, self._agent.health.hosts, self._agent)
+        self._survey = Survey(
+            begin.queue, self._engine, store, channel_by(self._router), rows, clock, config.channels
+        )
         self._listeners = Listeners(
             self._exchange.distributor,
             events,
@@ -211,6 +218,7 @@ class MailService:
                 self._begin.queue, self._engine, self._router, self._steering, self._agent,
                 self._clock,
             ),
+            **survey_handlers(self._survey),
             "mail move": move,
         }  # fmt: skip
 
@@ -271,6 +279,7 @@ class MailService:
         self._turn.largest_octets = local_policy(config).size_limit_octets
         self._router.reconfigure(config.channels, config.routes)
         self._channels.reconfigure(config.channels)
+        self._survey.reconfigure(config.channels)
         self._engine.use_sources(config.sources)
         if config.reply_rules != self._config.reply_rules:
             self._agent.use_rules(ReplyRules(config.reply_rules))

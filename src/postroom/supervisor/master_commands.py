@@ -43,6 +43,7 @@ from postroom.observe.figures import figures_in
 from postroom.shaping.lessons import Lesson
 from postroom.spool.queue_state import QUEUE_VERBS, QueueState
 from postroom.supervisor.fleet import Fleet
+from postroom.supervisor.overview_commands import server_handlers
 from postroom.supervisor.slot import Slot
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ def handlers_of(master: Master) -> dict[str, Handler]:
         **_relay_handlers(master),
         **_source_handlers(master),
         **_site_handlers(master),
+        **server_handlers(master, lambda: status_of(master)),
         "ping": ping,
         "status": status,
         "reload": reload,

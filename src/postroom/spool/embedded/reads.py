@@ -26,7 +26,7 @@ from postroom.core.message import (
 )
 from postroom.core.terms import Terms
 from postroom.spool.selection import matches
-from postroom.spool.store import DomainCount, DueKey, Selection
+from postroom.spool.store import QUARANTINE, AsideCount, DomainCount, DueKey, Selection
 
 SELECT_PAGE: Final = 500  # messages looked at per statement by `select`
 _STATES: Final = tuple(RecipientState)
@@ -76,6 +76,21 @@ _CENSUS = (
     " (SELECT domain, sum(held = 0 AND due_at <= :now) AS due,"
     " sum(held = 0 AND due_at > :now) AS later, sum(held <> 0) AS held"
     " FROM recipient INDEXED BY recipient_domain WHERE state = 0 GROUP BY domain)"
+)
+# What was never tried and is not due is scheduled: a deferral counts an attempt.
+_SCHEDULED = (
+    "SELECT json_group_array(json_array(domain, n)) FROM (SELECT r.domain, count(*) AS n"
+    " FROM (SELECT message_id, idx FROM recipient INDEXED BY recipient_due"
+    " WHERE state = 0 AND held = 0 AND due_at > :now ORDER BY due_at LIMIT :most) AS d"
+    " CROSS JOIN recipient AS r ON r.message_id = d.message_id AND r.idx = d.idx"
+    " WHERE r.attempts = 0 GROUP BY r.domain)"
+)
+_QUARANTINED = (
+    "SELECT json_group_array(json_array(domain, n)) FROM (SELECT r.domain, count(*) AS n"
+    " FROM (SELECT domain, message_id FROM recipient INDEXED BY recipient_domain"
+    " WHERE state = 0 AND held <> 0 LIMIT :most) AS r"
+    " CROSS JOIN message AS m ON m.id = r.message_id"
+    " WHERE substr(m.hold, 1, length(:mark)) = :mark GROUP BY r.domain)"
 )
 _PLACE = "SELECT json_array(segment, place, size) FROM message WHERE id = ?"
 
@@ -216,6 +231,19 @@ class Reads:
     def census(self, now: float) -> list[DomainCount]:
         """Return the counts of every domain."""
         return [DomainCount(*row) for row in _decode_census(self._get(_CENSUS, {"now": now}))]
+
+    def aside(self, now: float, most: int, *, has_held: bool) -> list[AsideCount]:
+        """Return what is scheduled or quarantined, by domain; see Store.aside."""
+        values: dict[str, Any] = {"now": now, "most": most}
+        scheduled = dict(_decode_domains(self._get(_SCHEDULED, values)))
+        quarantined: dict[str, int] = {}
+        if has_held:
+            values = {"most": most, "mark": QUARANTINE}
+            quarantined = dict(_decode_domains(self._get(_QUARANTINED, values)))
+        return [
+            AsideCount(domain, scheduled.get(domain, 0), quarantined.get(domain, 0))
+            for domain in sorted(scheduled.keys() | quarantined.keys())
+        ]
 
     def _page(self, where: str, values: dict[str, Any], page: int) -> list[StoredMessage]:
         rows = _decode_whole(self._get(_WHOLE % where, {**values, "page": page}))

@@ -53,6 +53,7 @@ from postroom.spool.errors import QueueUnusable
 from postroom.spool.policy import SpoolPolicy
 from postroom.spool.store import (
     Arrival,
+    AsideCount,
     Counts,
     DomainCount,
     DueKey,
@@ -248,6 +249,12 @@ class EmbeddedStore:
         """Return the counts of every domain; see Store.census."""
         await self._writer.flush()
         return await self._read(lambda: self._reads.census(now))
+
+    async def aside(self, now: float, most: int) -> list[AsideCount]:
+        """Return what is scheduled or quarantined, by domain; see Store.aside."""
+        await self._writer.flush()
+        has_held = self._writer.counts.held > 0
+        return await self._read(lambda: self._reads.aside(now, most, has_held=has_held))
 
     def counts(self) -> Counts:
         """Return exact counts of what is durable."""
