@@ -56,6 +56,16 @@ class MemoryAcceptor:
             future.set_result(None)
         return future
 
+    def accept_here(
+        self,
+        queue_id: QueueId,
+        envelope: Envelope,
+        content: tuple[bytes, ...],
+        provenance: Provenance,
+        hold: str,
+    ) -> asyncio.Future[None]:
+        return self.accept(queue_id, envelope, content, provenance, hold=hold)
+
     def commit(self) -> None:
         for future in self.futures:
             if not future.done():

@@ -5,6 +5,7 @@ Called by: console.server makes it, the handlers use it.  Raises: nothing.
 
 from __future__ import annotations
 
+from postroom.api.injector import Injector
 from postroom.api.reach import Reach
 from postroom.api.sessions import Sessions
 from postroom.config.model import Config
@@ -24,7 +25,13 @@ class Context:
         self.reach = Reach(base)
         self.tokens = Tokens(base, clock)
         self.sessions = Sessions()
+        self.injector = Injector(config, self.reach, clock)
+
+    def apply(self, config: Config) -> None:
+        """Use a configuration from now on."""
+        self.config = self.injector.config = config
 
     def close(self) -> None:
         """Close what is open."""
+        self.injector.close()
         self.tokens.close()

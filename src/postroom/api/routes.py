@@ -5,8 +5,10 @@ Called by: console.dispatch, api.openapi, tools.  Raises: nothing.
 
 from __future__ import annotations
 
-from postroom.api import access
-from postroom.api.route import ANYBODY, Route
+from postroom.api import access, injection
+from postroom.api.composer import MessageIn
+from postroom.api.injector import Accepted
+from postroom.api.route import ANYBODY, INJECT, Route
 
 ACCESS: tuple[Route, ...] = (
     Route("GET", "/healthz", access.health, "say that the console answers", None, access.Health,
@@ -21,4 +23,13 @@ ACCESS: tuple[Route, ...] = (
           tag="access"),
 )  # fmt: skip
 
-ROUTES: tuple[Route, ...] = ACCESS
+MAIL_IN: tuple[Route, ...] = (
+    Route("POST", "/messages", injection.inject, "send a message", INJECT, Accepted,
+          query=injection.RawQuery, headers=injection.Once, body=MessageIn,
+          takes=(injection.RAW,), status=202, problems=(409, 413, 503), tag="send"),
+    Route("POST", "/messages/batch", injection.inject_batch, "send messages, all or none", INJECT,
+          Accepted, headers=injection.Once, body=injection.Batch, status=202,
+          problems=(409, 413, 503), tag="send"),
+)  # fmt: skip
+
+ROUTES: tuple[Route, ...] = ACCESS + MAIL_IN

@@ -101,6 +101,16 @@ class Client:
         )  # fmt: skip
         return await self.asubmit(envelope, content)
 
+    async def akeep(
+        self, queue: int, queue_id: QueueId, envelope: Envelope, content: bytes, *, user: str = ""
+    ) -> str:
+        """Have one queue keep a message unconfirmed: held, until `mail confirm` names it.
+
+        Doing it again with the same id makes no second message while it is not confirmed.
+        """
+        submission = Submission(envelope, len(content), queue_id, user=user, unconfirmed=True)
+        return await self._acarry_out(hand_over([self._queues.intake(queue)], submission, content))
+
     def submit(self, envelope: Envelope, content: bytes) -> str:
         """Hand over an envelope and content with CRLF line ends as they are."""
         return self._carry_out(self._steps(envelope, content))
@@ -135,9 +145,20 @@ class Client:
             except StopIteration as end:
                 return str(end.value)
 
-    async def asubmit(self, envelope: Envelope, content: bytes) -> str:
-        """Do as `submit` does, without blocking the event loop."""
-        steps = self._steps(envelope, content)
+    async def asubmit(self, envelope: Envelope, content: bytes, *, user: str = "") -> str:
+        """Do as `submit` does, without blocking the event loop; on behalf of `user`."""
+        return await self._acarry_out(self._steps(envelope, content, user))
+
+    def numbers_in_order(self) -> list[int]:
+        """Return the numbers of the queues that can be asked, the least busy first."""
+        return self._queues.numbers_in_order(self._clock.now())
+
+    def new_id(self) -> QueueId:
+        """Return a fresh queue id."""
+        with self._lock:
+            return self._ids.next(self._clock.now())
+
+    async def _acarry_out(self, steps: Generator[Step, Any, str]) -> str:
         try:
             step, failure, result = next(steps), None, None
             while True:
@@ -161,11 +182,12 @@ class Client:
             for connection in connections:
                 connection.close()
 
-    def _steps(self, envelope: Envelope, content: bytes) -> Generator[Step, Any, str]:
+    def _steps(
+        self, envelope: Envelope, content: bytes, user: str = ""
+    ) -> Generator[Step, Any, str]:
         queues = self._queues.in_order(self._clock.now())
-        with self._lock:
-            queue_id = self._ids.next(self._clock.now())
-        return hand_over(queues, Submission(envelope, len(content), queue_id), content)
+        submission = Submission(envelope, len(content), self.new_id(), user=user)
+        return hand_over(queues, submission, content)
 
     def _perform(self, step: Step) -> Any:
         """Carry a step out, blocking."""

@@ -52,6 +52,14 @@ class Queues:
         first = zlib.crc32(queue_id.encode()) % len(numbers) if numbers else 0
         return [self._paths.intake(number) for number in numbers[first:] + numbers[:first]]
 
+    def numbers_in_order(self, now: float) -> list[int]:
+        """Return the numbers of those queues, in the order of `in_order`."""
+        return [int(match[1]) for path in self.in_order(now) if (match := _SOCKET.match(path.name))]
+
+    def intake(self, number: int) -> Path:
+        """Return the socket of one queue, whether or not it is there."""
+        return self._paths.intake(number)
+
     def _numbers(self) -> list[int]:
         try:
             names = [entry.name for entry in self._paths.directory.iterdir()]

@@ -60,11 +60,15 @@ class Console:
 
     async def run(self) -> None:
         """Serve until `stop`."""
-        await self._ended.wait()
+        tending = asyncio.create_task(self._context.injector.tend())
+        try:
+            await self._ended.wait()
+        finally:
+            tending.cancel()
 
     def apply(self, config: Config) -> None:
         """Use a configuration from now on."""
-        self._context.config = config
+        self._context.apply(config)
 
     async def stop(self, deadline_s: float) -> None:
         """Take nothing more, answer what has begun within the deadline."""

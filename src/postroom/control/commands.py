@@ -60,6 +60,13 @@ class MailVerbArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dry_run: bool = False
 
 
+class MailConfirmArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which messages; `drop`: they are not wanted after all, and nobody was told of them."""
+
+    ids: tuple[QueueId, ...]
+    drop: bool = False
+
+
 class MailMoveArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which messages, and the number of the queue they go to; `dry_run` only counts.
 
@@ -232,6 +239,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("mail bounce", MailVerbArgs, Audience.EACH, "give messages up, with a report"),
     Command("mail quarantine", MailVerbArgs, Audience.EACH, "hold messages as harmful"),
     Command("mail reroute", MailVerbArgs, Audience.EACH, "choose the channels of messages anew"),
+    Command("mail confirm", MailConfirmArgs, Audience.EACH, "let go what was kept unconfirmed"),
     Command("mail move", MailMoveArgs, Audience.EACH, "move messages to another queue"),
     Command("why", WhyArgs, Audience.EACH, "why a message waits, or the mail for a site"),
     Command("relay list", NoArgs, Audience.MASTER, "the relays, and hosts that are down", True),

@@ -13,7 +13,14 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from postroom.control.answers import Changed
-from postroom.control.commands import PAGE_MAX, MailListArgs, MailShowArgs, MailVerbArgs, NoArgs
+from postroom.control.commands import (
+    PAGE_MAX,
+    MailConfirmArgs,
+    MailListArgs,
+    MailShowArgs,
+    MailVerbArgs,
+    NoArgs,
+)
 from postroom.control.protocol import Code, ControlError
 from postroom.control.server import Handler
 from postroom.core.errors import ContentCorrupt
@@ -41,6 +48,7 @@ def mail_handlers(steering: Steering) -> dict[str, Handler]:
         "mail delete": commands.delete,
         "mail quarantine": commands.quarantine,
         "mail reroute": commands.reroute,
+        "mail confirm": commands.confirm,
     }
 
 
@@ -117,6 +125,10 @@ class MailCommands:
         if args.dry_run:
             return await self._matching(args.selection)
         return Changed(await self._steering.reroute(args.selection))
+
+    async def confirm(self, args: MailConfirmArgs) -> Changed:
+        """Let go messages that were kept unconfirmed, or drop them."""
+        return Changed(await self._steering.confirm(args.ids[:PAGE_MAX], drop=args.drop))
 
     async def _matching(self, selection: Selection) -> Changed:
         """Count what a verb would be done to."""

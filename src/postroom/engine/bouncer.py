@@ -22,6 +22,7 @@ from postroom.engine.kinds import Kinds
 from postroom.engine.parts import Parts
 from postroom.engine.settle import Settler
 from postroom.engine.transit import transit_of
+from postroom.engine.unconfirmed import is_unconfirmed
 
 POLL_S = 0.01
 DURABLE_S = 30.0
@@ -52,7 +53,7 @@ class Bouncer:
         settled: list[tuple[QueueId, list[int]]] = []
         async with asyncio.TaskGroup() as settlements:
             for message in messages:
-                if transit_of(message.hold) is not None:
+                if transit_of(message.hold) is not None or is_unconfirmed(message.hold):
                     continue
                 by_domain = self._take(message)
                 if not by_domain:

@@ -153,6 +153,29 @@ class Distributor:
         mail = Mail(content, provenance, arrived_at, hold)
         return asyncio.ensure_future(self._place(queue_id, envelope, mail, repeated=repeated))
 
+    def accept_here(
+        self,
+        queue_id: QueueId,
+        envelope: Envelope,
+        content: tuple[bytes, ...],
+        provenance: Provenance,
+        hold: str,
+    ) -> asyncio.Future[None]:
+        """Keep a message in our queue or refuse it; see ingress.acceptor.Acceptor."""
+        if self._tags is not None:
+            tag = self._tags.read(content)
+            provenance = msgspec.structs.replace(provenance, tag=tag)
+        groups = [group for group, _ in self._table.split(envelope, provenance)]
+        refusal = self._intake.ready(sum(map(len, content)))
+        if refusal is None and (len(groups) != 1 or not self.owns(groups[0], self._own)):
+            names = ", ".join(group.name for group in groups)
+            refusal = Reply(451, "4.3.2", f"this mail is for {names}, not for queue{self._own}")
+        if refusal is not None:
+            refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            refused.set_exception(ReplyError(refusal))
+            return refused
+        return self._intake.accept(queue_id, envelope, content, provenance, hold=hold)
+
     # Inside.
 
     def _is_simple(self) -> bool:

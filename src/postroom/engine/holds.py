@@ -18,6 +18,7 @@ from postroom.core.clock import Clock
 from postroom.core.ids import QueueId
 from postroom.core.message import StoredMessage
 from postroom.engine.transit import Direction, Place, transit_of
+from postroom.engine.unconfirmed import held_then, is_unconfirmed
 from postroom.spool.store import Selection, Store
 
 
@@ -58,6 +59,18 @@ class Holds:
             if free:
                 await self._all([self._store.release(free)])
             return free
+
+    async def confirm(self, ids: tuple[QueueId, ...]) -> tuple[QueueId, ...]:
+        """Let unconfirmed messages be as they are to be then; return which those are."""
+        async with self._one_at_a_time:
+            found = [one for one in await self._read(ids) if is_unconfirmed(one.hold)]
+            free = tuple(one.id for one in found if not held_then(one.hold))
+            changes = [self._store.release(free)] if free else []
+            for one in found:
+                if reason := held_then(one.hold):
+                    changes.append(self._store.hold((one.id,), reason))
+            await self._all(changes)
+            return tuple(one.id for one in found)
 
     async def end_transit(
         self, ids: tuple[QueueId, ...], direction: Direction, other: Place

@@ -23,6 +23,7 @@ from postroom.engine.bouncer import Bouncer, returned
 from postroom.engine.holds import Holds
 from postroom.engine.mover import Mover
 from postroom.engine.transit import Place, held_anew, transit_of
+from postroom.engine.unconfirmed import is_unconfirmed
 from postroom.observe.events import EventSink, MessageDeleted, MessageHeld, MessageReleased
 from postroom.spool.store import Counts, Selection, Store
 from postroom.spool.transcripts import TranscriptFiles
@@ -105,14 +106,16 @@ class Steering:
 
         Mail in transit between queues is left alone, unless it is named by its id: whoever
         does that knows that the other queue does not have it. Scheduled mail is released only
-        where it is named by its id or its state: lifting all holds must not send it.
+        where it is named by its id or its state: lifting all holds must not send it; nor what
+        its sender has not confirmed.
         """
         ids = which if isinstance(which, tuple) else which.ids
         scheduled = bool(ids) or (isinstance(which, Selection) and which.state == "scheduled")
 
         def is_meant(message: StoredMessage) -> bool:
             if message.hold:
-                return bool(ids) or transit_of(message.hold) is None
+                is_between = transit_of(message.hold) or is_unconfirmed(message.hold)
+                return bool(ids) or not is_between
             return scheduled and not self.may_run(message)
 
         return is_meant
@@ -191,6 +194,20 @@ class Steering:
                 self._events.emit(MessageReleased(queue_id))
 
         return await self._each(which, release, only=is_meant)
+
+    async def confirm(self, ids: tuple[QueueId, ...], *, drop: bool = False) -> int:
+        """Let messages go whose senders know that they are kept, or drop them; how many.
+
+        What is held for any other reason is left alone.
+        """
+        if drop:
+            here = await self._store.select(Selection(ids=ids), self._clock.now(), len(ids))
+            chosen = tuple(one.id for one in here if is_unconfirmed(one.hold))
+            return await self.delete(chosen)
+        confirmed = await self._holds.confirm(ids)
+        if confirmed and self._active is not None:
+            self._active.wake()
+        return len(confirmed)
 
     async def move(self, which: Which, to: Place, mover: Mover, limit: int) -> int:
         """Move at most `limit` messages to another queue; return how many.

@@ -52,3 +52,18 @@ class Acceptor(Protocol):
         holds what to tell the sender. It may be shared: never cancel it.
         """
         ...
+
+    def accept_here(
+        self,
+        queue_id: QueueId,
+        envelope: Envelope,
+        content: tuple[bytes, ...],
+        provenance: Provenance,
+        hold: str,
+    ) -> asyncio.Future[None]:
+        """Keep a message in this queue, held; never in another.
+
+        For a sender that chose id and queue and comes again to it. Refused for now where the
+        queue is not of the group that the mail belongs to, or a queue of several.
+        """
+        ...

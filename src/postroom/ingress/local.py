@@ -24,6 +24,7 @@ from postroom.core.errors import ReplyError
 from postroom.core.ids import QueueId, parse_queue_id
 from postroom.core.message import Envelope, Provenance
 from postroom.core.reply import Reply
+from postroom.engine.unconfirmed import unconfirmed
 from postroom.hooks.runner import Hooks
 from postroom.hooks.values import Client, Message
 from postroom.ingress.acceptor import Acceptor
@@ -229,8 +230,10 @@ class _Session(asyncio.Protocol):
             fault = fault_of(terms, terms_of(policy), self._intake.clock.now())
             if fault is not None:
                 return fault
-        if not submission.hold.isprintable():
-            return Reply(501, "5.5.4", "the reason of a hold holds printable characters only")
+        if not (submission.hold + submission.user).isprintable() or len(submission.user) > 255:
+            return Reply(501, "5.5.4", "reason of a hold, and user: printable characters only")
+        if submission.unconfirmed and not submission.id:
+            return Reply(501, "5.5.4", "unconfirmed mail needs an id of its own")
         return self._intake.acceptor.ready(submission.size_octets)
 
     def _end_submission(self) -> None:
@@ -245,11 +248,11 @@ class _Session(asyncio.Protocol):
             self._queue(Answer(reply=refusal))
             return
         intake = self._intake
-        hold = submission.hold
+        hold, user = submission.hold, submission.user or self._user
         if intake.hooks is not None:
             answer = intake.hooks.message(
                 Message(
-                    Client("", "local", self._user), submission.envelope.reverse_path,
+                    Client("", "local", user), submission.envelope.reverse_path,
                     [one.address for one in submission.envelope.recipients], (content,),
                 )
             )  # fmt: skip
@@ -258,12 +261,18 @@ class _Session(asyncio.Protocol):
                 return
             hold = hold or (answer.reason if answer is not None else "")
         queue_id = QueueId(submission.id) if submission.id else intake.acceptor.new_id()
-        provenance = Provenance(protocol="local", user=self._user, listener="local")
-        header = local_received(intake.hostname, self._user, queue_id, intake.clock.now())
-        kept = intake.acceptor.accept(
-            queue_id, submission.envelope, (header, content), provenance,
-            repeated=bool(submission.id), arrived_at=submission.arrived_at, hold=hold,
-        )  # fmt: skip
+        provenance = Provenance(protocol="local", user=user, listener="local")
+        header = local_received(intake.hostname, user, queue_id, intake.clock.now())
+        octets = (header, content)
+        if submission.unconfirmed:
+            kept = intake.acceptor.accept_here(
+                queue_id, submission.envelope, octets, provenance, unconfirmed(hold)
+            )
+        else:
+            kept = intake.acceptor.accept(
+                queue_id, submission.envelope, octets, provenance,
+                repeated=bool(submission.id), arrived_at=submission.arrived_at, hold=hold,
+            )  # fmt: skip
         self._pending.append((queue_id, kept))
         kept.add_done_callback(self._flush)
         if len(self._pending) >= PENDING_MAX and self._transport is not None:

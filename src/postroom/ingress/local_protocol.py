@@ -8,7 +8,8 @@ Over a Unix socket, many times per connection:
 Answers come in the order of the requests; a client may send ahead. Who submits is known
 from the socket's credentials and is not in the request. A submission may bring its own
 queue id, so that it can be repeated after a lost answer without making a second message;
-and the time when another system accepted it.
+and the time when another system accepted it. One that comes `unconfirmed` is kept by the
+queue that is asked or refused, never by another, and held until `mail confirm` names it.
 
 Owns the frames, their limits, and what an address and content must look like; no I/O.
 Called by: ingress.local, client (whose import must stay light).  Raises: FrameError.
@@ -47,7 +48,8 @@ class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
     """A message to be kept: its content follows, `size_octets` of it.
 
     `arrived_at` and `hold` are for mail taken over from another system: when that had
-    accepted it (0: it comes now), and why it is held ("": it is not).
+    accepted it (0: it comes now), and why it is held ("": it is not). `user` is on whose behalf
+    a program hands it over ("": the user it runs as). `unconfirmed`: see engine.unconfirmed.
     """
 
     envelope: Envelope
@@ -55,6 +57,8 @@ class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str = ""
     arrived_at: float = 0.0
     hold: str = ""
+    user: str = ""
+    unconfirmed: bool = False
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):

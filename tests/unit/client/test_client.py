@@ -66,6 +66,16 @@ class Keeper:
             asyncio.get_running_loop().call_soon(future.set_result, None)
         return future
 
+    def accept_here(
+        self,
+        queue_id: QueueId,
+        envelope: Envelope,
+        content: tuple[bytes, ...],
+        provenance: Provenance,
+        hold: str,
+    ) -> asyncio.Future[None]:
+        return self.accept(queue_id, envelope, content, provenance, hold=hold)
+
 
 @contextlib.asynccontextmanager
 async def intake(
