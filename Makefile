@@ -22,7 +22,7 @@ STRUCTURE := tests/unit/test_layers.py tests/unit/test_style.py tests/unit/test_
 
 .DEFAULT_GOAL := help
 .PHONY: help run setup setup-dev test check format scenarios growth posts seeds demo bench bench-queue bench-queues bench-shaping crash \
-	limits-run sim sim-long sim-limits rfc docs peers clean
+	limits-run sim sim-long sim-limits rfc docs man peers clean
 
 help: ## list these commands
 	@echo "Postroom: an outbound mail queue. The commands:"
@@ -56,7 +56,7 @@ $(PY):
 	@echo "Making $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.ready-run: requirements.txt requirements-build.txt pyproject.toml | $(PY)
+$(VENV)/.ready-run: requirements.txt requirements-build.txt pyproject.toml setup.py | $(PY)
 	@echo "Installing the locked dependencies into $(VENV) ..."
 	@$(PIP) install --require-hashes -r requirements.txt
 	@$(PIP) install --require-hashes -r requirements-build.txt
@@ -141,7 +141,10 @@ $(VENV)/docs/.ready: requirements-docs.txt | $(PY)
 		--require-hashes -r requirements-docs.txt
 	@touch $@
 
-peers: ## install the programs that tests and bench talk to (root, Debian): Postfix, swaks, curl, strace; Mailman
+man: $(VENV)/.ready-run ## the manual pages, in build/man, looked at by mandoc or man
+	@$(PY) tools/make_man.py $(ARGS)
+
+peers: ## install the programs that tests and bench talk to (root, Debian): Postfix, swaks, shells ...; Mailman
 	@sh tools/peers.sh
 
 clean: ## remove .venv and caches

@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 from postroom.cli.parser import EPILOG, FILTER_HELP, build_parser  # noqa: E402
+from postroom.cli.sendmail_options import HELP  # noqa: E402
 from postroom.sink.command import add_arguments  # noqa: E402
 
 PAGE = ROOT / "docs" / "commands.md"
@@ -38,20 +39,7 @@ means that it is durable: in a queue or, while no server runs, in the maildrop.
 
 | option | meaning |
 | --- | --- |
-| `-t` | recipients from To, Cc and Bcc (or their Resent- forms) too; Bcc is removed |
-| `-i`, `-oi` | a line that is a dot does not end the message |
-| `-f ADDRESS`, `-r ADDRESS` | the reverse-path; `<>` is the null reverse-path |
-| `-F NAME` | full name for a From field that is added |
-| `-B 7BIT\\|8BITMIME` | taken; what the content needs is seen from the content |
-| `-N WORDS` | NOTIFY: `never`, or some of `success,failure,delay` (RFC 3461) |
-| `-R full\\|hdrs`, `-V ENVID` | RET and ENVID (RFC 3461) |
-| `-bm` | deliver a message: the default |
-| `-bs` | SMTP on standard input and output |
-| `-bp` | list the queues: `postroom mailq` |
-| `-q…` | make all mail due now: `postroom mail run all` |
-| `-v` | print the queue id |
-| `-C FILE.toml` | configuration file |
-| `-G -n -m -e -o -O -X -L -p -h -U …` | taken and ignored |
+{options}
 
 Missing From, Date and Message-ID fields are added. Exit codes are those of `sysexits.h`: 64
 wrong usage, 65 the message is refused, 67 a bad address, 75 try again later, 78 the
@@ -67,7 +55,13 @@ def page() -> str:
         if path == ("sendmail",):
             continue
         lines += section(path, command)
-    return "\n".join(lines).rstrip() + "\n" + SENDMAIL
+    rows = (f"| {_in_cells(option)} | {meaning} |" for option, meaning in HELP)
+    return "\n".join(lines).rstrip() + "\n" + SENDMAIL.format(options="\n".join(rows))
+
+
+def _in_cells(options: str) -> str:
+    """Return options as code in a cell of a table."""
+    return ", ".join(f"`{one}`" for one in options.replace("|", "\\|").split(", "))
 
 
 def commands(

@@ -9,11 +9,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from postroom.config.delivery_settings import ROUTES
-from postroom.config.kinds import toml
-from postroom.config.measures import Duration, Size
+from postroom.config.described import default_text, heading_of, prefix_of, unit_text
 from postroom.config.overrides import variable_of
-from postroom.config.setting import Setting, Table, default_of
+from postroom.config.setting import Setting, Table
 from postroom.config.settings import LATER_TABLES, TABLES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,7 +23,7 @@ def generated() -> str:
     """Return the part of the page below the mark."""
     lines: list[str] = []
     for table in TABLES:
-        lines += ["", f"## {_heading(table)}", "", table.doc]
+        lines += ["", f"## {heading_of(table)}", "", table.doc]
         for setting in table.settings:
             lines += _setting(table, setting)
         if table.later:
@@ -41,40 +39,20 @@ def current() -> bool:
     return PAGE.read_text("utf-8").partition(MARK)[2].lstrip("\n") == generated().lstrip("\n")
 
 
-def _heading(table: Table) -> str:
-    if not table.name:
-        return "General settings"
-    return f"`[{table.name}.NAME]`" if table.named else f"`[{table.name}]`"
-
-
 def _setting(table: Table, setting: Setting) -> list[str]:
     # Headings need names of their own: `concurrency` is a setting of two tables.
-    prefix = f"{table.name}.NAME." if table.named else f"{table.name}." if table.name else ""
+    prefix = prefix_of(table)
     lines = ["", f"### `{prefix}{setting.name}`", "", setting.doc, ""]
     if setting.types:
         lines.append(f"- Routes of type: {', '.join(f'`{kind}`' for kind in setting.types)}")
     lines.append(f"- Value: {setting.kind.expected}")
-    if isinstance(setting.kind, Duration | Size):
-        unit = "seconds" if isinstance(setting.kind, Duration) else "octets"
+    if unit := unit_text(setting):
         lines.append(f"- Unit of a bare number: {unit}")
-    lines.append(f"- Default: {_default(table, setting)}")
+    lines.append(f"- Default: {default_text(table, setting)}")
     lines.append(f"- Example: `{setting.name} = {setting.example}`")
     lines.append(f"- Environment: `{variable_of(prefix + setting.name)}`")
     lines.append(f"- Changed by: {'a restart' if setting.restart else '`postroom reload`'}")
     return lines
-
-
-def _default(table: Table, setting: Setting) -> str:
-    if setting.default:
-        return setting.default
-    policy = ROUTES[setting.types[0]] if setting.types else table.policy
-    value = default_of(policy, setting)
-    if value is None:
-        # What may be "none" is without a bound where nothing is said.
-        optional = '"none"' in setting.kind.expected
-        return '`"none"`: no limit' if optional else "none: it must be set"
-    plain = [] if value == () else setting.kind.plain(value)
-    return f"`{toml(plain)}`"
 
 
 def main() -> int:

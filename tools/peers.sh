@@ -1,8 +1,9 @@
 #!/bin/sh
-# Install the mail programs that tests and the bench talk to, where that is possible:
-# Debian or Ubuntu, as root. Postfix is installed without a configuration, so that it does
-# not start to listen: tests run private instances of their own. Mailman goes into a virtual
-# environment of its own below .peers, which needs no root but a package index.
+# Install the programs that tests and the bench talk to, where that is possible: Debian or
+# Ubuntu, as root. They are mail programs, shells (for completion) and mandoc (for manual pages).
+# Postfix is installed without a configuration, so that it does not start to listen: tests run
+# private instances of their own. Mailman goes into a virtual environment of its own below .peers,
+# which needs no root but a package index.
 set -eu
 
 MAILMAN="mailman==3.3.10"
@@ -27,11 +28,11 @@ install_mailman() {
 
 install_programs() {
     missing=""
-    for program in postfix swaks curl strace; do
+    for program in postfix swaks curl strace mandoc zsh fish; do
         PATH="$PATH:/usr/sbin" command -v "$program" >/dev/null 2>&1 || missing="$missing $program"
     done
     if [ -z "$missing" ]; then
-        echo "Postfix, swaks, curl and strace are here."
+        echo "Postfix, swaks, curl, strace, mandoc, zsh and fish are here."
         return 0
     fi
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -176,7 +177,8 @@ def test_serve_says_where_it_listens_and_what_to_try_next(tmp_path: Path) -> Non
                 break
         text = "".join(said)
         assert "listening on 127.0.0.1:" in text and str(daemon.base / "spool") in text
-        assert "swaks --server" in text and "smtplib" in text
+        assert "smtplib" in text
+        assert ("swaks --server" in text) is (shutil.which("swaks") is not None)
         code, out = postroom(daemon, "serve")
         assert code == 75 and "already running" in out
         assert postroom(daemon, "stop")[0] == 0

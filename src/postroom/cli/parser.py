@@ -339,6 +339,10 @@ def _other_commands(commands: Any) -> None:
         help="have your shell read it at its start; words: what may follow the words behind it",
     )  # fmt: skip
     completion.add_argument("words_so_far", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    man = _add(commands, "man", "manual pages: list them, show one, write them all", "manual:run")
+    man.add_argument("page", nargs="?", default="", metavar="PAGE", help="mail, postroom.toml ...")
+    man.add_argument("--install", default="", metavar="DIR", help="write them there, in man1, man5")
+    man.add_argument("--old-names", action="store_true", help="sendmail(1) and mailq(1) as well")
     _json(_add(commands, "version", "the version", "main:version"))
 
 

@@ -30,6 +30,27 @@ _LONG = {
 }  # fmt: skip
 """Options of our own."""
 
+HELP: tuple[tuple[str, str], ...] = (
+    ("-t", "recipients from To, Cc and Bcc (or their Resent- forms) too; Bcc is removed"),
+    ("-i, -oi", "a line that is a dot does not end the message"),
+    ("-f ADDRESS, -r ADDRESS", "the reverse-path; `<>` is the null reverse-path"),
+    ("-F NAME", "full name for a From field that is added"),
+    ("-B 7BIT|8BITMIME", "taken; what the content needs is seen from the content"),
+    ("-N WORDS", "NOTIFY: `never`, or some of `success,failure,delay` (RFC 3461)"),
+    ("-R full|hdrs, -V ENVID", "RET and ENVID (RFC 3461)"),
+    ("--hold-for TIME, --hold-until MOMENT", "send it later"),
+    ("--priority N", "-9 to 9, more is more urgent"),
+    ("--deliver-within TIME, --late notify|return", "a deadline, and what becomes of late mail"),
+    ("-bm", "deliver a message: the default"),
+    ("-bs", "SMTP on standard input and output"),
+    ("-bp", "list the queues: `postroom mailq`"),
+    ("-q…", "make all mail due now: `postroom mail run all`"),
+    ("-v", "print the queue id"),
+    ("-C FILE.toml", "configuration file"),
+    ("-G -n -m -e -o -O -X -L -p -h -U …", "taken and ignored"),
+)
+"""What the options mean, for the documentation."""
+
 
 @dataclass(slots=True)
 class SendmailOptions:

@@ -6,9 +6,12 @@ Called by: cli.main.  Raises: CommandFailed, ControlError.
 from __future__ import annotations
 
 import argparse
+import shutil
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -77,7 +80,7 @@ def serve(options: argparse.Namespace) -> int:
 
 def welcome(state: Status, config_file: str | None) -> list[str]:
     """Return what a person wants to know when the server is up."""
-    with_file = f" --config {config_file}" if config_file else ""
+    this = f"{_callable_name()}{f' --config {config_file}' if config_file else ''}"
     lines = [
         f"Postroom {state.version} is up: {plural(len(state.queues), 'queue')}, pid {state.pid}",
         *(f"  listening on {address}" for address in state.listen),
@@ -90,7 +93,7 @@ def welcome(state: Status, config_file: str | None) -> list[str]:
         f"  settings     {state.source or 'defaults (no configuration file)'}",
     ]
     if state.delivery == "suspended":
-        lines.append(f"  delivery     SUSPENDED; resume it: postroom{with_file} delivery resume")
+        lines.append(f"  delivery     SUSPENDED; resume it: {this} delivery resume")
     if state.listen:
         host, _, port = state.listen[0].rpartition(":")
         host = host.rpartition(" ")[2].strip("[]")
@@ -98,14 +101,24 @@ def welcome(state: Status, config_file: str | None) -> list[str]:
             f"import smtplib; smtplib.SMTP('{host}', {port}).sendmail('me@example.org', "
             "['you@example.org'], 'Subject: hello\\n\\nhello')"
         )
-        lines += [
-            "To try next:",
-            f"  swaks --server {host} --port {port} --from me@example.org --to you@example.org",
-            f'  python3 -c "{python}"',
-            f"  postroom{with_file} status",
-            f"  postroom{with_file} mailq",
-        ]
+        lines.append("To try next:")
+        if shutil.which("swaks"):
+            to = "--from me@example.org --to you@example.org"
+            lines.append(f"  swaks --server {host} --port {port} {to}")
+        lines += [f'  python3 -c "{python}"', f"  {this} status", f"  {this} mailq"]
     return lines
+
+
+def _callable_name() -> str:
+    """Return what to type for this program: after `make run` it is in no directory of PATH."""
+    here = Path(sys.argv[0])
+    found = shutil.which("postroom")
+    is_script = here.name == "postroom" and here.is_file()
+    if not is_script or (found and Path(found).resolve() == here.resolve()):
+        return "postroom"
+    # Seldom are we called from elsewhere than where the next command will be typed.
+    place = here.resolve()
+    return str(place.relative_to(Path.cwd())) if place.is_relative_to(Path.cwd()) else str(place)
 
 
 def _explained(error: OSError) -> str:

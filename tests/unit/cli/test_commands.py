@@ -14,6 +14,8 @@ import pytest
 
 from postroom.cli.completion import candidates
 from postroom.cli.parser import build_parser
+from postroom.cli.server import welcome
+from postroom.control.answers import Status
 from postroom.core.clock import SystemClock
 from postroom.core.ids import QueueId, QueueIdGenerator
 from postroom.core.message import Envelope, NewMessage, Recipient, RecipientStatus
@@ -307,3 +309,18 @@ def test_every_command_can_be_completed_without_a_mistake() -> None:
     for path, _ in make_commands.commands(build_parser(), ()):
         for last in ("", "-", "x"):
             candidates([*path, last], lambda kind: [])
+
+
+def test_the_welcome_says_what_to_type_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / ".venv" / "bin" / "postroom"
+    script.parent.mkdir(parents=True)
+    script.touch(mode=0o755)
+    state = Status("0", 1, 0.0, "h", "/b", "", 1, "running", listen=("127.0.0.1:2525",))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(script)])
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert "  .venv/bin/postroom --config x status" in welcome(state, "x")
+    monkeypatch.setenv("PATH", str(script.parent))
+    assert "  postroom status" in welcome(state, None)
