@@ -559,6 +559,11 @@ class StoreContract:
                 DomainCount("x.example", waiting=1, deferred=2, held=1),
             ]
             assert (await store.census(T0 + 9))[2] == DomainCount("x.example", 3, 0, 1)
+            first = await store.census(T0, limit=2)
+            assert [one.domain for one in first] == ["v.example", "w.example"]
+            rest = await store.census(T0, "w.example", 2)
+            assert rest == [DomainCount("x.example", waiting=1, deferred=2, held=1)]
+            assert await store.census(T0, "x.example", 2) == []
 
         run(test)
 

@@ -23,6 +23,8 @@ from postroom.spool.store import DomainCount, Selection, Store
 MESSAGES_MAX = 20_000
 """Reading more would take longer than whoever looks at a listing waits."""
 PAGE = 500
+DOMAINS_PAGE = 1000
+"""So many at once, so that neither the event loop nor other reads wait for long."""
 
 ChannelOf = Callable[[str, int], str]
 """The name of the channel of a domain, for messages of a kind."""
@@ -55,11 +57,16 @@ async def census(
 ) -> AsyncIterator[tuple[DomainCount, StoredMessage | None]]:
     """Give the recipients that wait: by domain, or with their message where it matters."""
     shared: dict[str, DomainCount] = {}
-    for one in await store.census(now):
-        if depends(one.domain):
-            shared[one.domain] = one
-        else:
-            yield one, None
+    after = ""
+    while domains := await store.census(now, after, DOMAINS_PAGE):
+        for one in domains:
+            if depends(one.domain):
+                shared[one.domain] = one
+            else:
+                yield one, None
+        if len(domains) < DOMAINS_PAGE:
+            break
+        after = domains[-1].domain
     if not shared:
         return
     async for message in _messages(store, now):

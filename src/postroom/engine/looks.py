@@ -5,7 +5,7 @@ else the newest value is given at once, and another is begun if looking takes no
 share of the time.
 
 Guarantees: 1. nothing is done while nobody asks.  2. all looks of one kind together take about
-their share of the time.  3. one look at a time.
+their share of the time.  3. one look at a time.  4. nobody waits longer than FIRST_WAIT_S.
 Called by: engine.survey.  Raises: what making a value raises, where there is none yet.
 """
 
@@ -17,11 +17,16 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+FIRST_WAIT_S = 0.5
+"""So long is waited where there is no value yet: who asks has others to ask as well."""
+
 
 class Look(Generic[T]):
     """One kind of look."""
 
-    __slots__ = ("_make", "_making", "_next_at", "_share", "_wait_s", "asked_at", "cost_s", "value")
+    __slots__ = (
+        "_failure", "_make", "_making", "_next_at", "_share", "_wait_s", "cost_s", "value",
+    )  # fmt: skip
 
     def __init__(self, make: Callable[[], Awaitable[T]], share: float, wait_s: float) -> None:
         """`make` makes a value; who asks waits for one that takes `wait_s` or less."""
@@ -33,18 +38,18 @@ class Look(Generic[T]):
         self.value: T | None = None
         self.cost_s = 0.0
         """What the newest took."""
-        self.asked_at = float("-inf")
+        self._failure: Exception | None = None
 
-    async def get(self) -> T:
-        """Return the newest value; see to the next."""
+    async def get(self) -> T | None:
+        """Return the newest value, None where there is none yet; see to the next."""
         now = asyncio.get_running_loop().time()
-        self.asked_at = now
         if self._making is None and now >= self._next_at:
             self._making = asyncio.create_task(self._made())
         if self._making is not None and (self.value is None or self.cost_s <= self._wait_s):
             # Whoever asked may go away: the look is for others as well.
-            await asyncio.shield(self._making)
-        assert self.value is not None
+            await asyncio.wait((self._making,), timeout=FIRST_WAIT_S)
+        if self.value is None and self._failure is not None:
+            raise self._failure
         return self.value
 
     def drop(self) -> None:
@@ -57,10 +62,10 @@ class Look(Generic[T]):
         began_at = loop.time()
         try:
             self.value = await self._make()
-        except Exception:
-            if self.value is None:
-                raise
+            self._failure = None
+        except Exception as error:
             # What was seen before is given, with its time, until looking works again.
+            self._failure = error
         finally:
             self.cost_s = loop.time() - began_at
             self._next_at = began_at + self.cost_s / self._share

@@ -29,7 +29,7 @@ from postroom.engine.looks import Look
 from postroom.engine.stored_count import StoredCount, count_stored
 from postroom.engine.tallies import Tallies
 from postroom.engine.view_rows import ViewRows
-from postroom.engine.views import QueueOverview
+from postroom.engine.views import QueueOverview, Stored
 from postroom.queueing.lane import Lane
 from postroom.queueing.load import busiest
 from postroom.spool.store import Store
@@ -105,8 +105,8 @@ class Survey:
 
     async def overview(self, wanted: Wanted) -> QueueOverview:
         """Return what the queue is like now."""
-        look = await self._look(wanted).get()
-        count = await self._count.get()
+        look = await self._look(wanted).get() or LanesLook(0.0, 0, [], {})
+        count = await self._count.get() or StoredCount(0.0, Stored(), {})
         began = time.thread_time()
         engine, now = self._engine, self._clock.now()
         loads = engine.loads()

@@ -266,7 +266,9 @@ class MemoryStore:
         )
         return sorted(tally.items(), key=lambda item: (-item[1], item[0]))[:limit]
 
-    async def census(self, now: float) -> list[DomainCount]:
+    async def census(
+        self, now: float, after: str = "", limit: int | None = None
+    ) -> list[DomainCount]:
         """Return the counts of every domain; see Store.census."""
         tally: Counter[tuple[str, str]] = Counter()
         for kept in self._kept.values():
@@ -279,7 +281,8 @@ class MemoryStore:
                 domain, tally[domain, "waiting"], tally[domain, "deferred"], tally[domain, "held"]
             )
             for domain in sorted({domain for domain, _ in tally})
-        ]
+            if not after or domain > after
+        ][:limit]
 
     async def aside(self, now: float, most: int) -> list[AsideCount]:
         """Return what is scheduled or quarantined, by domain; see Store.aside."""

@@ -253,8 +253,13 @@ class Store(Protocol):
         """Return (domain, waiting recipients of messages not held), most first, then by name."""
         ...
 
-    async def census(self, now: float) -> list[DomainCount]:
-        """Return the counts of every domain (lower case) that has mail, in order of name."""
+    async def census(
+        self, now: float, after: str = "", limit: int | None = None
+    ) -> list[DomainCount]:
+        """Return the counts of every domain (lower case) that has mail, in order of name.
+
+        With a `limit`: of so many domains, those whose names come after `after`.
+        """
         ...
 
     async def aside(self, now: float, most: int) -> list[AsideCount]:

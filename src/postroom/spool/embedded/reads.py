@@ -75,7 +75,8 @@ _CENSUS = (
     "SELECT json_group_array(json_array(domain, due, later, held) ORDER BY domain) FROM"
     " (SELECT domain, sum(held = 0 AND due_at <= :now) AS due,"
     " sum(held = 0 AND due_at > :now) AS later, sum(held <> 0) AS held"
-    " FROM recipient INDEXED BY recipient_domain WHERE state = 0 GROUP BY domain)"
+    " FROM recipient INDEXED BY recipient_domain WHERE state = 0 AND domain > :after"
+    " GROUP BY domain ORDER BY domain LIMIT :most)"
 )
 # What was never tried and is not due is scheduled: a deferral counts an attempt.
 _SCHEDULED = (
@@ -92,6 +93,7 @@ _QUARANTINED = (
     " CROSS JOIN message AS m ON m.id = r.message_id"
     " WHERE substr(m.hold, 1, length(:mark)) = :mark GROUP BY r.domain)"
 )
+_CENSUS_ALL = _CENSUS.replace(" AND domain > :after", "")
 _PLACE = "SELECT json_array(segment, place, size) FROM message WHERE id = ?"
 
 
@@ -228,9 +230,12 @@ class Reads:
         """Return (domain, waiting recipients), most first."""
         return _decode_domains(self._get(_DOMAINS, (limit,)))
 
-    def census(self, now: float) -> list[DomainCount]:
-        """Return the counts of every domain."""
-        return [DomainCount(*row) for row in _decode_census(self._get(_CENSUS, {"now": now}))]
+    def census(self, now: float, after: str, limit: int | None) -> list[DomainCount]:
+        """Return the counts of every domain; see Store.census."""
+        # A LIMIT of -1 is none. The empty name is the domain of a recipient without one.
+        first = {"after": after, "most": -1 if limit is None else limit, "now": now}
+        rows = _decode_census(self._get(_CENSUS if after else _CENSUS_ALL, first))
+        return [DomainCount(*row) for row in rows]
 
     def aside(self, now: float, most: int, *, has_held: bool) -> list[AsideCount]:
         """Return what is scheduled or quarantined, by domain; see Store.aside."""

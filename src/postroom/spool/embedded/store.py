@@ -245,10 +245,12 @@ class EmbeddedStore:
         await self._writer.flush()
         return await self._read(lambda: self._reads.domains(limit))
 
-    async def census(self, now: float) -> list[DomainCount]:
+    async def census(
+        self, now: float, after: str = "", limit: int | None = None
+    ) -> list[DomainCount]:
         """Return the counts of every domain; see Store.census."""
         await self._writer.flush()
-        return await self._read(lambda: self._reads.census(now))
+        return await self._read(lambda: self._reads.census(now, after, limit))
 
     async def aside(self, now: float, most: int) -> list[AsideCount]:
         """Return what is scheduled or quarantined, by domain; see Store.aside."""
