@@ -19,6 +19,7 @@ class MessageAccepted(Event, frozen=True, tag="accepted"):
     protocol: str
     client: str = ""
     user: str = ""
+    tenant: str = ""
 
 
 class RecipientDelivered(Event, frozen=True, tag="delivered"):
@@ -32,6 +33,7 @@ class RecipientDelivered(Event, frozen=True, tag="delivered"):
     reply: str
     attempts: int
     delay_s: float
+    tenant: str = ""
 
 
 class RecipientDeferred(Event, frozen=True, tag="deferred"):
@@ -45,6 +47,7 @@ class RecipientDeferred(Event, frozen=True, tag="deferred"):
     reply: str
     attempts: int
     due_at: float
+    tenant: str = ""
 
 
 class RecipientFailed(Event, frozen=True, tag="failed"):
@@ -58,6 +61,7 @@ class RecipientFailed(Event, frozen=True, tag="failed"):
     reply: str
     attempts: int
     expired: bool = False
+    tenant: str = ""
 
 
 class ReportQueued(Event, frozen=True, tag="report"):
