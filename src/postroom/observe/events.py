@@ -54,11 +54,13 @@ from postroom.observe.server_events import (
     ConfigurationRefused,
     Defect,
     EventsDropped,
+    EventsMissed,
     PolicyFailed,
     ServerStarted,
     ServerStopping,
     SessionRefused,
     SettingIgnored,
+    StreamFailed,
     WorkerExited,
 )
 from postroom.observe.site_events import (
@@ -98,6 +100,7 @@ __all__ = [
     "EventList",
     "EventSink",
     "EventsDropped",
+    "EventsMissed",
     "HostDown",
     "HostUp",
     "LayoutChanged",
@@ -141,5 +144,6 @@ __all__ = [
     "SourceUnusable",
     "StoreFailed",
     "StoreRecovered",
+    "StreamFailed",
     "WorkerExited",
 ]

@@ -74,9 +74,34 @@ class PolicyFailed(Event, frozen=True, tag="policy-failed"):
 
 
 class EventsDropped(Event, frozen=True, tag="events-dropped"):
-    """The log could not be written for a while; so many events are missing before this."""
+    """The log, or the stream, could not be written for a while: so many events are missing there.
+
+    `where` is log or stream.
+    """
 
     count: int
+    where: str = "log"
+
+
+class StreamFailed(Event, frozen=True, tag="stream-failed"):
+    """The event stream cannot be written; events wait in memory as far as there is room."""
+
+    error: str
+
+
+class EventsMissed(Event, frozen=True, tag="missed"):
+    """A reader of the stream came too late, or a disk lost something: events are missing here.
+
+    Of one writer, between the times `after` and `before` ("" where not known); `count` 0 where
+    nobody knows how many. `reason` is retention (they were too old, or too many) or damage. It
+    is told to the reader concerned, and is not in the log.
+    """
+
+    writer: str
+    reason: str
+    count: int = 0
+    after: str = ""
+    before: str = ""
 
 
 class Defect(Event, frozen=True, tag="defect"):
@@ -89,5 +114,6 @@ class Defect(Event, frozen=True, tag="defect"):
 
 SERVER_EVENTS: tuple[type[Event], ...] = (
     ServerStarted, ServerStopping, WorkerExited, ConfigurationLoaded, ConfigurationRefused,
-    SettingIgnored, SessionRefused, PolicyFailed, EventsDropped, Defect,
+    SettingIgnored, SessionRefused, PolicyFailed, EventsDropped,
+    StreamFailed, EventsMissed, Defect,
 )  # fmt: skip
