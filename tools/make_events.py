@@ -43,11 +43,9 @@ This page is written by `tools/make_events.py` from `src/postroom/observe/`.
 def page() -> str:
     """Return what docs/events.md should hold."""
     from postroom.observe.events import ALL_EVENTS
-    from postroom.observe.reply_events import REPLY_EVENTS
-    from postroom.observe.source_events import SOURCE_EVENTS
 
     parts = [HEAD]
-    for kind in ALL_EVENTS + SOURCE_EVENTS + REPLY_EVENTS:
+    for kind in ALL_EVENTS:
         parts.append(f"\n## {kind.__struct_config__.tag}\n\n{inspect.getdoc(kind)}\n")
         fields = msgspec.structs.fields(kind)
         if fields:

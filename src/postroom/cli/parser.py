@@ -12,6 +12,7 @@ import argparse
 from typing import Any
 
 from postroom import __version__
+from postroom.cli.event_arguments import EVENTS_HELP, event_arguments
 from postroom.core.ids import QUEUE_ID_LENGTH
 
 EPILOG = """\
@@ -333,6 +334,7 @@ def _other_commands(commands: Any) -> None:
     users = _add(commands, "user-hash", "a line for the users file", "users:user_hash")
     users.add_argument("name", metavar="NAME", help="the user; the password is asked for")
     _token_commands(commands)
+    event_arguments(_json(_add(commands, "events", EVENTS_HELP, "events:events")))
     completion = _add(commands, "completion", "completion for a shell", "completion:run")
     completion.add_argument(
         "shell", choices=("bash", "zsh", "fish", "words"),

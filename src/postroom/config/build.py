@@ -15,6 +15,7 @@ from postroom.channels.policy import ChannelPolicy
 from postroom.config.console import ConsolePolicy
 from postroom.config.console_settings import CONSOLE
 from postroom.config.delivery_settings import CHANNEL, DELIVERY, LIMITS, RESOLVER, ROUTE, ROUTES
+from postroom.config.event_settings import EVENTS, default_directory
 from postroom.config.given import Gathered, Name
 from postroom.config.group_settings import CLASS, GROUP
 from postroom.config.kinds import Misread, did_you_mean
@@ -42,6 +43,7 @@ from postroom.groups.scaling import ScalingPolicy
 from postroom.groups.tenants import TenantPolicy
 from postroom.hooks.runner import PolicySettings
 from postroom.ingress.policy import ListenPolicy
+from postroom.observe.stream.policy import EventsPolicy
 from postroom.routing.policy import ResolverPolicy, RoutePolicy, TlsPolicy
 from postroom.shaping.source import SourcePolicy, WarmupPolicy
 from postroom.spool.policy import SpoolPolicy
@@ -68,9 +70,11 @@ class Builder:
         """Return the configuration; `hostname` and `base` are their defaults."""
         self._warmups = {name: self._warmup(name) for name in self._gathered.instances("warmup")}
         general = {"hostname": hostname} | self._fields(GENERAL, "")
+        spool = SpoolPolicy(**({"base": base} | self._fields(SPOOL, "")))
+        events = {"directory": default_directory(spool.base)} | self._fields(EVENTS, "")
         return Config(
             **general,
-            spool=SpoolPolicy(**({"base": base} | self._fields(SPOOL, ""))),
+            spool=spool,
             listen=tuple(map(self._listen, self._gathered.instances("listen"))),
             routes={name: self._route(name) for name in self._gathered.instances("route")},
             channels=tuple(map(self._channel, self._in_order("channel"))),
@@ -87,6 +91,7 @@ class Builder:
             delivery=EnginePolicy(**self._fields(DELIVERY, "")),
             console=ConsolePolicy(**self._fields(CONSOLE, "")),
             log=LogPolicy(**self._fields(LOG, "")),
+            events=EventsPolicy(**events),
             source=source,
         )
 

@@ -19,6 +19,7 @@ from postroom.groups.scaling import ScalingPolicy
 from postroom.groups.tenants import TenantPolicy
 from postroom.hooks.runner import PolicySettings
 from postroom.ingress.policy import ListenPolicy
+from postroom.observe.stream.policy import EventsPolicy
 from postroom.routing.policy import MxRoute, ResolverPolicy, RoutePolicy
 from postroom.shaping.replies import ReplyRule
 from postroom.shaping.source import SourcePolicy, WarmupPolicy
@@ -26,7 +27,7 @@ from postroom.spool.policy import SpoolPolicy
 
 
 class LogPolicy(msgspec.Struct, frozen=True):
-    """The `[log]` table: `path` of the event log ("-": standard error), format, level.
+    """The `[log]` table: `path` of the event log ("-": standard error, "none": no log), format.
 
     `format` is "json" or "text".
     """
@@ -63,5 +64,6 @@ class Config(msgspec.Struct, frozen=True):
     delivery: EnginePolicy = EnginePolicy()
     log: LogPolicy = LogPolicy()
     console: ConsolePolicy = ConsolePolicy()
+    events: EventsPolicy = EventsPolicy()
     generation: int = 1
     source: str = ""

@@ -14,6 +14,7 @@ from postroom.config.setting import Setting, Table
 from postroom.groups.scaling import ScalingPolicy
 from postroom.hooks.runner import PolicySettings
 from postroom.ingress.policy import ListenPolicy
+from postroom.observe.log import NOWHERE
 from postroom.spool.policy import SpoolPolicy
 
 DAY = 86400.0
@@ -310,8 +311,8 @@ LOG = Table(
     LogPolicy,
     (
         Setting(
-            "path", FilePath(instead=("-",)), "path",
-            "A file, or `-` for standard error.", '"/var/log/postroom/events"',
+            "path", FilePath(instead=("-", NOWHERE)), "path",
+            "A file, `-` for standard error, or `none`.", '"/var/log/postroom/events"',
             restart=True,
         ),
         Setting(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from postroom.config.console_settings import CONSOLE
 from postroom.config.delivery_settings import CHANNEL, DELIVERY, LIMITS, RESOLVER, ROUTE
+from postroom.config.event_settings import EVENTS
 from postroom.config.group_settings import CLASS, GROUP
 from postroom.config.server_settings import GENERAL, LISTEN, LOG, POLICY, REPLIES, SCALING, SPOOL
 from postroom.config.setting import Table
@@ -17,7 +18,7 @@ from postroom.config.warmup_settings import WARMUP
 
 TABLES: tuple[Table, ...] = (
     GENERAL, SPOOL, SCALING, GROUP, CLASS, TENANT, LIMITS, POLICY, LISTEN, ROUTE, SOURCE, WARMUP,
-    CHANNEL, REPLIES, DELIVERY, RESOLVER, CONSOLE, LOG,
+    CHANNEL, REPLIES, DELIVERY, RESOLVER, CONSOLE, LOG, EVENTS,
 )  # fmt: skip
 
 LATER_TABLES: dict[str, str] = {

@@ -20,6 +20,7 @@ from postroom.channels.match import ChannelTable
 from postroom.config.model import Config
 from postroom.control.channel_commands import ChannelCommands
 from postroom.control.commands import BY_NAME
+from postroom.control.event_log import open_log
 from postroom.control.mail_commands import mail_handlers
 from postroom.control.protocol import Code, ControlError
 from postroom.core.clock import SystemClock
@@ -28,7 +29,7 @@ from postroom.engine.kinds import Kinds, Rules
 from postroom.engine.steering import Steering
 from postroom.groups.tenants import TenantTable
 from postroom.observe.events import EventList, EventSink
-from postroom.observe.log import EventLog
+from postroom.observe.log import NOWHERE, STANDARD_ERROR, EventLog
 from postroom.spool.embedded import EmbeddedStore, ManifestQueue, open_store, transcripts_of
 from postroom.spool.errors import QueueBusy, QueueUnusable
 from postroom.spool.transcripts import TranscriptFiles
@@ -46,10 +47,12 @@ class OfflineQueue:
         clock = SystemClock()
         self._log: EventLog | None = None
         events: EventSink = EventList()
-        if config.log.path != "-":
-            # What an operator does is in the log, whoever does it.
-            name = f"queue{queue.number}"
-            self._log = EventLog(config.log.path, config.log.format, name, clock)
+        # What an operator does is in log and stream, whoever does it; his terminal is no log.
+        path = NOWHERE if config.log.path == STANDARD_ERROR else config.log.path
+        log = msgspec.structs.replace(config.log, path=path)
+        if path != NOWHERE or config.events.is_kept:
+            quiet = msgspec.structs.replace(config, log=log)
+            self._log = open_log(quiet, f"queue{queue.number}", clock)
             events = self._log
         try:
             self._store = self._runner.run(_open(config, queue, events, clock))

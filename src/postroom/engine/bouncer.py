@@ -61,7 +61,7 @@ class Bouncer:
                 active = self._table.get(message.id)
                 assert active is not None
                 settled.append((message.id, [one for some in by_domain.values() for one in some]))
-                active.kind = self._kinds.of(message.envelope, message.provenance)
+                active.kind, active.tenant = self._kinds.sort(message.envelope, message.provenance)
                 for domain, indexes in by_domain.items():
                     # Side by side: the failures of one message wait for one another.
                     settlements.create_task(self._fail(active, domain, indexes, reply))
@@ -86,7 +86,14 @@ class Bouncer:
         self, active: ActiveMessage, domain: str, indexes: list[int], reply: Reply
     ) -> None:
         channel = self._router.channel_of(domain, active.kind)
-        case = Case(active.id, active.since, active.envelope.reverse_path, channel, domain)
+        case = Case(
+            active.id,
+            active.since,
+            active.envelope.reverse_path,
+            channel,
+            domain,
+            tenant=active.tenant,
+        )
         outcome = Outcome(OutcomeKind.FAILED, reply)
         await self._settler.settle(active, case, [(index, outcome) for index in indexes])
 

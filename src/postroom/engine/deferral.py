@@ -54,7 +54,9 @@ class Deferral:
         reply = Reply(451, "4.4.1", f"not tried, {rest.reason}")
         outcome = Outcome(OutcomeKind.DEFERRED, reply)
         not_before = self.lessons.not_before(destination.site, now)
-        case = Case.of(active.id, active.since, active.envelope, destination, rest, not_before)
+        case = Case.of(
+            active.id, active.since, active.envelope, destination, rest, not_before, active.tenant
+        )
         await self._settler.settle(active, case, [(index, outcome) for index in indexes])
 
     def strand(

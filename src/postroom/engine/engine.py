@@ -93,6 +93,7 @@ class Engine:
         self._settler = Settler(parts, self._table, self._reporter)
         self._settler.settled = self._settled
         self._kinds = Kinds(parts.router, TenantTable(tenants))
+        self.intake.tenant_of = self._kinds.tenant_of
         self.bouncer = Bouncer(parts, self._table, self._settler, self._kinds)
         suspects = Suspects(parts.flights.left if parts.crash else ())
         self._admission = Admission(

@@ -48,6 +48,8 @@ class Intake:
         self._ids = QueueIdGenerator(entropy)
         self._events = events
         self._admit = admit
+        self.tenant_of: Callable[[Envelope, Provenance], str] = lambda *_: ""
+        """Says whose mail a message is, where tenants are told apart."""
         self._stopping = False
         self.takes_mail = True
         """False while the queue is to take nothing new, by an operator's wish."""
@@ -126,6 +128,7 @@ class Intake:
                 protocol=provenance.protocol,
                 client=provenance.client,
                 user=provenance.user,
+                tenant=self.tenant_of(envelope, provenance),
             )
         )
         if not held:

@@ -62,6 +62,8 @@ class Case(msgspec.Struct, frozen=True):
     terms: Terms | None = None
     not_before: float = 0.0
     """Until when deferred mail of the site waits at least, whatever the schedule says."""
+    tenant: str = ""
+    """Whose mail it is, where tenants are told apart."""
 
     @classmethod
     def of(
@@ -72,12 +74,13 @@ class Case(msgspec.Struct, frozen=True):
         destination: Destination,
         rest: Rest | None = None,
         not_before: float = 0.0,
+        tenant: str = "",
     ) -> Case:
         """Make a case for mail that was going to `destination`."""
         ends_here = not isinstance(destination.route, MxRoute | RelayRoute)
         return cls(
             queue_id, since, envelope.reverse_path, destination.channel, destination.site,
-            ends_here, rest, envelope.terms, not_before,
+            ends_here, rest, envelope.terms, not_before, tenant,
         )  # fmt: skip
 
 
@@ -181,17 +184,17 @@ def _one(
     if state is RecipientState.DELIVERED:
         event = RecipientDelivered(
             case.id, recipient.address, case.channel.name, case.site, outcome.host, reply,
-            attempts, round(now - case.since, 3),
+            attempts, round(now - case.since, 3), case.tenant,
         )  # fmt: skip
     elif state is RecipientState.WAITING:
         event = RecipientDeferred(
             case.id, recipient.address, case.channel.name, case.site, outcome.host, reply,
-            attempts, due_at,
+            attempts, due_at, case.tenant,
         )  # fmt: skip
     else:
         event = RecipientFailed(
             case.id, recipient.address, case.channel.name, case.site, outcome.host, reply,
-            attempts, state is RecipientState.EXPIRED,
+            attempts, state is RecipientState.EXPIRED, case.tenant,
         )  # fmt: skip
     return status, event
 

@@ -106,7 +106,7 @@ class Lookups:
                 envelope = active.envelope
                 case = Case(
                     active.id, active.since, envelope.reverse_path, channel, domain,
-                    terms=envelope.terms,
+                    terms=envelope.terms, tenant=active.tenant,
                 )  # fmt: skip
                 outcomes = [(index, outcome) for index in indexes]
                 settlements.create_task(self._settler.settle(active, case, outcomes))

@@ -162,7 +162,9 @@ class Pump:
             self._settler.transcripts.note(active.id, site, number, report.transcript)
         pairs = list(zip(indexes, report.outcomes, strict=True))
         not_before = self.learner.not_before(destination.site)
-        case = Case.of(active.id, active.since, active.envelope, destination, not_before=not_before)
+        case = Case.of(
+            active.id, active.since, active.envelope, destination, None, not_before, active.tenant
+        )
         await self._settler.settle(active, case, pairs)
 
     def _note_pace(self, entry: Entry, report: AttemptReport) -> None:

@@ -24,7 +24,14 @@ from postroom.engine.holds import Holds
 from postroom.engine.mover import Mover
 from postroom.engine.transit import Place, held_anew, transit_of
 from postroom.engine.unconfirmed import is_unconfirmed
-from postroom.observe.events import EventSink, MessageDeleted, MessageHeld, MessageReleased
+from postroom.observe.events import (
+    EventSink,
+    MessageDeleted,
+    MessageHeld,
+    MessageHurried,
+    MessageReleased,
+    MessageRerouted,
+)
 from postroom.spool.store import Counts, Selection, Store
 from postroom.spool.transcripts import TranscriptFiles
 
@@ -125,7 +132,13 @@ class Steering:
 
         Held messages stay held, and scheduled ones wait: they are for `release` alone.
         """
-        return await self._each(which, self._make_due, only=self.may_run)
+
+        async def hurry(batch: list[StoredMessage]) -> None:
+            await self._make_due(batch)
+            for queue_id in _ids(batch):
+                self._events.emit(MessageHurried(queue_id))
+
+        return await self._each(which, hurry, only=self.may_run)
 
     async def _make_due(self, batch: list[StoredMessage]) -> None:
         ids = _ids(batch)
@@ -142,9 +155,12 @@ class Steering:
         """
 
         async def forget(batch: list[StoredMessage]) -> None:
+            ids = _ids(batch)
             if self._active is not None:
-                self._active.forget(_ids(batch))
+                self._active.forget(ids)
                 self._active.wake()
+            for queue_id in ids:
+                self._events.emit(MessageRerouted(queue_id))
 
         return await self._each(which, forget)
 

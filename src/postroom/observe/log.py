@@ -3,7 +3,7 @@
 Owns the descriptor and what waits to be written. An emit only appends to a list; lines
 are made and written together, at most every FLUSH_DELAY_S or EVENTS_PENDING_MAX events.
 Several processes may share a file: it is opened for appending, and a write holds whole
-lines.
+lines. The event stream of the process gets the same lines, as JSON.
 
 Guarantees: 1. emit never blocks and never raises.  2. A full disk, a closed pipe or a
 reader that does not read costs events, never mail; their number is logged (events-dropped)
@@ -18,13 +18,11 @@ import contextlib
 import os
 import select
 import stat
-import time
-
-import msgspec
 
 from postroom.core.clock import Clock
-from postroom.observe.events import Defect, Event, EventsDropped
-from postroom.observe.text import TextEncoder
+from postroom.observe.events import Defect, Event, EventsDropped, StreamFailed
+from postroom.observe.lines import Lines
+from postroom.observe.stream.writer import StreamWriter
 
 FLUSH_DELAY_S = 0.1
 RETRY_DELAY_S = 1.0
@@ -35,27 +33,36 @@ UNWRITTEN_OCTETS_MAX = 1 << 20
 PIPE_PIECE_OCTETS = 4096
 """POSIX: a pipe that polls writable takes PIPE_BUF octets without blocking."""
 
+FLUSH_DEADLINE_S = 0.2
+"""How long who asks for a flush may wait for the thread that writes the stream."""
+
 STANDARD_ERROR = "-"
+NOWHERE = "none"
 _STDERR_DESCRIPTOR = 2
-_COMMA = ord(",")
 
 
 class EventLog:
     """An EventSink that writes lines. `queue` names the writer ("queue1", "master")."""
 
-    def __init__(self, path: str, format: str, queue: str, clock: Clock) -> None:
-        assert format in ("json", "text")
+    def __init__(
+        self,
+        path: str,
+        format: str,
+        queue: str,
+        clock: Clock,
+        stream: StreamWriter | None = None,
+    ) -> None:
         self._path = path
-        self._queue = queue
         self._now = clock.now
-        self._json = msgspec.json.Encoder()
-        self._text = TextEncoder() if format == "text" else None
+        self._lines = Lines(format, queue)
+        self._stream = stream
+        # The stream is of JSON; where the log is too, its lines are made for both.
+        shares = format == "json" and path != NOWHERE
+        self._stream_lines = self._lines if shares else Lines("json", queue)
         self._pending: list[tuple[float, Event]] = []
         self._unwritten = b""
         self._dropped = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._millisecond = -1
-        self._head = b""
         self._descriptor = -1
         self._is_file = False
         self._open()
@@ -67,14 +74,23 @@ class EventLog:
         if self._timer is None:
             self._schedule(FLUSH_DELAY_S)
         elif len(pending) >= EVENTS_PENDING_MAX and not self._unwritten:
-            self.flush()
+            self._write_out()
 
     def flush(self) -> None:
-        """Write what waits, as far as that works without blocking."""
+        """Write what waits, as far as that works without blocking; wait for the stream a little."""
+        self._write_out()
+        if self._stream is not None:
+            self._stream.flush(FLUSH_DEADLINE_S)
+
+    def _write_out(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        lines = self._take_lines()
+        pending, self._pending = self._pending, []
+        lines = b"" if self._path == NOWHERE else self._lines.encode(pending)
+        if self._stream is not None:
+            shares = self._stream_lines is self._lines
+            self._pass_on(lines if shares else self._stream_lines.encode(pending))
         if self._unwritten and len(self._unwritten) + len(lines) > UNWRITTEN_OCTETS_MAX:
             self._dropped += lines.count(b"\n")
             lines = b""
@@ -85,10 +101,21 @@ class EventLog:
             dropped, self._dropped = self._dropped, 0
             self.emit(EventsDropped(count=dropped))
 
+    def _pass_on(self, lines: bytes) -> None:
+        """Give the stream its lines, and say what it could not write before."""
+        assert self._stream is not None
+        if lines:
+            self._stream.put(lines)
+        dropped, error = self._stream.trouble()
+        if error:
+            self.emit(StreamFailed(error))
+        if dropped:
+            self.emit(EventsDropped(dropped, "stream"))
+
     def reopen(self) -> None:
         """Open the file anew (it was rotated); where that fails, keep the old one."""
-        self.flush()
-        old, is_owned = self._descriptor, self._path != STANDARD_ERROR
+        self._write_out()
+        old, is_owned = self._descriptor, self._path not in (STANDARD_ERROR, NOWHERE)
         try:
             self._open()
         except OSError as error:
@@ -99,16 +126,20 @@ class EventLog:
 
     def close(self) -> None:
         """Write what waits and close the file."""
-        self.flush()
+        self._write_out()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if self._path != STANDARD_ERROR and self._descriptor >= 0:
             os.close(self._descriptor)
         self._descriptor = -1
+        if self._stream is not None:
+            self._stream.close()
 
     def _open(self) -> None:
-        if self._path == STANDARD_ERROR:
+        if self._path == NOWHERE:
+            descriptor = -1
+        elif self._path == STANDARD_ERROR:
             descriptor = _STDERR_DESCRIPTOR
         else:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
@@ -125,43 +156,9 @@ class EventLog:
             # No loop: the process starts or ends. A log that cannot be written then
             # keeps its lines for the next event.
             if not self._unwritten or len(self._pending) >= EVENTS_PENDING_MAX:
-                self.flush()
+                self._write_out()
         else:
-            self._timer = loop.call_later(delay_s, self.flush)
-
-    def _take_lines(self) -> bytes:
-        pending, self._pending = self._pending, []
-        lines = bytearray()
-        for now, event in pending:
-            start = len(lines)
-            try:
-                self._append_line(lines, now, event)
-            except (UnicodeError, TypeError) as error:
-                # Text that is not Unicode (a lone surrogate) cannot be encoded: say so.
-                del lines[start:]
-                where = f"event {type(event).__name__}"
-                self._append_line(lines, now, Defect(where=where, error=ascii(str(error))))
-        return bytes(lines)
-
-    def _append_line(self, lines: bytearray, now: float, event: Event) -> None:
-        millisecond = int(now * 1000)
-        if millisecond != self._millisecond:
-            self._millisecond = millisecond
-            second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(millisecond // 1000))
-            moment = f"{second}.{millisecond % 1000:03d}Z"
-            if self._text is None:
-                self._head = f'{{"time":"{moment}","queue":"{self._queue}"'.encode()
-            else:
-                self._head = f"{moment} {self._queue} ".encode()
-        lines += self._head
-        if self._text is None:
-            # The event's object goes on in ours: its opening brace becomes a comma.
-            brace = len(lines)
-            self._json.encode_into(event, lines, -1)
-            lines[brace] = _COMMA
-        else:
-            lines += self._text.encode(event).encode()
-        lines += b"\n"
+            self._timer = loop.call_later(delay_s, self._write_out)
 
     def _write(self, data: bytes) -> bytes:
         """Write `data`; return what could not be written, from the start of a line."""

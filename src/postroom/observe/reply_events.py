@@ -6,7 +6,7 @@ Called by: supervisor.site_lessons, tools.  Raises: nothing.
 
 from __future__ import annotations
 
-from postroom.observe.events import Event
+from postroom.observe.event import Event
 
 
 class ReplyRuleApplied(Event, frozen=True, tag="reply-rule"):

@@ -5,7 +5,7 @@ Called by: engine, supervisor.  Raises: nothing.
 
 from __future__ import annotations
 
-from postroom.observe.events import Event
+from postroom.observe.event import Event
 
 
 class SourceUnusable(Event, frozen=True, tag="source-unusable"):

@@ -3,7 +3,7 @@
 A value with spaces, quotes or anything unprintable is written as a JSON string, so that
 nobody can forge a line. Times are written as RFC 3339. Values at their default are left
 out.
-Called by: observe.log.  Raises: UnicodeError for text that is not Unicode.
+Called by: observe.lines, cli.events.  Raises: UnicodeError for text that is not Unicode.
 """
 
 from __future__ import annotations
@@ -38,14 +38,23 @@ class TextEncoder:
             value = getattr(event, field)
             if value == default:
                 continue
-            if type(value) is str:
-                text = msgspec.json.encode(value).decode() if _odd(value) or not value else value
-            elif type(value) is float:
-                text = _moment(value) if _is_moment(field) else f"{value:.3f}"
-            else:
-                text = str(value).lower() if type(value) is bool else str(value)
-            parts.append(f"{field}={text}")
+            parts.append(f"{field}={_text(field, value)}")
         return " ".join(parts)
+
+
+def line_as_text(line: bytes) -> str:
+    """Return the text of an event whose line is JSON, as the log has it with its time."""
+    fields = msgspec.json.decode(line, type=dict[str, Any])
+    head = " ".join(str(fields.pop(name, "")) for name in ("time", "queue", "event"))
+    return " ".join([head, *(f"{field}={_text(field, value)}" for field, value in fields.items())])
+
+
+def _text(field: str, value: Any) -> str:
+    if type(value) is str:
+        return msgspec.json.encode(value).decode() if _odd(value) or not value else value
+    if type(value) is float:
+        return _moment(value) if _is_moment(field) else f"{value:.3f}"
+    return str(value).lower() if type(value) is bool else str(value)
 
 
 def _describe(kind: type[Event]) -> tuple[str, list[tuple[str, Any]]]:

@@ -53,6 +53,8 @@ class Governor:
         """Limits that are to be looked at again by time alone, and when."""
         self._parked = Parked()
         self._windows: dict[LimitKey, Window] = {}
+        self.on_window: Callable[[LimitKey, int, int, bool], None] = lambda *_: None
+        """Told how many slots a site takes, how many it took, and whether nothing is known now."""
         self.is_adaptive = True
         """Whether what sites say narrows their limits."""
         self.is_open = True
@@ -213,7 +215,11 @@ class Governor:
         if window is not None:
             is_full = sum(max(one.want, one.used) for one in shares) >= window.slots
             window.note(claim.good, refused, now, is_full=is_full)
+            if (news := window.news()) is not None and not window.is_over:
+                self.on_window(claim.key, *news, False)
             if window.is_over:
+                if window.told:
+                    self.on_window(claim.key, window.slots, window.told, True)
                 del self._windows[claim.key]
                 window = None
         ledger.window = window

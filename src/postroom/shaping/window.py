@@ -30,6 +30,7 @@ SHRINK_S = 0.5
 HOLD_S, HOLD_MAX_S = 30.0, 900.0
 PROBE_RESULTS_MIN = 100
 PROBE_SHARE = 10
+NEWS_SHARE = 1.25
 FORGET_S = 3600.0
 """A site that has said nothing for so long may have changed its mind."""
 
@@ -40,7 +41,7 @@ class Window:
     __slots__ = (
         "_ceiling", "_deaf_refused", "_deaf_until", "_good", "_has_shrunk", "_hold_s",
         "_hold_until", "_is_probing", "_is_quiet", "_limit", "_refused", "_since_change",
-        "_size", "_taken", "heard_at", "is_over",
+        "_size", "_taken", "_told", "heard_at", "is_over",
     )  # fmt: skip
 
     def __init__(self, limit: int, in_use: int, now: float, granted: int = 0) -> None:
@@ -62,6 +63,7 @@ class Window:
         self._is_quiet = True
         """Whether a whole cohort was taken since it last shrank."""
         self._deaf_refused = 0
+        self._told = 0
         self.heard_at = now
         self.is_over = False
         """True where all that is configured may be used again: it is to be forgotten."""
@@ -73,6 +75,22 @@ class Window:
     def slots(self) -> int:
         """How many connections there may be."""
         return max(1, min(self._limit, int(self._size))) if self._has_shrunk else self._limit
+
+    def news(self) -> tuple[int, int] | None:
+        """Return the slots there are and those told before, where an operator would like to hear.
+
+        That is once there are fewer, or more by a quarter.
+        """
+        slots, told = self.slots, self._told
+        if not self._has_shrunk or (told and told <= slots < told * NEWS_SHARE):
+            return None
+        self._told = slots
+        return slots, told
+
+    @property
+    def told(self) -> int:
+        """What `news` said last; 0 where it said nothing."""
+        return self._told
 
     def bound(self, limit: int) -> None:
         """Put another limit in force."""

@@ -22,6 +22,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from postroom.config.model import Config
+from postroom.control.event_log import open_log
 from postroom.core.clock import Clock, SystemClock
 from postroom.core.errors import PostroomError
 from postroom.observe.events import Defect
@@ -84,7 +85,7 @@ async def _work(connection: socket.socket, open_it: OpenCompanion) -> int:
     assert isinstance(begin, CompanionBegin)
     runtime.set_title(f"postroom: {begin.name} ({begin.config.spool.base})")
     clock = SystemClock()
-    log = EventLog(begin.config.log.path, begin.config.log.format, begin.name, clock)
+    log = open_log(begin.config, begin.name, clock)
     stopping = asyncio.Event()
     _mind_signals(stopping)
     try:

@@ -26,7 +26,7 @@ from postroom.config.model import Config
 from postroom.control.paths import RunPaths, make_private_directory
 from postroom.core.clock import Clock
 from postroom.core.limits import Limit, LimitKey
-from postroom.observe.events import EventSink, RatesNotKept
+from postroom.observe.events import EventSink, RatesNotKept, SiteWindowChanged
 from postroom.shaping.governor import Claim, Governor, Grant
 from postroom.shaping.lessons import Lessons
 from postroom.shaping.meters import Uses
@@ -74,6 +74,9 @@ class Lending:
         self._tells_failure = True
         self.governor = Governor(self._limit_of)
         self.governor.is_adaptive = config.limits.adaptive
+        self.governor.on_window = lambda key, slots, before, is_over: events.emit(
+            SiteWindowChanged(key.name, key.site, slots, before, is_over)
+        )
         run = RunPaths(config.spool.base).directory
         make_private_directory(run)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC

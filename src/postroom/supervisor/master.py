@@ -50,6 +50,7 @@ from postroom.supervisor.reload import effective
 from postroom.supervisor.slot import WantedQueue
 from postroom.supervisor.source_changes import SourceChanges
 from postroom.supervisor.suspension import Suspension
+from postroom.supervisor.sweeper import Sweeper
 
 LoadConfig = Callable[[], Config]
 """Reads the whole configuration again; raises ConfigurationError with every mistake."""
@@ -125,6 +126,9 @@ class Master:
                     group.create_task(hangs.run(lambda: self.config.delivery.hang_deadline_s)),
                     group.create_task(self.fleet.health.run()),
                 ]
+                if self.config.events.is_kept:
+                    sweeper = Sweeper(lambda: self.config.events, self.clock, self._log)
+                    watchers.append(group.create_task(sweeper.run()))
                 if self._notifier.watchdog_s:
                     watchers.append(group.create_task(self._keep_watchdog_quiet()))
                 beside = group.create_task(companions.run())

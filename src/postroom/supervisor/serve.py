@@ -15,10 +15,10 @@ from pathlib import Path
 from postroom.config.loader import load
 from postroom.config.model import Config
 from postroom.control.answers import Status
+from postroom.control.event_log import open_log
 from postroom.core.clock import SystemClock
 from postroom.core.errors import ConfigurationError, PostroomError
 from postroom.observe.events import SettingIgnored
-from postroom.observe.log import EventLog
 from postroom.spool.embedded import configured, lock_base, prepare_base
 from postroom.spool.errors import QueueBusy
 from postroom.supervisor import runtime
@@ -58,7 +58,7 @@ def serve(
         }
         runtime.set_title(f"postroom: master ({base})")
         clock = SystemClock()
-        log = EventLog(config.log.path, config.log.format, "master", clock)
+        log = open_log(config, "master", clock)
         for reason in skipped:
             log.emit(SettingIgnored("spool.directories", reason))
         board = place_board(base, len(queues) + SPARE_ROWS, os.environ)

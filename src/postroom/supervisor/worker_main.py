@@ -10,8 +10,8 @@ import asyncio
 import socket
 import sys
 
+from postroom.control.event_log import open_log
 from postroom.core.clock import SystemClock
-from postroom.observe.log import EventLog
 from postroom.supervisor import runtime
 from postroom.supervisor.descriptors import raise_limit
 from postroom.supervisor.link import Begin, worker_end
@@ -29,7 +29,7 @@ async def work(connection: socket.socket) -> int:
     clock = SystemClock()
     name = f"queue{begin.queue}"
     runtime.set_title(f"postroom: {name} ({begin.config.spool.base})")
-    log = EventLog(begin.config.log.path, begin.config.log.format, name, clock)
+    log = open_log(begin.config, name, clock)
     try:
         worker = Worker(link, begin, open_mail_service, clock, log)
         runtime.calm_collector()

@@ -32,6 +32,8 @@ NOT_SETTINGS = {
     *("spool", "listen", "routes", "channels", "sources", "groups", "classes", "scaling", "policy"),
     *("resolver", "delivery", "log", "console", "limits", "tenants", "warmups", "plan"),
     *("replies", "reply_rules"),
+    *("resolver", "delivery", "log", "limits", "tenants", "warmups", "plan"),
+    *("replies", "reply_rules", "events"),
 }  # fmt: skip
 
 

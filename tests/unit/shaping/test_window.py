@@ -280,3 +280,20 @@ def test_it_can_be_switched_off_and_what_was_said_long_ago_is_forgotten() -> Non
     assert lender.window(KEY) == 5
     lender.claim(1, [Claim(KEY, want=10, good=1)], 6.0 + FORGET_S)
     assert lender.grants()[1][-1].cap == UNBOUNDED
+
+
+def test_an_operator_hears_when_it_shrinks_when_it_has_grown_by_a_quarter_and_when_it_is_over() -> (
+    None
+):
+    told: list[tuple[int, int, bool]] = []
+    lender = Governor(lambda key: Limit(20))
+    lender.on_window = lambda key, slots, before, is_over: told.append((slots, before, is_over))
+    lender.claim(1, [Claim(KEY, want=20)], 0.0)
+    lender.claim(1, [Claim(KEY, want=20, refused=15, used=5)], 1.0)
+    assert told == [(10, 0, False)]
+    for second in range(2, 100):
+        lender.claim(1, [Claim(KEY, want=20, good=1, used=10)], float(second))
+    assert told[1:] == [(13, 10, False), (17, 13, False)]
+    for second in range(100, 4000, 10):
+        lender.claim(1, [Claim(KEY, want=20, good=50, used=20)], float(second))
+    assert told[-1] == (20, 17, True), "nothing is known of it any more"
