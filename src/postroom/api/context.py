@@ -8,6 +8,7 @@ from __future__ import annotations
 from postroom.api.injector import Injector
 from postroom.api.reach import Reach
 from postroom.api.sessions import Sessions
+from postroom.api.ticks import Ticks
 from postroom.config.model import Config
 from postroom.control.tokens import Tokens
 from postroom.core.clock import Clock
@@ -26,12 +27,14 @@ class Context:
         self.tokens = Tokens(base, clock)
         self.sessions = Sessions()
         self.injector = Injector(config, self.reach, clock)
+        self.ticks = Ticks(base, clock)
 
     def apply(self, config: Config) -> None:
         """Use a configuration from now on."""
         self.config = self.injector.config = config
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close what is open."""
+        await self.ticks.close()
         self.injector.close()
         self.tokens.close()

@@ -6,21 +6,16 @@ Called by: cli.main.  Raises: CommandFailed, ControlError.
 from __future__ import annotations
 
 import argparse
-import fnmatch
-
-import msgspec
 
 from postroom.cli.output import FINDING, USAGE, fail, plural, print_json, print_table
 from postroom.cli.queues import Queues
 from postroom.cli.reach import Spool, master
 from postroom.control.answers import Changed
 from postroom.control.commands import HostArgs, SiteArgs
+from postroom.control.site_hosts import TRIED_LATER, joined
 from postroom.core.clock import SystemClock
 from postroom.core.units import format_duration
 from postroom.engine.sites import SiteHost
-
-_WORST_FIRST = ("probed", "down", "resting", "spared", "up")
-_TRIED_LATER = ("probed", "down", "resting")
 
 
 def listing(options: argparse.Namespace) -> int:
@@ -53,7 +48,7 @@ def listing(options: argparse.Namespace) -> int:
         print_table(heads, rows)
     elif not options.json:
         print("no site has mail, and no host is down")
-    return FINDING if any(one.state in _TRIED_LATER for one in found) else code
+    return FINDING if any(one.state in TRIED_LATER for one in found) else code
 
 
 def purge(options: argparse.Namespace) -> int:
@@ -64,7 +59,7 @@ def purge(options: argparse.Namespace) -> int:
     found, code = _found(spool, options.name)
     if options.name and not found:
         fail(f"no site or host is known as {options.name}", "see them: postroom site list")
-    chosen = [one for one in found if one.state in _TRIED_LATER]
+    chosen = [one for one in found if one.state in TRIED_LATER]
     if not options.dry_run:
         _purge(spool, chosen)
     count = len({one.host or one.site for one in chosen})
@@ -97,37 +92,8 @@ def _found(spool: Spool, name: str) -> tuple[list[SiteHost], int]:
     with master(spool) as client:
         client.call("ping")
     queues = Queues(spool)
-    sums: dict[tuple[str, str, str], SiteHost] = {}
+    answers: list[SiteHost] = []
     for link in queues:
-        if not link.is_running:
-            continue
-        for one in link.stream("site list", None, SiteHost):
-            key = (one.channel, one.site, one.host)
-            sums[key] = _joined(sums[key], one) if key in sums else one
-    sited = {one.host for one in sums.values() if one.site}
-    found = [
-        one
-        for one in sums.values()
-        # One queue may have no mail for a site that another has.
-        if _is_named(one, name) and (one.site or one.host not in sited)
-    ]
-    found.sort(key=lambda one: (_WORST_FIRST.index(one.state), one.site, one.channel, one.host))
-    return found, queues.code()
-
-
-def _is_named(one: SiteHost, name: str) -> bool:
-    if not name:
-        return True
-    words = (one.site, one.channel, one.host, one.host.rpartition(":")[0])
-    return any(fnmatch.fnmatchcase(word.lower(), name.lower()) for word in words)
-
-
-def _joined(one: SiteHost, other: SiteHost) -> SiteHost:
-    worse, better = sorted((one, other), key=lambda each: _WORST_FIRST.index(each.state))
-    return msgspec.structs.replace(
-        worse,
-        next_at=min(filter(None, (worse.next_at, better.next_at)), default=0.0),
-        connections=one.connections + other.connections,
-        in_flight=one.in_flight + other.in_flight,
-        waiting=one.waiting + other.waiting,
-    )
+        if link.is_running:
+            answers += link.stream("site list", None, SiteHost)
+    return joined(answers, name), queues.code()

@@ -8,34 +8,25 @@ from __future__ import annotations
 import argparse
 import os
 
-import msgspec
-
-from postroom.channels.overrides import CONCURRENCY_MAX
 from postroom.cli.output import OK, USAGE, fail, plural, print_json, print_table
 from postroom.cli.queues import Queues
 from postroom.cli.reach import Spool, master
 from postroom.control.answers import ChannelStatus
 from postroom.control.commands import ChannelArgs
-from postroom.core.limits import Limit, format_rate, parse_rate
+from postroom.control.what_if import Case, PaceUnknown, parse_change, view, what_if
+from postroom.core.limits import Limit, format_rate
 from postroom.core.units import parse_duration
-from postroom.queueing.forecast import (
-    Forecast,
-    Record,
-    Workload,
-    forecast,
-    in_words,
-    record_of,
-)
+from postroom.queueing.forecast import Forecast, Record, Workload, in_words
 
 EXAMPLE = "postroom what-if channel gmail concurrency=50 per_site.rate=600/1m"
-SLOTS = ("concurrency", "per_site.concurrency")
-RATES = ("rate", "per_site.rate")
-NONE = "none"
 
 
 def channel(options: argparse.Namespace) -> int:
     """`what-if channel`."""
-    changes = [_parsed(word) for word in options.limit]
+    try:
+        changes = [parse_change(word) for word in options.limit]
+    except ValueError as error:
+        fail(str(error), EXAMPLE, USAGE)
     assumed_s = _duration(options.attempt_time) if options.attempt_time else 0.0
     spool, name = Spool(options), options.channel
     with master(spool) as client:
@@ -49,29 +40,17 @@ def channel(options: argparse.Namespace) -> int:
             loads += link.stream("channel work", ChannelArgs(name), Workload)
     if not loads:
         fail("no queue answers", "see them: postroom queue list")
-    record = record_of(loads)
-    waiting = sum(site.waiting for load in loads for site in load.sites)
-    if not record.attempts and not assumed_s and waiting:
-        fail(
-            f"the pace of channel {name} is not known: no attempt since the server started",
-            "say how long one takes: --attempt-time 0.5s",
-        )
-    assumed = record if record.attempts else Record(seconds=assumed_s)
-    now = (loads[0].channel, loads[0].site)
-    asked = _changed(now, changes)
-    cases = [("as it is", now), *([("as asked", asked)] if changes else [])]
-    processors = os.cpu_count() or 1
-    found = [
-        (label, limits, forecast(name, loads, *limits, processors, assumed))
-        for label, limits in cases
-    ]
+    try:
+        found = what_if(name, loads, changes, os.cpu_count() or 1, assumed_s)
+    except PaceUnknown as error:
+        fail(str(error), "say how long one takes: --attempt-time 0.5s")
     if options.json:
-        for label, limits, one in found:
-            print_json(_in_json(name, label, limits, one, record))
+        for case in found.cases:
+            print_json(view(name, case, found.record))
         return queues.code(OK)
-    _print_facts(name, found[0][2], record)
-    if waiting:
-        _print_cases(found, explain=options.explain)
+    _print_facts(name, found.cases[0].forecast, found.record)
+    if found.waiting:
+        _print_cases(found.cases, explain=options.explain)
     if reason := known[name].reason:
         print(f"{name}: {known[name].state}: {reason}")
     return queues.code(OK)
@@ -95,10 +74,12 @@ def _print_facts(name: str, one: Forecast, record: Record) -> None:
         print(f"  about {one.again:,.0f} will be deferred again, if things go as they went")
 
 
-def _print_cases(found: list[tuple[str, tuple[Limit, Limit], Forecast]], *, explain: bool) -> None:
+def _print_cases(found: tuple[Case, ...], *, explain: bool) -> None:
     print()
     rows: list[tuple[object, ...]] = []
-    for label, (whole, site), one in found:
+    for case_found in found:
+        label, one = case_found.label, case_found.forecast
+        whole, site = case_found.whole, case_found.site
         rate = f"{one.waiting / one.drain_s:,.1f}" if 0 < one.drain_s < float("inf") else ""
         for number, bound in enumerate(one.bounds if explain else one.bounds[:1]):
             case = (
@@ -115,62 +96,6 @@ def _print_cases(found: list[tuple[str, tuple[Limit, Limit], Forecast]], *, expl
 def _limit(limit: Limit) -> str:
     words = [str(limit.slots)] if limit.slots is not None else []
     return ", ".join(words + ([format_rate(limit.rate)] if limit.rate is not None else []))
-
-
-def _in_json(
-    name: str, label: str, limits: tuple[Limit, Limit], one: Forecast, record: Record
-) -> dict[str, object]:
-    whole, site = limits
-    return {
-        "channel": name,
-        "case": label,
-        "concurrency": whole.slots,
-        "per_site.concurrency": site.slots,
-        "rate": format_rate(whole.rate) if whole.rate is not None else None,
-        "per_site.rate": format_rate(site.rate) if site.rate is not None else None,
-        **msgspec.structs.asdict(one),
-        "drain_s": one.drain_s if one.drain_s < float("inf") else None,
-        "bounds": [
-            {
-                "of": bound.of,
-                "seconds": bound.seconds if bound.seconds < float("inf") else None,
-                "why": bound.why,
-            }
-            for bound in one.bounds
-        ],
-        "record": record,
-    }
-
-
-def _parsed(word: str) -> tuple[str, Limit]:
-    """Return the setting that a word names, and its value in a limit that has nothing else."""
-    name, separator, text = word.partition("=")
-    if not separator or name not in SLOTS + RATES:
-        expected = (
-            ", ".join(f"{one}=N" for one in SLOTS)
-            + ", "
-            + ", ".join(f"{one}=N/TIME" for one in RATES)
-        )
-        fail(f"{word}: expected {expected}", EXAMPLE, USAGE)
-    if name in SLOTS:
-        if not text.isdecimal() or int(text) > CONCURRENCY_MAX:
-            fail(f"{word}: expected 0 to {CONCURRENCY_MAX}", EXAMPLE, USAGE)
-        return name, Limit(int(text))
-    if text == NONE:
-        return name, Limit()
-    try:
-        return name, Limit(None, parse_rate(text))
-    except ValueError as error:
-        fail(f"{word}: {error}", EXAMPLE, USAGE)
-
-
-def _changed(now: tuple[Limit, Limit], changes: list[tuple[str, Limit]]) -> tuple[Limit, Limit]:
-    whole, site = now
-    for name, value in changes:
-        of = site if name.startswith("per_site.") else whole
-        of = Limit(value.slots, of.rate) if name in SLOTS else Limit(of.slots, value.rate)
-        whole, site = (whole, of) if name.startswith("per_site.") else (of, site)
-    return whole, site
 
 
 def _duration(text: str) -> float:

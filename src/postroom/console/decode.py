@@ -71,7 +71,7 @@ def mistake(error: msgspec.ValidationError) -> Problem:
     """Return what a value is wrong about."""
     match = _AT.match(str(error))
     assert match is not None
-    what, at = match["what"], (match["at"] or "").replace("[...]", "[]")
+    what, at = match["what"], match["at"] or ""
     missing = re.search(r"missing required field `(.*?)`", what)
     unknown = re.search(r"contains unknown field `(.*?)`", what)
     if named := missing or unknown:

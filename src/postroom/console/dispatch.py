@@ -97,6 +97,7 @@ class Dispatch:
 
     def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
         response.headers.update(HEADERS)
+        response.headers["Server"] = "postroom"
         if "Cache-Control" not in response.headers:
             response.headers["Cache-Control"] = "no-store"
         if self._secure:
@@ -247,7 +248,7 @@ class Dispatch:
         self, request: web.Request, octets: Octets, headers: dict[str, str]
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers=headers)
-        response.content_type = octets.media_type
+        response.headers["Content-Type"] = octets.media_type
         if octets.name:
             response.headers["Content-Disposition"] = f'attachment; filename="{octets.name}"'
         self._add_headers(request, response)

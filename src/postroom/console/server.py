@@ -14,10 +14,12 @@ import ssl
 from aiohttp import web
 
 from postroom.api.context import Context
+from postroom.api.route import Route
 from postroom.api.routes import ROUTES
 from postroom.config.console import ConsolePolicy
 from postroom.config.model import Config
 from postroom.console.dispatch import Dispatch
+from postroom.console.static import StaticFiles
 from postroom.core.clock import Clock
 from postroom.core.errors import ConfigurationError
 from postroom.observe.log import EventLog
@@ -26,6 +28,10 @@ from postroom.supervisor.descriptors import raise_limit
 from postroom.supervisor.link import CompanionBegin
 
 KEEP_ALIVE_S = 75.0
+
+SERVED: tuple[Route, ...] = ROUTES
+"""What is served as typed routes: the API, and what other parts add with `is_rooted` routes of
+their own (metrics), by `*ROUTES, *THEIRS`. Pages and their files are in console/static."""
 
 
 async def open_console(begin: CompanionBegin, clock: Clock, log: EventLog) -> Console:
@@ -45,8 +51,10 @@ class Console:
         self._dispatch = Dispatch(self._context, policy)
         self._sockets = [socket.socket(fileno=bound.descriptor) for bound in begin.sockets]
         self._tls = _tls(policy)
+        application = self._dispatch.application(SERVED)
+        StaticFiles().add_to(application)
         self._runner = web.AppRunner(
-            self._dispatch.application(ROUTES), access_log=None, handle_signals=False,
+            application, access_log=None, handle_signals=False,
             keepalive_timeout=KEEP_ALIVE_S, shutdown_timeout=STOP_DEADLINE_S - 0.5,
         )  # fmt: skip
         self._ended = asyncio.Event()
@@ -76,7 +84,7 @@ class Console:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(deadline_s):
                 await self._runner.cleanup()
-        self._context.close()
+        await self._context.close()
         self._ended.set()
 
 
