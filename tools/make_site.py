@@ -61,7 +61,8 @@ def places() -> dict[str, str]:
 def staged(text: str, source: str, where: Mapping[str, str]) -> str:
     """Return the text of a page with its links as they are on the site.
 
-    What is no page of the site, as a file of code, is named and not linked.
+    A file of docs/ (an example, a picture) is linked, to be downloaded. What is neither, as a file
+    of code, is named and not linked.
     """
 
     def turned(match: re.Match[str]) -> str:
@@ -75,8 +76,6 @@ def staged(text: str, source: str, where: Mapping[str, str]) -> str:
         elif target.startswith("docs/") and (ROOT / target).is_file():
             place = target.removeprefix("docs/")
             new = os.path.relpath(place, PurePosixPath(where[source]).parent)
-            if not bang:
-                return str(shown)
         else:
             return str(shown)
         return f"{bang}[{shown}]({new}{mark}{anchor})"
@@ -117,7 +116,8 @@ def stage(directory: Path) -> int:
         target = directory / place
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, "utf-8")
-    shutil.copytree(DOCS / "images", directory / "images")
+    for name in ("images", "examples"):
+        shutil.copytree(DOCS / name, directory / name)
     return len(where)
 
 

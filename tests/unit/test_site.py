@@ -18,6 +18,8 @@ def test_links_are_turned_to_where_pages_lie_on_the_site() -> None:
     where = make_site.places()
     text = "[a](../README.md#start) [b](limits.md) ![c](../images/x.svg) [d](https://example.org)\n"
     turned = make_site.staged(text, "docs/how-to/relays.md", where)
+    example = make_site.staged("[x](examples/local.toml)", "docs/configuration.md", where)
+    assert example == "[x](examples/local.toml)"
     # What is no page and no file of docs/ is named alone.
     assert turned == "[a](../index.md#start) [b](limits.md) c [d](https://example.org)\n"
     from_front = make_site.staged("[x](docs/queue.md) [y](LICENSE)", "README.md", where)

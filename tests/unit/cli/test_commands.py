@@ -317,7 +317,7 @@ def test_the_welcome_says_what_to_type_here(
     script = tmp_path / ".venv" / "bin" / "postroom"
     script.parent.mkdir(parents=True)
     script.touch(mode=0o755)
-    state = Status("0", 1, 0.0, "h", "/b", "", 1, "running", listen=("127.0.0.1:2525",))
+    state = Status("0", 1, 0.0, "h", "/b", "", 1, "running", False, ("127.0.0.1:2525",))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [str(script)])
     monkeypatch.setenv("PATH", "/nonexistent")
