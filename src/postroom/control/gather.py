@@ -1,8 +1,8 @@
 """Gathering an overview: the master and all workers asked, those that do not answer named.
 
 Two ways of the same: `gather` blocks, for the command line; `gather_soon` is for programs with an
-event loop. Workers are asked at the same time; one that has not answered after ANSWER_S is in
-`silent`, and its row on the status board is what is shown of it.
+event loop. Workers are asked at the same time; one that has not answered after ANSWER_S, or could
+not, is in `silent`, and its row on the status board is what is shown of it.
 
 Called by: cli.top, cli.health, the API.  Raises: ServerUnavailable, ControlError of the master.
 """
@@ -43,7 +43,7 @@ def gather(base: str, clock: Clock, args: OverviewArgs = ANY) -> Overview:
         server: ServerView = master.call("overview server", None, ServerView)
     asked: dict[int, ControlClient] = {}
     answers: list[QueueOverview] = []
-    silent: list[int] = []
+    silent: dict[int, str] = {}
     until = clock.now() + ANSWER_S
     try:
         for number in _present(server.status.queues):
@@ -51,7 +51,7 @@ def gather(base: str, clock: Clock, args: OverviewArgs = ANY) -> Overview:
                 asked[number] = ControlClient(paths.queue(number), ANSWER_S)
                 asked[number].ask("overview", args)
             except NoAnswer:
-                silent.append(number)
+                silent[number] = ""
             except ServerUnavailable:
                 asked.pop(number, None)  # it is starting, or has just ended: the board knows
         for number, client in asked.items():
@@ -61,11 +61,11 @@ def gather(base: str, clock: Clock, args: OverviewArgs = ANY) -> Overview:
             try:
                 answers.append(client.result(QueueOverview))
             except NoAnswer:
-                silent.append(number)
+                silent[number] = ""
             except ServerUnavailable:
                 pass
-            except ControlError:
-                silent.append(number)  # its store cannot be read; what it says is in the log
+            except ControlError as error:
+                silent[number] = str(error)  # its store cannot be read, or a defect
     finally:
         for client in asked.values():
             client.close()
@@ -79,7 +79,7 @@ async def gather_soon(base: str, args: OverviewArgs = ANY) -> Overview:
     paths = RunPaths(base)
     async with AsyncControlClient(paths.control, MASTER_ANSWER_S) as master:
         server: ServerView = await master.call("overview server", None, ServerView)
-    silent: list[int] = []
+    silent: dict[int, str] = {}
 
     async def ask(number: int) -> QueueOverview | None:
         try:
@@ -88,9 +88,9 @@ async def gather_soon(base: str, args: OverviewArgs = ANY) -> Overview:
                 return answer
         except ServerUnavailable as error:
             if isinstance(error.__cause__, TimeoutError):
-                silent.append(number)
-        except ControlError:
-            silent.append(number)
+                silent[number] = ""
+        except ControlError as error:
+            silent[number] = str(error)
         return None
 
     answers = await asyncio.gather(*map(ask, _present(server.status.queues)))
@@ -102,7 +102,7 @@ def _present(queues: Iterable[QueueStatus]) -> list[int]:
 
 
 def _judged(
-    server: ServerView, answers: list[QueueOverview], silent: list[int], args: OverviewArgs
+    server: ServerView, answers: list[QueueOverview], silent: dict[int, str], args: OverviewArgs
 ) -> Overview:
     overview = join(server, answers, silent, order=args.order, limit=args.limit)
     return msgspec.structs.replace(overview, troubles=troubles(overview))

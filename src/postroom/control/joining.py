@@ -8,7 +8,7 @@ Pure.  Called by: control.gather.  Raises: nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -43,15 +43,16 @@ WORST_FIRST = ("open", "half-open", "ramp", "closed")
 def join(
     server: ServerView,
     answers: Sequence[QueueOverview],
-    silent: Iterable[int],
+    silent: Mapping[int, str],
     *,
     order: str,
     limit: int,
 ) -> Overview:
-    """Return the overview; `silent` are queues whose workers did not answer."""
+    """Return the overview; `silent` are queues whose workers did not answer, and why."""
     by_queue = {one.queue: one for one in answers}
     queues = tuple(
-        _queue(status, by_queue.get(status.queue), server.at) for status in server.status.queues
+        _queue(status, by_queue.get(status.queue), silent.get(status.queue, ""), server.at)
+        for status in server.status.queues
     )
     sites = _sites(answers, server)
     sites.sort(key=SITE_ORDERS[order], reverse=True)
@@ -96,14 +97,18 @@ def join(
     )
 
 
-def _queue(status: QueueStatus, answer: QueueOverview | None, now: float) -> QueueView:
+def _queue(
+    status: QueueStatus, answer: QueueOverview | None, failure: str, now: float
+) -> QueueView:
     view = QueueView(
         status.queue, status, status.load_ppm / PPM, oldest_s=float(status.oldest_s),
-        is_asked=answer is not None,
+        is_asked=answer is not None, failure=failure,
     )  # fmt: skip
     if answer is None:
         return view
-    oldest = min((one.oldest_due for one in answer.channels if one.oldest_due), default=0.0)
+    # What an operator holds does not wait for its turn.
+    waiting = [one.oldest_due for one in answer.channels if one.oldest_due and one.limit]
+    oldest = min(waiting, default=0.0)
     return msgspec.structs.replace(
         view,
         load=answer.load.load if answer.load is not None else 0.0,

@@ -65,7 +65,7 @@ class QueueView(msgspec.Struct, frozen=True):
     `status` is what `postroom status --json` has of it: its figures, state and notes. `load` and
     `busiest` are what `postroom load --json` has; `busiest` "" is the queue as a whole, None
     where nothing is to be done. `is_asked`: its worker answered; else what its row on the board
-    says is all.
+    says is all, and `failure` says why where it is known.
     """
 
     queue: int
@@ -77,6 +77,7 @@ class QueueView(msgspec.Struct, frozen=True):
     oldest_s: float = 0.0
     sites: int = 0
     is_asked: bool = True
+    failure: str = ""
 
 
 class ChannelView(msgspec.Struct, frozen=True):

@@ -87,7 +87,7 @@ def _of_queue(queue: QueueView, overview: Overview) -> Iterator[Trouble]:
         reason = f"it does not run: {why}{again}"
         yield Trouble("critical", "queue", name, reason, "postroom queue list", mail)
     elif queue.queue in overview.silent or (status.pid and status.heartbeat_age_s >= SILENT_S):
-        reason = "its worker does not answer"
+        reason = queue.failure or "its worker does not answer"
         if status.heartbeat_age_s >= SILENT_S:
             reason += f", and was heard of {format_duration(status.heartbeat_age_s)} ago"
         yield Trouble("critical", "queue", name, reason, "postroom status", mail)

@@ -41,6 +41,8 @@ LOOKS_MAX = 4
 """Orders and filters that are remembered side by side."""
 LANES_WAIT_S = 0.02
 COUNT_WAIT_S = 0.1
+NEVER = float("inf")
+"""Since when mail is due that may not be tried: all of it is of tenants that are held."""
 ORDERS = ("trouble", "backlog", "flight", "oldest", "done")
 
 
@@ -168,7 +170,7 @@ def _note(channels: dict[str, ChannelLook], lane: Lane) -> None:
     look.sites += 1
     if lane.has_waiting():
         due = lane.first_due
-        if not look.oldest_due or due < look.oldest_due:
+        if due != NEVER and (not look.oldest_due or due < look.oldest_due):
             look.oldest_due = due
         waiting = lane.recipients
         if look.fullest is None or waiting > look.most:

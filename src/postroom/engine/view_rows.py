@@ -5,6 +5,7 @@ Called by: engine.survey.  Raises: nothing.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -117,7 +118,7 @@ class ViewRows:
         return QueueSite(
             why_of(self._engine.scheduler, lane, self._shared, self._now),
             lane.recipients,
-            lane.first_due if lane.has_waiting() else 0.0,
+            _oldest_due(lane),
             tally.done,
             tally.last_error,
             self._hosts_of(lane),
@@ -168,6 +169,12 @@ class ViewRows:
         ]
         rows.sort(key=lambda one: (-one.ready - one.in_flight, one.name))
         return tuple(rows[:limit]), len(rows)
+
+
+def _oldest_due(lane: Lane) -> float:
+    """Return since when its oldest mail is due; 0 where none waits, or may be tried."""
+    due = lane.first_due if lane.has_waiting() else 0.0
+    return due if math.isfinite(due) else 0.0
 
 
 def _tenant(name: str, state: TenantState) -> QueueTenant:

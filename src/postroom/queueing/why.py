@@ -108,10 +108,9 @@ def lane_why(
     waiting = len(lane)
     binds = ""
     if waiting or rest is not None:
-        binds = _binds(lane, gates, uses, busy, concurrency, now)
+        departs = departures.why_not(lane, now) if departures is not None else ""
+        binds = _binds(lane, gates, uses, busy, concurrency, now, departs)
     if departures is not None:
-        if binds == NEXT:
-            binds = departures.why_not(lane, now) or NEXT
         uses += tuple(use_of(gate, limit, now) for gate, limit in departures.limits_of(lane, now))
     return LaneWhy(
         lane.key.channel, lane.key.site, lane.busy, waiting, lane.window, uses,
@@ -135,7 +134,7 @@ def use_of(gate: Gate, limit: Limit, now: float) -> LimitUse:
 
 def _binds(
     lane: Lane, gates: tuple[Gate, ...], uses: tuple[LimitUse, ...], busy: int, concurrency: int,
-    now: float,
+    now: float, departs: str,
 ) -> str:  # fmt: skip
     if lane.channel.is_suspended:
         return channel_suspended(lane.channel.name)
@@ -149,6 +148,9 @@ def _binds(
         return RESTS
     if busy >= concurrency:
         return f"the queue makes {concurrency} attempts at once (delivery.concurrency)"
+    if departs and not lane.busy:
+        # Nothing is asked of the limits meanwhile, so that they look as if they were used up.
+        return departs
     full: list[tuple[int, LimitUse]] = []
     for gate, use in zip(gates, uses, strict=True):
         if use.rate and not gate.has_token(now):
@@ -169,4 +171,4 @@ def _binds(
         )
     if lane.busy >= lane.window:
         return f"the site is met slowly: {lane.window} at once, one more for each that goes well"
-    return NEXT
+    return departs or NEXT

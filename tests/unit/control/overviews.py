@@ -62,4 +62,9 @@ def overview(
 ) -> Overview:
     """Return what the answers come to."""
     view = view or server()
-    return join(view, answers or (answer(),), silent, **{"order": "trouble", "limit": 50, **more})
+    return join(
+        view,
+        answers or (answer(),),
+        dict.fromkeys(silent, ""),
+        **{"order": "trouble", "limit": 50, **more},
+    )
