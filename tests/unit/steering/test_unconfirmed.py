@@ -51,7 +51,11 @@ class Bench:
         )
 
     async def confirm(self, *ids: QueueId, drop: bool = False) -> int:
-        return (await MailCommands(self.steering).confirm(MailConfirmArgs(ids, drop))).count
+        return (
+            await MailCommands(self.steering).confirm(
+                MailConfirmArgs(ids, "drop" if drop else "confirm")
+            )
+        ).count
 
     async def due(self) -> list[QueueId]:
         messages, _ = await self.store.due(self.clock.now(), 100)
