@@ -14,6 +14,7 @@ SEED ?=
 SEEDS ?= 2000
 MINUTES ?= 10
 CYCLES ?= 100
+EXAMPLES ?= 200
 PYTEST := $(PY) -m pytest -rs
 # Most scenarios wait more than they work. What was selected by ARGS runs alone, and may print.
 JOBS ?= $(if $(ARGS),0,2)
@@ -21,7 +22,7 @@ STRUCTURE := tests/unit/test_layers.py tests/unit/test_style.py tests/unit/test_
 	tests/unit/test_docs.py tests/unit/test_seeds_page.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test check format scenarios growth posts seeds demo bench bench-queue bench-queues bench-shaping crash \
+.PHONY: help run setup setup-dev test check format scenarios growth posts seeds demo bench bench-queue bench-queues bench-shaping crash api-fuzz \
 	limits-run sim sim-long sim-limits rfc docs man peers clean
 
 help: ## list these commands
@@ -113,6 +114,9 @@ bench-shaping: $(VENV)/.ready-run ## what limits cost against none, by pairs; dr
 
 crash: $(VENV)/.ready-dev ## kill -9 under load, many times; nothing acknowledged may be lost
 	@exec $(PY) -m tools.crash $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+api-fuzz: $(VENV)/.ready-dev ## requests drawn from the OpenAPI document, EXAMPLES=200 of each operation
+	@POSTROOM_API_EXAMPLES=$(EXAMPLES) $(PYTEST) tests/fuzz/test_api_fuzz.py --timeout 3000 $(ARGS)
 
 limits-run: $(VENV)/.ready-dev ## limits at every scope while workers and master are killed: MINUTES=10 SEED=n
 	@exec $(PY) -m tools.limits_run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)

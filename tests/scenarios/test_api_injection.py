@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from postroom.client import Client
-from postroom.control.answers import Changed
+from postroom.control.answers import Changed, Confirmed
 from postroom.control.client import ControlClient
 from postroom.control.commands import MailConfirmArgs, MailVerbArgs
 from postroom.control.paths import RunPaths
@@ -163,6 +163,42 @@ def test_a_batch_is_taken_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
         assert daemon.recipients_left() == 0
 
 
+def test_a_queue_that_refuses_one_message_of_a_batch_keeps_none_of_it(tmp_path: Path) -> None:
+    config = '[listen.smtp]\naddress = ["127.0.0.1:0"]\nsize_limit = "64 KiB"\n'
+    with served(tmp_path, config) as (daemon, sink):
+        user = Http.of(daemon, Role.INJECTOR)
+        batch = [message(f"r{i}@example.net") for i in range(6)]
+        large = message("large@example.net", subject="large", text="x" * 50 + "\r\n" * 50_000)
+        key = {"Idempotency-Key": "batch"}
+        reply = user.ask("POST", "/messages/batch", {"messages": [*batch, large]}, key)
+        assert (reply.status, reply.json["field"]) == (422, "messages[6]"), reply.body
+        assert "552" in reply.json["detail"]
+        assert daemon.recipients_left() == 0
+        # Nothing was accepted, so the key is free, for another request as well.
+        assert user.ask("POST", "/messages/batch", {"messages": batch}, key).status == 202
+        daemon.wait_for_event("delivered", 6)
+        assert sum(recipients_of(sink).values()) == 6
+
+
+def test_recipients_of_two_groups_go_to_the_queues_of_each(tmp_path: Path) -> None:
+    config = '[group.bulk]\nmatch = ["bulk.example"]\nqueues = [2]\n'
+    with served(tmp_path, config, queues=3) as (daemon, sink):
+        user = Http.of(daemon, Role.INJECTOR)
+        body = message("a@bulk.example")
+        body["to"].append("b@example.net")
+        key = {"Idempotency-Key": "k"}
+        reply = user.ask("POST", "/messages", body, key)
+        assert reply.status == 202, reply.body
+        assert len({one["id"] for one in reply.json["messages"]}) == 2
+        assert user.ask("POST", "/messages", body, key).json == reply.json
+        daemon.wait_for_event("delivered", 2)
+        queue_of = {e["id"]: e["queue"] for e in daemon.events("accepted")}
+        by_recipient = {one["recipients"][0]: queue_of[one["id"]] for one in reply.json["messages"]}
+        assert by_recipient["a@bulk.example"] == "queue2"
+        assert by_recipient["b@example.net"] in ("queue1", "queue3")
+        assert recipients_of(sink) == {"a@bulk.example": 1, "b@example.net": 1}
+
+
 def test_a_key_stands_for_one_request(tmp_path: Path) -> None:
     with served(tmp_path) as (daemon, sink):
         user, other = Http.of(daemon, Role.INJECTOR), Http.of(daemon, Role.OPERATOR)
@@ -194,7 +230,7 @@ def test_what_is_kept_unconfirmed_waits_for_the_word_and_may_come_again(tmp_path
         def confirm() -> int:
             with ControlClient(RunPaths(daemon.base / "spool").queue(1)) as control:
                 args = MailConfirmArgs((queue_id,))
-                return int(control.call("mail confirm", args, Changed).count)
+                return int(control.call("mail confirm", args, Confirmed).count)
 
         assert keep() == queue_id
         # Another message overtakes it: what waits is not merely late.

@@ -70,7 +70,7 @@ class Http:
             octets = json.dumps(body).encode()
             given["Content-Type"] = "application/json"
         given.update(headers or {})
-        if not path.startswith(("/healthz", "/readyz", "/metrics", "/api")):
+        if not path.startswith(("/healthz", "/readyz", "/metrics", "/api", "/static")):
             path = "/api/v1" + path
         if query:
             path += "?" + urlencode(query, doseq=True)

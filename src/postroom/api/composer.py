@@ -17,17 +17,18 @@ from datetime import UTC, datetime
 from email.headerregistry import Address as HeaderAddress
 from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
-from email.utils import format_datetime, parseaddr
+from email.utils import format_datetime, getaddresses
 
 import msgspec
 
 from postroom.api.injector import Outgoing
 from postroom.api.problem import Problem
+from postroom.client.header import with_crlf
 from postroom.client.submission import envelope_of, parse_notify
 from postroom.client.wishes import Wish, terms_of
 from postroom.config.model import Config
 from postroom.core.message import Recipient
-from postroom.core.terms import Terms
+from postroom.core.terms import NO_TERMS, Terms, parse_moment
 from postroom.ingress.local_protocol import is_address
 
 RECIPIENTS_MAX = 1000
@@ -149,8 +150,6 @@ def wished(given: Wishes, now: float, at: str = "") -> Terms | None:
         if given.late:
             raise _wrong(f"{at}late", "late is given without deliver_by", "both, or none")
         return terms
-    from postroom.core.terms import NO_TERMS, parse_moment
-
     if given.late not in ("", "notify", "return"):
         raise _wrong(f"{at}late", f"{given.late!r} is not understood", "notify or return")
     try:
@@ -216,7 +215,7 @@ def _built(
         if not (one.content_id and given.html is not None):
             _attach(message, one, f"{at}attachments[{index}]")
     try:
-        return message.as_bytes(policy=policy)
+        return with_crlf(message.as_bytes(policy=policy))
     except (ValueError, UnicodeError) as error:
         raise _wrong(f"{at}text", f"the message cannot be made: {error}", "valid text") from error
 
@@ -280,7 +279,8 @@ def _filled(text: str, values: dict[str, str], field: str) -> str:
 
 def _mailbox(given: str | Mailbox, field: str) -> Mailbox:
     if isinstance(given, str):
-        name, address = parseaddr(given)
+        named = getaddresses([given])
+        name, address = named[0] if len(named) == 1 else ("", "")
         if not address:
             raise _wrong(field, f"{given!r} is no address", 'a@example.com, or "Name" <a@...>')
         given = Mailbox(address, name)

@@ -27,17 +27,15 @@ from postroom.api.problem import RETRY_AFTER_S, Problem
 from postroom.api.reach import Reach
 from postroom.client import Client, NotAccepted, Unavailable
 from postroom.config.model import Config
-from postroom.control.answers import Changed
-from postroom.control.commands import MailConfirmArgs, MailListArgs
+from postroom.control.answers import Confirmed
+from postroom.control.commands import MailConfirmArgs
 from postroom.control.protocol import ControlError
 from postroom.core.clock import Clock
 from postroom.core.ids import QueueId
-from postroom.core.message import Envelope, Provenance, StoredMessage
+from postroom.core.message import Envelope, Provenance
 from postroom.core.reply import Reply
-from postroom.engine.unconfirmed import REASON
 from postroom.groups.policy import GroupPolicy
 from postroom.groups.table import GroupTable
-from postroom.spool.store import Selection
 
 AT_ONCE_MAX = 16
 """Messages of one request that are handed over at a time."""
@@ -282,15 +280,16 @@ class Injector:
         """Return which parts are kept, wherever; all queues must say so."""
         here: set[str] = set()
         for ids in _chunks(record.parts):
-            args = MailListArgs(Selection(ids=ids), len(ids))
-            asked = await self._reach.each("mail list", args, StoredMessage, lists=True)
+            args = MailConfirmArgs(ids, "look")
+            asked = await self._reach.each("mail confirm", args, Confirmed)
             if asked.absent:
                 names = ", ".join(f"queue{number}" for number in asked.absent)
                 raise Problem(
                     503, f"{names} may have kept it, and cannot be asked",
                     remedy="come again with the same key", retry_after_s=RETRY_AFTER_S,
                 )  # fmt: skip
-            here |= {message.id for some in asked.found.values() for message in some}
+            for one in asked.found.values():
+                here.update(one.here)
         return frozenset(here)
 
     async def _let_go(self, record: Record) -> None:
@@ -329,9 +328,9 @@ class Injector:
         done = 0
         for queue, some in by_queue.items():
             for ids in _chunks(some):
+                args = MailConfirmArgs(ids, "drop" if drop else "confirm")
                 try:
-                    args = MailConfirmArgs(ids, drop)
-                    changed: Changed = await self._reach.queue(queue, "mail confirm", args, Changed)
+                    changed = await self._reach.queue(queue, "mail confirm", args, Confirmed)
                     done += changed.count
                 except ControlError:
                     continue
@@ -339,12 +338,9 @@ class Injector:
             return True
         # Moved to another queue, handled by an operator, or confirmed before: look for them.
         for ids in _chunks(parts):
-            asked = await self._reach.each("mail confirm", MailConfirmArgs(ids, drop), Changed)
-            listed = await self._reach.each(
-                "mail list", MailListArgs(Selection(ids=ids), len(ids)), StoredMessage, lists=True
-            )
-            left = [one for some in listed.found.values() for one in some if REASON in one.hold]
-            if asked.absent or listed.absent or left:
+            args = MailConfirmArgs(ids, "drop" if drop else "confirm")
+            asked = await self._reach.each("mail confirm", args, Confirmed)
+            if asked.absent or any(one.left for one in asked.found.values()):
                 return False
         return True
 

@@ -95,7 +95,7 @@ QUEUES: tuple[Route, ...] = (
     Route("GET", "/queues", operating.queues, "the queues with state and counts", LOOK,
           Page[QueueStatus], tag="queues"),
     Route("POST", "/queues", operating.queue_add, "make one more queue", CHANGE, QueueStatus,
-          body=operating.QUEUE_ADD, tag="queues"),
+          body=operating.NoBody, tag="queues"),
     Route("DELETE", "/queues/{queue}", operating.queue_retire, "close an empty queue for good",
           CHANGE, Changed, path_type=operating.QueuePath, tag="queues"),
     Route("POST", "/queues/{queue}/{verb}", operating.queue_verb,

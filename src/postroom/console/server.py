@@ -28,6 +28,8 @@ from postroom.supervisor.descriptors import raise_limit
 from postroom.supervisor.link import CompanionBegin
 
 KEEP_ALIVE_S = 75.0
+LINE_OCTETS_MAX = 32 * 1024
+"""A request line: filters and lists of recipients stand in it."""
 
 SERVED: tuple[Route, ...] = ROUTES
 """What is served as typed routes: the API, and what other parts add with `is_rooted` routes of
@@ -55,7 +57,8 @@ class Console:
         StaticFiles().add_to(application)
         self._runner = web.AppRunner(
             application, access_log=None, handle_signals=False,
-            keepalive_timeout=KEEP_ALIVE_S, shutdown_timeout=STOP_DEADLINE_S - 0.5,
+            max_line_size=LINE_OCTETS_MAX, keepalive_timeout=KEEP_ALIVE_S,
+            shutdown_timeout=STOP_DEADLINE_S - 0.5,
         )  # fmt: skip
         self._ended = asyncio.Event()
 

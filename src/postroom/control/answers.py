@@ -219,6 +219,18 @@ class SourceStatus(msgspec.Struct, frozen=True):
     warmup: WarmupStatus | None = None
 
 
+class Confirmed(msgspec.Struct, frozen=True):
+    """The answer to `mail confirm`: how many were confirmed, or dropped, by it.
+
+    `here` are those that are in the queue afterwards, `left` those of them that still wait to be
+    confirmed, or will once they have moved.
+    """
+
+    count: int
+    here: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+
 class Changed(msgspec.Struct, frozen=True):
     """The answer to a verb: how many messages (or workers) it was done to."""
 

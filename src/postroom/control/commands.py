@@ -7,7 +7,7 @@ Called by: control.server, control.client, cli, tools.  Raises: nothing.
 from __future__ import annotations
 
 import enum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -61,10 +61,14 @@ class MailVerbArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MailConfirmArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which messages; `drop`: they are not wanted after all, and nobody was told of them."""
+    """Which messages, at most PAGE_MAX, and what of them.
+
+    `what` is confirm; or drop: they are not wanted after all, and nobody was told of them; or
+    look: only say which are here.
+    """
 
     ids: tuple[QueueId, ...]
-    drop: bool = False
+    what: Literal["confirm", "drop", "look"] = "confirm"
 
 
 class MailMoveArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from postroom.control.answers import Changed
+from postroom.control.answers import Changed, Confirmed
 from postroom.control.commands import (
     PAGE_MAX,
     MailConfirmArgs,
@@ -26,6 +26,7 @@ from postroom.control.server import Handler
 from postroom.core.errors import ContentCorrupt
 from postroom.core.message import StoredMessage
 from postroom.engine.steering import Steering
+from postroom.engine.unconfirmed import REASON as UNCONFIRMED
 from postroom.spool.store import QUARANTINE, Counts, Selection
 
 REPLY_CHARACTERS_MAX = 300
@@ -126,9 +127,14 @@ class MailCommands:
             return await self._matching(args.selection)
         return Changed(await self._steering.reroute(args.selection))
 
-    async def confirm(self, args: MailConfirmArgs) -> Changed:
-        """Let go messages that were kept unconfirmed, or drop them."""
-        return Changed(await self._steering.confirm(args.ids[:PAGE_MAX], drop=args.drop))
+    async def confirm(self, args: MailConfirmArgs) -> Confirmed:
+        """Let go messages that were kept unconfirmed, or drop them; say which are here."""
+        ids, count = args.ids[:PAGE_MAX], 0
+        if args.what != "look":
+            count = await self._steering.confirm(ids, drop=args.what == "drop")
+        here = await self._steering.among(ids)
+        left = tuple(message.id for message in here if UNCONFIRMED in message.hold)
+        return Confirmed(count, tuple(message.id for message in here), left)
 
     async def _matching(self, selection: Selection) -> Changed:
         """Count what a verb would be done to."""

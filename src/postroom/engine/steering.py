@@ -211,14 +211,19 @@ class Steering:
 
         return await self._each(which, release, only=is_meant)
 
+    async def among(self, ids: tuple[QueueId, ...]) -> list[StoredMessage]:
+        """Return those of some messages that are here."""
+        if not ids:
+            return []
+        return await self._store.select(Selection(ids=ids), self._clock.now(), len(ids))
+
     async def confirm(self, ids: tuple[QueueId, ...], *, drop: bool = False) -> int:
         """Let messages go whose senders know that they are kept, or drop them; how many.
 
         What is held for any other reason is left alone.
         """
         if drop:
-            here = await self._store.select(Selection(ids=ids), self._clock.now(), len(ids))
-            chosen = tuple(one.id for one in here if is_unconfirmed(one.hold))
+            chosen = tuple(one.id for one in await self.among(ids) if is_unconfirmed(one.hold))
             return await self.delete(chosen)
         confirmed = await self._holds.confirm(ids)
         if confirmed and self._active is not None:
