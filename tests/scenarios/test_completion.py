@@ -89,6 +89,10 @@ def test_tab_completes_commands_options_filters_and_names(
         (daemon.base / "message.eml").touch()
         line = f"postroom inject {daemon.base}/mess"
         assert terminal.completed(line) == f"postroom inject {daemon.base}/message.eml"
+        # The shell quotes the space, and `echo` shows it as it is.
+        (daemon.base / "a letter.eml").touch()
+        line = f"postroom inject {daemon.base}/a"
+        assert terminal.completed(line) == f"postroom inject {daemon.base}/a letter.eml"
 
 
 def test_tab_completes_in_fish(environment: dict[str, str], daemon: Daemon) -> None:

@@ -89,7 +89,7 @@ def test_a_site_that_is_down_a_hold_and_a_retry_are_named() -> None:
         }
         [message] = listed(daemon, "domain=later.example")
         code, text = postroom(daemon, "why", message["id"])
-        assert code == 0 and "last reply, of 1 attempts: 451 4.2.1 Greylisted" in text
+        assert code == 0 and "last reply, of 1 attempt: 451 4.2.1 Greylisted" in text
         [lane] = [lane for one in why(daemon, "relay:away") for lane in one["lanes"]]
         assert lane["binds"].startswith("the site rests") and "refused" in lane["rest_reply"]
         assert postroom(daemon, "mail", "hold", "--reason", "looked at", message["id"])[0] == 0

@@ -1,6 +1,7 @@
 """Runs the commands of a page of the documentation, as a reader would, in one shell.
 
-A block of `console` has lines `$ command`, `> more of it`, and below them what a reader sees.
+A block of `console` has lines `$ command`, and below them what a reader sees; one of `sh` is pasted
+as a whole.
 Output is compared loosely: every line that the page shows must be there, in this order; ids,
 numbers and widths of columns may be others, and `…` stands for anything. A command that only looks
 is repeated until it shows what the page shows, as a reader would look again. A command that the
@@ -22,7 +23,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 LOOK_AGAIN_S = 60.0
 MARK = "end-of-step"
-BLOCK = re.compile(r"^```console\n(.*?)^```", re.M | re.S)
+BLOCK = re.compile(r"^```(console|sh)\n(.*?)^```", re.M | re.S)
 LOOKS = re.compile(
     r"(?:cat (?!>)|grep |postroom (?:status|why|mailq|what-if|retry-table|check"
     r"|mail (?:list|show|count)|channel list|relay list|site list|queue list|source list))"
@@ -47,14 +48,14 @@ def steps_of(text: str) -> list[Step]:
     """Return the commands of a page, in order."""
     steps: list[Step] = []
     for block in BLOCK.finditer(text):
-        first = text.count("\n", 0, block.start(1)) + 1
-        for number, line in enumerate(block[1].splitlines(), first):
+        first = text.count("\n", 0, block.start(2)) + 1
+        if block[1] == "sh":
+            steps.append(Step(first, block[2].rstrip("\n"), ()))
+            continue
+        for number, line in enumerate(block[2].splitlines(), first):
             if line.startswith("$ "):
                 steps.append(Step(number, line[2:], ()))
-            elif line.startswith(">") and steps and not steps[-1].shown:
-                more = f"{steps[-1].command}\n{line[2:]}"
-                steps[-1] = steps[-1]._replace(command=more)
-            elif steps:
+            else:
                 steps[-1] = steps[-1]._replace(shown=(*steps[-1].shown, line))
     return steps
 

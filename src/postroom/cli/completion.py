@@ -32,12 +32,20 @@ KINDS = {
     "SOURCE": ("source",),
     "SITE": ("site",),
     "SITE|all": ("site",),
+    "TENANT": ("tenant",),
+    "HOST": ("relay",),
     "HOST|all": ("relay",),
     "ID|SITE|DOMAIN|CHANNEL": ("site", "channel"),
 }
 """What is named by an argument that is shown so."""
 
-KINDS_OF_FIELD = {"tenant": ("tenant",), "listener": ("listener",), "site_name": ("site",)}
+KINDS_OF_FIELD = {
+    "channel": ("channel",),
+    "queue": ("queue",),
+    "site": ("site",),
+    "tenant": ("tenant",),
+    "listener": ("listener",),
+}
 """What is named by an argument that is kept so; several are shown as NAME."""
 
 WORDS = {
@@ -180,7 +188,7 @@ def _values(
         for table in TABLES:
             if table.name and not table.named:
                 yield from (Candidate(f"{table.name}.{one.name}=") for one in table.settings)
-    field = "site_name" if path[:1] == ("site",) and action.dest == "name" else action.dest
+    field = "site" if path[:1] == ("site",) and action.dest == "name" else action.dest
     for kind in KINDS.get(shown, KINDS_OF_FIELD.get(field, ())):
         yield from (Candidate(name, kind) for name in names(kind))
 

@@ -22,8 +22,10 @@ _postroom() {
     COMPREPLY=()
     while IFS=$'\t' read -r candidate meaning; do
         case $candidate in
-            :files) compopt -o filenames; COMPREPLY+=($(compgen -f -- "$current")) ;;
-            :directories) compopt -o filenames; COMPREPLY+=($(compgen -d -- "$current")) ;;
+            :files) compopt -o filenames
+                mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- "$current") ;;
+            :directories) compopt -o filenames
+                mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -d -- "$current") ;;
             *=) compopt -o nospace; COMPREPLY+=("${candidate#"$prefix"}") ;;
             ?*) COMPREPLY+=("${candidate#"$prefix"}") ;;
         esac

@@ -10,7 +10,7 @@ import argparse
 import msgspec
 
 from postroom.cli.lessons import told
-from postroom.cli.output import OK, fail, print_json, printable
+from postroom.cli.output import OK, fail, plural, print_json, printable
 from postroom.cli.queues import Queues
 from postroom.cli.reach import Spool
 from postroom.control.commands import WhyArgs
@@ -85,7 +85,11 @@ def _print_message(message: MessageWhy, queue: int, now: float) -> None:
             print(f"    next attempt in {format_duration(one.next_at - now)}")
         if one.reply:
             host = f" ({one.host})" if one.host else ""
-            print(printable(f"    last reply, of {one.attempts} attempts: {one.reply}{host}"))
+            print(
+                printable(
+                    f"    last reply, of {plural(one.attempts, 'attempt')}: {one.reply}{host}"
+                )
+            )
         lane = one.lane
         if lane is not None and (lane.channel, lane.site) not in shown:
             shown.add((lane.channel, lane.site))
