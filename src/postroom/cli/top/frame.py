@@ -222,4 +222,4 @@ def _prompt(state: State) -> Text:
     keys = "? help  q quit  / filter  s order  Enter down  h hold  u resume"
     if state.place.tab in ("sites", "relays", MESSAGES):
         keys += "  p try now"
-    return Text(f"{keys}  [{', '.join(words)}]", "dim")
+    return Text(f"[{', '.join(words)}]  {keys}", "dim")
