@@ -1,41 +1,53 @@
-"""A shell on a terminal, for what only happens there: keys are typed, and the screen is read.
-
-with Terminal(["bash", "--norc", "-i"]) as terminal:
-    assert terminal.completed("postroom mail rel") == "postroom mail release"
-"""
+"""A real terminal for tests: a command in a pseudo-terminal, its keys sent, its screen read."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
-import re
 import select
-import subprocess
+import signal
+import struct
+import sys
+import termios
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from types import TracebackType
+from typing import Any, Self
 
-WAIT_S = 60.0
-TAB, BEGIN, END = "\t", "\x01", "\x05"
-CONTROL = re.compile(
-    r"\x1b(?:\[[0-9;?<>=]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()=>].?)|\x08"
-)
+import pyte
+
+from tests.support.daemon import Daemon
 
 
-class Terminal:
-    """A program with a terminal of its own."""
+class TerminalRun:
+    """`postroom WORDS...` in a terminal of its own while this is entered."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        self._master, slave = pty.openpty()
-        self._number = 0
-        self._seen = ""
-        self._process = subprocess.Popen(
-            command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
-            env={**environment, "TERM": "dumb", "COLUMNS": "500", "PS1": "> "},
-        )  # fmt: skip
-        os.close(slave)
+    def __init__(self, daemon: Daemon, *words: str, size: tuple[int, int] = (80, 24)) -> None:
+        self._daemon = daemon
+        self._words = [sys.executable, "-m", "postroom", "--config", str(daemon.file), *words]
+        self._size = size
+        self.screen = pyte.Screen(*size)
+        self._stream = pyte.ByteStream(self.screen)
+        self.octets = 0
+        """What it has written so far."""
+        self.written = bytearray()
 
-    def __enter__(self) -> Terminal:
+    def __enter__(self) -> Self:
+        environment = {**self._daemon.environment, "TERM": "xterm-256color"}
+        self.master, slave = pty.openpty()
+        self._set_size(self._size)
+        self.attributes: list[Any] = termios.tcgetattr(slave)
+        self.pid = os.fork()
+        if not self.pid:
+            os.setsid()
+            fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+            for descriptor in range(3):
+                os.dup2(slave, descriptor)
+            os.closerange(3, 256)
+            os.execve(self._words[0], self._words, environment)
+        self.slave = slave
+        self.status: int | None = None
         return self
 
     def __exit__(
@@ -44,47 +56,69 @@ class Terminal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._process.kill()
-        self._process.wait(20)
-        os.close(self._master)
+        if self.status is None:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        os.close(self.slave)
+        os.close(self.master)
 
-    def type(self, keys: str) -> None:
-        """Press keys."""
-        os.write(self._master, keys.encode())
+    def press(self, keys: str) -> None:
+        """Send keys, as octets."""
+        os.write(self.master, keys.encode())
 
-    def run(self, command: str) -> str:
-        """Run a command; return what it printed."""
-        self._number += 1
-        mark = f"done-{self._number}"
-        start = len(self._seen)
-        # The mark is put together by the shell, so that it is not found in what was typed.
-        self.type(f"{command}; echo do''ne-{self._number}\r")
-        return self.wait_for(mark, start)
+    def resize(self, columns: int, lines: int) -> None:
+        """Make the terminal another size, as a person does with a window."""
+        self.screen.resize(lines, columns)
+        self._set_size((columns, lines))
+        os.kill(self.pid, signal.SIGWINCH)
 
-    def completed(self, line: str) -> str:
-        """Type a line, press Tab; return what the line is then."""
-        self._number += 1
-        start = len(self._seen)
-        self.type(f"{line}{TAB}")
-        # The keys wait in the terminal until the shell has completed the line.
-        self.type(f"{BEGIN}echo li''ne-{self._number}: {END}\r")
-        mark = f"line-{self._number}: "
-        self.wait_for(mark, start)
-        text = self.wait_for("\n", self._seen.index(mark, start))
-        return text.removeprefix(mark).splitlines()[0].strip()
+    @property
+    def text(self) -> str:
+        """The screen as it is now."""
+        return "\n".join(self.screen.display)
 
-    def wait_for(self, text: str, start: int) -> str:
-        """Return what was shown from `start` on, once it has a text."""
-        deadline = time.monotonic() + WAIT_S
-        while text not in self._seen[start:]:
-            ready, _, _ = select.select(
-                [self._master], [], [], max(0.0, deadline - time.monotonic())
-            )
-            if not ready:
-                raise AssertionError(f"{text!r} was not shown:\n{self._seen}")
+    def wait_for(self, what: str | Callable[[str], bool], seconds: float = 60.0) -> str:
+        """Return the screen once it shows something."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self._read(0.05)
+            shown = self.text
+            if what in shown if isinstance(what, str) else what(shown):
+                return shown
+        raise AssertionError(f"not on the screen after {seconds} s: {what}\n{self.text}")
+
+    def watch(self, seconds: float) -> int:
+        """Read for so long; return how many octets came."""
+        before, deadline = self.octets, time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self._read(0.05)
+        return self.octets - before
+
+    def end(self, seconds: float = 20.0) -> int:
+        """Wait for its end; return its exit status."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self._read(0.05)
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self._read(0.1)
+                self.status = os.waitstatus_to_exitcode(status)
+                return self.status
+        raise AssertionError(f"it has not ended:\n{self.text}")
+
+    def _set_size(self, size: tuple[int, int]) -> None:
+        columns, lines = size
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    def _read(self, wait_s: float) -> None:
+        while select.select([self.master], [], [], wait_s)[0]:
             try:
-                piece = os.read(self._master, 65536)
-            except OSError as error:
-                raise AssertionError(f"the shell ended:\n{self._seen}") from error
-            self._seen += CONTROL.sub("", piece.decode("utf-8", "replace"))
-        return self._seen[start:]
+                octets = os.read(self.master, 65536)
+            except OSError:
+                return
+            if not octets:
+                return
+            self.octets += len(octets)
+            self.written += octets
+            self._stream.feed(octets)
+            wait_s = 0.0

@@ -9,7 +9,7 @@ Called by: cli.top, cli.health, the API.  Raises: ServerUnavailable, ControlErro
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -36,11 +36,13 @@ LEAST_WAIT_S = 0.05
 ANY = OverviewArgs()
 
 
-def gather(base: str, clock: Clock, args: OverviewArgs = ANY) -> Overview:
-    """Ask the server at a base and return the overview."""
+def gather(base: str, clock: Clock, args: OverviewArgs = ANY, only: Sequence[int] = ()) -> Overview:
+    """Ask the server at a base and return the overview, of `only` some queues where named."""
     paths = RunPaths(base)
     with ControlClient(paths.control, MASTER_ANSWER_S) as master:
         server: ServerView = master.call("overview server", None, ServerView)
+    if only:
+        server = _narrowed(server, only)
     asked: dict[int, ControlClient] = {}
     answers: list[QueueOverview] = []
     silent: dict[int, str] = {}
@@ -95,6 +97,12 @@ async def gather_soon(base: str, args: OverviewArgs = ANY) -> Overview:
 
     answers = await asyncio.gather(*map(ask, _present(server.status.queues)))
     return _judged(server, [one for one in answers if one is not None], silent, args)
+
+
+def _narrowed(server: ServerView, only: Sequence[int]) -> ServerView:
+    queues = tuple(one for one in server.status.queues if one.queue in only)
+    status = msgspec.structs.replace(server.status, queues=queues)
+    return msgspec.structs.replace(server, status=status)
 
 
 def _present(queues: Iterable[QueueStatus]) -> list[int]:
