@@ -22,8 +22,8 @@ LAYERS = {
     "config": 6,
     "control": 7,
     "supervisor": 8, "client": 8, "takeover": 8, "trial": 8,
-    "cli": 9, "api": 9,
-    "console": 10,
+    "api": 9, "webhooks": 9,
+    "console": 10, "cli": 10,
 }  # fmt: skip
 
 # What decides does not wait, talk or write: these packages run in virtual time.

@@ -23,7 +23,7 @@ def event_arguments(parser: argparse.ArgumentParser) -> None:
     add("-f", "--follow", action="store_true", help="go on with what comes, until interrupted")
     add(
         "--since", default="", metavar="WHEN",
-        help="1h (ago), 2026-12-01T08:00Z, a cursor, or start; default: 1h, with --id start, "
+        help="1h (ago), 2026-12-01T08:00Z, a cursor, start or now; default: 1h, with --id start, "
         "with --follow now",
     )  # fmt: skip
     add("--until", default="", metavar="WHEN", help="up to then: 10m (ago), or a moment")

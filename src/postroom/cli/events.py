@@ -19,6 +19,7 @@ from postroom.core.ids import parse_queue_id
 from postroom.core.terms import parse_moment
 from postroom.core.units import parse_duration
 from postroom.observe.stream.cursor import PREFIX, CursorError, parse_cursor
+from postroom.observe.stream.cursor import START as CURSOR_START
 from postroom.observe.stream.moments import LATEST
 from postroom.observe.stream.reader import HOLD_S, StreamEvent, StreamReader
 from postroom.observe.stream.tail import POLL_S
@@ -26,8 +27,8 @@ from postroom.observe.stream.wanted import Wanted, event_names
 from postroom.observe.text import line_as_text
 
 PAGE_EVENTS = 500
-START = "start"
-DEFAULT_S = 3600.0
+START, NOW = "start", "now"
+DEFAULT = "1h"
 
 
 def events(options: argparse.Namespace) -> int:
@@ -118,14 +119,20 @@ def _begin(reader: StreamReader, options: argparse.Namespace) -> str:
             warn(f"{options.cursor_file} says where to begin; --since is for its first use")
         return kept
     since: str = options.since
-    if since == START or (not since and options.id):
-        return ""
-    if not since and options.follow:
+    if not since:
+        since = START if options.id else NOW if options.follow else DEFAULT
+    return beginning(reader, "--since", since)
+
+
+def beginning(reader: StreamReader, option: str, since: str) -> str:
+    """Return the cursor that an option names: a duration ago, a moment, a cursor, start or now."""
+    if since == START:
+        return str(CURSOR_START)
+    if since == NOW:
         return reader.end()
     if since.startswith(PREFIX):
         return str(parse_cursor(since))
-    moment = _moment("--since", since) if since else SystemClock().now() - DEFAULT_S
-    return reader.since(moment)
+    return reader.since(_moment(option, since))
 
 
 def _moment(option: str, text: str) -> float:

@@ -14,6 +14,7 @@ from typing import Any
 from postroom import __version__
 from postroom.cli.event_arguments import EVENTS_HELP, event_arguments
 from postroom.cli.view_arguments import TOP_HELP, top_arguments
+from postroom.cli.webhook_arguments import webhook_commands
 from postroom.core.ids import QUEUE_ID_LENGTH
 
 EPILOG = """\
@@ -337,6 +338,7 @@ def _other_commands(commands: Any) -> None:
     users.add_argument("name", metavar="NAME", help="the user; the password is asked for")
     _token_commands(commands)
     event_arguments(_json(_add(commands, "events", EVENTS_HELP, "events:events")))
+    webhook_commands(commands, _add)
     completion = _add(commands, "completion", "completion for a shell", "completion:run")
     completion.add_argument(
         "shell", choices=("bash", "zsh", "fish", "words"),

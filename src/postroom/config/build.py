@@ -35,6 +35,8 @@ from postroom.config.settings import TABLES
 from postroom.config.source_settings import SOURCE
 from postroom.config.tenant_settings import TENANT
 from postroom.config.warmup_settings import WARMUP
+from postroom.config.webhook import WebhookPolicy
+from postroom.config.webhook_settings import WEBHOOK
 from postroom.core.limits import LimitsPolicy
 from postroom.engine.policy import EnginePolicy
 from postroom.groups.classes import ClassPolicy
@@ -92,6 +94,7 @@ class Builder:
             console=ConsolePolicy(**self._fields(CONSOLE, "")),
             log=LogPolicy(**self._fields(LOG, "")),
             events=EventsPolicy(**events),
+            webhooks=tuple(map(self._webhook, self._gathered.instances("webhook"))),
             source=source,
         )
 
@@ -162,6 +165,12 @@ class Builder:
         warmup = self._warmups.get(fields.get("warmup", ""))
         plan = warmup.plan if warmup is not None else None
         return SourcePolicy(name=instance, origin=origin, plan=plan, **fields)
+
+    def _webhook(self, instance: str) -> WebhookPolicy:
+        for setting in ("url", "secret_file"):
+            if not self._is_given(WEBHOOK, instance, setting):
+                self._missing(WEBHOOK, instance, setting)
+        return WebhookPolicy(name=instance, **self._fields(WEBHOOK, instance))
 
     def _warmup(self, instance: str) -> WarmupPolicy:
         for setting in ("days", "start"):

@@ -23,6 +23,7 @@ from postroom.config.model import Config
 from postroom.config.source_settings import check_own_addresses, check_sources
 from postroom.config.tenant_settings import check_tenants
 from postroom.config.warmup_settings import check_warmups
+from postroom.config.webhook_settings import check_webhook_secret, check_webhooks
 from postroom.hooks.loader import PolicyError
 from postroom.hooks.loader import load as load_policy
 from postroom.ingress.policy import ListenPolicy
@@ -87,6 +88,7 @@ def check_values(config: Config, gathered: Gathered) -> None:
     check_classes(config, gathered)
     check_tenants(config, gathered)
     check_console(config, gathered)
+    check_webhooks(config, gathered)
 
 
 def _check_general(config: Config, gathered: Gathered) -> None:
@@ -226,6 +228,7 @@ def check_files(config: Config, gathered: Gathered) -> None:
             _check_secret(listen.auth_users, "auth_users", findings)
         if listen.tls_certificate and listen.tls_key:
             _check_pair(listen, findings)
+    _check_webhook_secrets(config, gathered)
     for name, route in config.routes.items():
         findings = _Findings(gathered, "route", name)
         if isinstance(route, RelayRoute) and route.password_file:
@@ -240,6 +243,13 @@ def check_files(config: Config, gathered: Gathered) -> None:
             if not program.startswith("/") or not os.access(program, os.X_OK):
                 text = f"{shown(program)} is no program; expected its absolute path"
                 findings.mistake("command", text)
+
+
+def _check_webhook_secrets(config: Config, gathered: Gathered) -> None:
+    for webhook in config.webhooks:
+        findings = _Findings(gathered, "webhook", webhook.name)
+        if webhook.secret_file and _check_secret(webhook.secret_file, "secret_file", findings):
+            check_webhook_secret(webhook, gathered)
 
 
 def _check_secret(path: str, setting: str, findings: _Findings) -> bool:

@@ -10,6 +10,7 @@ import msgspec
 from postroom.channels.policy import ChannelPolicy
 from postroom.config.console import ConsolePolicy
 from postroom.config.replies import RepliesPolicy
+from postroom.config.webhook import WebhookPolicy
 from postroom.core.limits import LimitsPolicy
 from postroom.engine.policy import EnginePolicy
 from postroom.engine.tag import DEFAULT_FIELD
@@ -65,5 +66,6 @@ class Config(msgspec.Struct, frozen=True):
     log: LogPolicy = LogPolicy()
     console: ConsolePolicy = ConsolePolicy()
     events: EventsPolicy = EventsPolicy()
+    webhooks: tuple[WebhookPolicy, ...] = ()
     generation: int = 1
     source: str = ""

@@ -83,6 +83,8 @@ def policies_of(config: Config, table: Table) -> list[tuple[str, Any]]:
             return [(one.name, one) for one in config.classes]
         case "tenant":
             return [(one.name, one) for one in config.tenants]
+        case "webhook":
+            return [(webhook.name, webhook) for webhook in config.webhooks]
         case "group":
             return [(group.name, group) for group in config.groups]
         case _:

@@ -15,10 +15,11 @@ from postroom.config.setting import Table
 from postroom.config.source_settings import SOURCE
 from postroom.config.tenant_settings import TENANT
 from postroom.config.warmup_settings import WARMUP
+from postroom.config.webhook_settings import WEBHOOK
 
 TABLES: tuple[Table, ...] = (
     GENERAL, SPOOL, SCALING, GROUP, CLASS, TENANT, LIMITS, POLICY, LISTEN, ROUTE, SOURCE, WARMUP,
-    CHANNEL, REPLIES, DELIVERY, RESOLVER, CONSOLE, LOG, EVENTS,
+    CHANNEL, REPLIES, DELIVERY, RESOLVER, CONSOLE, LOG, EVENTS, WEBHOOK,
 )  # fmt: skip
 
 LATER_TABLES: dict[str, str] = {

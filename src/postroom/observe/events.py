@@ -61,6 +61,8 @@ from postroom.observe.server_events import (
     SessionRefused,
     SettingIgnored,
     StreamFailed,
+    WebhookFailing,
+    WebhookRecovered,
     WorkerExited,
 )
 from postroom.observe.site_events import (
@@ -145,5 +147,7 @@ __all__ = [
     "StoreFailed",
     "StoreRecovered",
     "StreamFailed",
+    "WebhookFailing",
+    "WebhookRecovered",
     "WorkerExited",
 ]

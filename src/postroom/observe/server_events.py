@@ -92,9 +92,10 @@ class StreamFailed(Event, frozen=True, tag="stream-failed"):
 class EventsMissed(Event, frozen=True, tag="missed"):
     """A reader of the stream came too late, or a disk lost something: events are missing here.
 
-    Of one writer, between the times `after` and `before` ("" where not known); `count` 0 where
-    nobody knows how many. `reason` is retention (they were too old, or too many) or damage. It
-    is told to the reader concerned, and is not in the log.
+    Of one writer ("": of any), between the times `after` and `before` ("" where not known);
+    `count` 0 where nobody knows how many. `reason` is retention (they were too old, or too many),
+    damage, or age (older than a webhook is to be told). It is told to the reader concerned, and
+    is not in the log.
     """
 
     writer: str
@@ -102,6 +103,21 @@ class EventsMissed(Event, frozen=True, tag="missed"):
     count: int = 0
     after: str = ""
     before: str = ""
+
+
+class WebhookFailing(Event, frozen=True, tag="webhook-failing"):
+    """A webhook does not take events; they are kept, and sent once it does."""
+
+    webhook: str
+    error: str
+
+
+class WebhookRecovered(Event, frozen=True, tag="webhook-recovered"):
+    """A webhook takes events again, after so many tries."""
+
+    webhook: str
+    failed_s: float
+    failures: int
 
 
 class Defect(Event, frozen=True, tag="defect"):
@@ -115,5 +131,5 @@ class Defect(Event, frozen=True, tag="defect"):
 SERVER_EVENTS: tuple[type[Event], ...] = (
     ServerStarted, ServerStopping, WorkerExited, ConfigurationLoaded, ConfigurationRefused,
     SettingIgnored, SessionRefused, PolicyFailed, EventsDropped,
-    StreamFailed, EventsMissed, Defect,
+    StreamFailed, EventsMissed, WebhookFailing, WebhookRecovered, Defect,
 )  # fmt: skip

@@ -72,6 +72,9 @@ COMPANIONS: tuple[CompanionKind, ...] = (
         lambda config: bool(config.console.address),
         lambda config: config.console.address,
     ),
+    CompanionKind(
+        "webhooks", program("postroom.webhooks.main"), lambda config: bool(config.webhooks)
+    ),
 )
 
 

@@ -45,6 +45,10 @@ def effective(running: Config, wanted: Config) -> tuple[Config, tuple[str, ...]]
                 pending.append(f"listen.{old.name}.{field}")
         listeners.append(msgspec.structs.replace(new, address=old.address, tls=old.tls))
     pending += [f"listen.{name}" for name in wanted_by_name]
+    # Writers have their directory for as long as they live; the bounds are looked at each time.
+    events = msgspec.structs.replace(wanted.events, directory=running.events.directory)
+    if events != wanted.events:
+        pending.append("events.directory")
     pending += [name for name in FIXED if getattr(running, name) != getattr(wanted, name)]
     config = msgspec.structs.replace(
         wanted,
@@ -53,6 +57,7 @@ def effective(running: Config, wanted: Config) -> tuple[Config, tuple[str, ...]]
         hostname=running.hostname,
         resolver=running.resolver,
         log=running.log,
+        events=events,
         console=running.console,
         generation=running.generation + 1,
     )

@@ -33,7 +33,7 @@ NOT_SETTINGS = {
     *("resolver", "delivery", "log", "console", "limits", "tenants", "warmups", "plan"),
     *("replies", "reply_rules"),
     *("resolver", "delivery", "log", "limits", "tenants", "warmups", "plan"),
-    *("replies", "reply_rules", "events"),
+    *("replies", "reply_rules", "events", "webhooks"),
 }  # fmt: skip
 
 
