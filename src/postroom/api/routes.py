@@ -15,6 +15,7 @@ from postroom.api import (
     explaining,
     injection,
     operating,
+    site_views,
     watching,
 )
 from postroom.api.composer import MessageIn
@@ -69,6 +70,8 @@ MAIL_IN: tuple[Route, ...] = (
 WATCHING: tuple[Route, ...] = (
     Route("GET", "/overview", watching.overview, "the whole server in one answer", LOOK, Tick,
           tag="look"),
+    Route("GET", "/overview/sites", site_views.site_views, "the first sites by an order", LOOK,
+          site_views.SiteViews, query=site_views.SiteViewQuery, tag="look"),
     Route("GET", "/stream", watching.stream, "an overview every second, as server-sent events",
           LOOK, answers=watching.EVENT_STREAM, tag="look"),
     Route("GET", "/status", watching.status, "state of the server and of each queue", LOOK, Status,

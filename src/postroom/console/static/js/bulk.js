@@ -1,0 +1,151 @@
+// A verb done to many messages: first counted, with a sample; then confirmed by a button that names
+// the number, and for what cannot be undone by typing it; then done, with its progress.
+import { ask } from "./dialog.js";
+import { h } from "./dom.js";
+import * as format from "./format.js";
+import { done } from "./notices.js";
+import { field } from "./parts.js";
+
+const SAMPLE = 5;
+
+/** Ask for a verb over a filter; resolves with how many it was done to, undefined on no. */
+export async function askVerb(page, verb, filter, queues = []) {
+  const dialog = new VerbDialog(page, verb, filter, queues);
+  const count = await dialog.ask();
+  if (count === undefined) return undefined;
+  done(`${format.count(count, "message")} ${verb.done}`);
+  return count;
+}
+
+class VerbDialog {
+  #page;
+  #verb;
+  #filter;
+  #queues;
+  #count = null;
+  #sample = [];
+  #problem = null;
+  #done = null;
+  #redraw = () => {};
+  #abort = new AbortController();
+  #reason = h("input", { type: "text", maxlength: 300, "data-first": true });
+  #typed = h("input", { type: "text", inputmode: "numeric", autocomplete: "off" });
+  #target;
+
+  constructor(page, verb, filter, queues) {
+    [this.#page, this.#verb, this.#filter, this.#queues] = [page, verb, filter, queues];
+    this.#target = h(
+      "select",
+      { "data-first": true, on: { change: () => this.#look() } },
+      queues.map((number) => h("option", { value: number }, `queue${number}`)),
+    );
+    this.#typed.addEventListener("input", () => this.#redraw());
+  }
+
+  async ask() {
+    const { label } = this.#verb;
+    const shown = ask({
+      title: `${label} messages`,
+      isHarm: Boolean(this.#verb.isHarm),
+      yes: () => this.#yes(),
+      body: (redraw) => {
+        this.#redraw = redraw;
+        return this.#body();
+      },
+      run: () => this.#run(),
+    });
+    this.#look();
+    const result = await shown;
+    this.#abort.abort();
+    return result;
+  }
+
+  // The body of a request, without what only one of them has.
+  #request(more) {
+    const { needs } = this.#verb;
+    return {
+      filter: this.#filter,
+      ...(needs === "reason" ? { reason: this.#reason.value.trim() } : {}),
+      ...(needs === "queue" ? { queue: Number(this.#target.value) } : {}),
+      ...more,
+    };
+  }
+
+  async #look() {
+    this.#abort.abort();
+    this.#abort = new AbortController();
+    const { signal } = this.#abort;
+    [this.#count, this.#problem] = [null, null];
+    this.#redraw();
+    try {
+      const [counted, found] = await Promise.all([
+        this.#page.server.messagesVerb(this.#verb.name, this.#request({ dry_run: true }), signal),
+        this.#page.server.messages(this.#filter, "", SAMPLE, signal),
+      ]);
+      [this.#count, this.#sample] = [counted.count, found.items];
+    } catch (error) {
+      if (signal.aborted) return;
+      this.#problem = error;
+    }
+    this.#redraw();
+  }
+
+  #yes() {
+    if (!this.#count || this.#done !== null) return "";
+    if (this.#verb.isHarm && Number(this.#typed.value.replace(/[\s,]/g, "")) !== this.#count) return "";
+    return `${this.#verb.label} ${format.count(this.#count, "message")}`;
+  }
+
+  #body() {
+    const { verb } = { verb: this.#verb };
+    return [
+      h("p", null, "Which: ", h("code", null, this.#filter)),
+      verb.needs === "queue" && field({ id: "verb-queue", label: "To queue", input: this.#target }),
+      h("div", { class: "counted", role: "status" }, this.#counted()),
+      h("p", { class: "quiet" }, verb.means),
+      verb.needs === "reason" && field({ id: "verb-reason", label: "Why", help: "Kept with the messages, and shown to others.", input: this.#reason }),
+      verb.isHarm && this.#count > 0 && field({ id: "verb-typed", label: `Type ${this.#count} to confirm`, input: this.#typed }),
+      this.#done !== null && progress(this.#done, this.#count, verb),
+    ];
+  }
+
+  #counted() {
+    if (this.#problem) {
+      return h("div", { class: "banner critical" }, h("strong", null, this.#problem.message), this.#problem.expected && h("span", { class: "remedy" }, `Expected: ${this.#problem.expected}`), this.#problem.remedy && h("span", { class: "remedy" }, this.#problem.remedy));
+    }
+    if (this.#count === null) return "Counting …";
+    if (!this.#count) return h("strong", null, `No message would be ${this.#verb.done}.`);
+    const more = this.#count - this.#sample.length;
+    return [
+      h("p", null, h("strong", null, format.count(this.#count, "message")), ` would be ${this.#verb.done}:`),
+      h("ul", { class: "sample small" }, this.#sample.map((one) => h("li", { key: one.id }, h("code", null, one.id), ` ${one.sender || "<>"} to ${one.recipients[0]?.address ?? ""}${one.recipients.length > 1 ? ` and ${one.recipients.length - 1} more` : ""}`))),
+      more > 0 && h("p", { class: "small quiet" }, `and ${format.number(more)} more`),
+    ];
+  }
+
+  async #run() {
+    this.#done = 0;
+    this.#redraw();
+    try {
+      let after = "";
+      do {
+        const part = await this.#page.server.messagesVerb(this.#verb.name, this.#request(after ? { after } : {}));
+        this.#done += part.count;
+        after = part.next ?? "";
+        this.#redraw();
+      } while (after);
+      return this.#done;
+    } finally {
+      this.#done = null;
+    }
+  }
+}
+
+function progress(value, whole, verb) {
+  return h(
+    "div",
+    { role: "status" },
+    h("progress", { max: whole, value: value || null, "aria-label": `${verb.label}: progress` }),
+    h("p", { class: "small quiet" }, `${format.number(value)} of ${format.number(whole)} ${verb.done}`),
+  );
+}

@@ -1,0 +1,1 @@
+"""The web pages in a real Chromium, against a real server and real sinks."""

@@ -1,0 +1,99 @@
+"""What holds of every page: accessible by axe's rules, no wider than a phone, hostile text inert."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from tests.browser.town import Town
+from tests.support.browser import Chromium, Visit
+
+VIEWS = (
+    "overview", "sites", "channels", "channel/lists", "queues", "relays", "sources", "nosuch",
+)  # fmt: skip
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+
+
+def _check_axe(visit: Visit) -> None:
+    found = Axe().run(visit.page, options=RULES)
+    assert not found.violations_count, found.generate_report()
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_it_is_accessible_light_and_dark(view: str, chromium: Chromium, town: Town) -> None:
+    for dark in (False, True):
+        with chromium.visit(town.operator, dark=dark) as visit:
+            visit.open(view)
+            _check_axe(visit)
+            assert visit.page.get_by_role("heading", level=1).count() == 1
+            expect(visit.page).to_have_title(re.compile(r".+ – Postroom"))
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_it_fits_a_phone(view: str, chromium: Chromium, town: Town) -> None:
+    with chromium.visit(town.operator, phone=True) as visit:
+        visit.open(view)
+        width, inner = visit.page.evaluate(
+            "[document.documentElement.scrollWidth, window.innerWidth]"
+        )
+        assert width <= inner, view
+        _check_axe(visit)
+
+
+def test_the_sign_in_is_accessible(chromium: Chromium, town: Town) -> None:
+    for phone in (False, True):
+        with chromium.visit(town.operator, signed_in=False, phone=phone) as visit:
+            visit.page.goto(f"{visit.base}/")
+            expect(visit.page.get_by_label("Token")).to_be_visible()
+            _check_axe(visit)
+
+
+def test_dialogs_are_accessible(visit: Visit) -> None:
+    visit.open("queues")
+    visit.button("Drain queue2").click()
+    expect(visit.dialog()).to_be_visible()
+    _check_axe(visit)
+
+
+def test_text_of_hostile_hosts_never_becomes_markup(visit: Visit) -> None:
+    main = visit.open("sites")
+    expect(main).to_contain_text("onerror=\"document.title='pwned'\"")
+    assert visit.page.locator("img, iframe, object").count() == 0
+    assert "pwned" not in visit.page.title()
+
+
+def test_everything_is_done_by_keys_alone(chromium: Chromium, town: Town) -> None:
+    with chromium.visit(town.operator, signed_in=False) as visit:
+        page = visit.page
+        page.goto(f"{visit.base}/#/overview")
+        expect(page.get_by_label("Token")).to_be_focused()
+        page.keyboard.insert_text(town.operator.token)
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("link", name="Skip to the page")).to_be_focused()
+        _tab_to(visit, "Channels", "Tab")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Channels")
+        expect(page.locator("main#main")).to_be_focused()
+        _tab_to(visit, "Suspend channel spare", "Tab")
+        page.keyboard.press("Enter")
+        visit.said("Channel spare is suspended")
+        expect(visit.button("Resume channel spare")).to_be_focused()
+        page.keyboard.press("Space")
+        visit.said("Channel spare is resumed")
+
+
+TABS_MAX = 80
+NAMED = "document.activeElement.getAttribute('aria-label') || document.activeElement.textContent"
+
+
+def _tab_to(visit: Visit, name: str, key: str) -> None:
+    for _ in range(TABS_MAX):
+        visit.page.keyboard.press(key)
+        if visit.page.evaluate(NAMED).strip() == name:
+            return
+    raise AssertionError(f"{TABS_MAX} times {key} do not lead to {name}")
