@@ -22,7 +22,7 @@ STRUCTURE := tests/unit/test_layers.py tests/unit/test_style.py tests/unit/test_
 	tests/unit/test_docs.py tests/unit/test_seeds_page.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test check format scenarios growth posts seeds demo bench bench-queue bench-queues bench-shaping crash api-fuzz \
+.PHONY: help run setup setup-dev test check format scenarios growth posts seeds demo bench bench-queue bench-queues bench-shaping bench-watching crash api-fuzz \
 	limits-run sim sim-long sim-limits rfc docs man peers clean
 
 help: ## list these commands
@@ -108,6 +108,9 @@ bench-queues: $(VENV)/.ready-run ## throughput with 1, 2, 4 and 8 queues; draws 
 
 bench-queue: $(VENV)/.ready-run ## start, count and list with 100,000 deferred messages
 	@exec $(PY) -m bench.big_queue $(ARGS)
+
+bench-watching: $(VENV)/.ready-dev ## views of a million queued messages, and what watching costs
+	@exec $(PY) -m bench.watching $(ARGS)
 
 bench-shaping: $(VENV)/.ready-run ## what limits cost against none, by pairs; draws docs/images/shaping.svg
 	@exec $(PY) -m bench.shaping --plot docs/images/shaping.svg --csv bench/results/shaping.csv $(ARGS)
