@@ -23,9 +23,11 @@ reached, or refuses for now; 78 the configuration is wrong."""
 
 FILTER_HELP = (
     f"which messages; all words must hold: an id ({QUEUE_ID_LENGTH} characters), "
-    "domain=example.com (or *.example.com), recipient=ADDRESS, sender=ADDRESS (or <>), "
-    "state=waiting|deferred|scheduled|held, age>1h, age<10m, queue=N; or all"
+    "domain= recipient= sender= state= channel= site= tenant= class= (also with !=), age> due< "
+    "attempts> size> (also with <), reply~TEXT, header:NAME=TEXT, queue=N; or all; "
+    "see docs/how-to/filters.md"
 )
+QUARANTINED_HELP = "quarantined messages alone; without a filter they are only counted"
 VERBS = (
     ("run", "make messages due now, whatever their next try was to be; not what is scheduled"),
     ("hold", "keep messages from being tried until they are released"),
@@ -259,15 +261,19 @@ def _mail_commands(commands: Any) -> None:
     listing.add_argument(
         "--limit", type=int, default=1000, metavar="N", help="at most so many (0: all)"
     )
+    listing.add_argument("-Q", "--quarantined", action="store_true", help=QUARANTINED_HELP)
     show = _json(_add(below, "show", "all about one message", "mail:show"))
     show.add_argument("id", metavar="ID", help="the queue id")
     show.add_argument("--raw", action="store_true", help="its content instead, octet for octet")
     show.add_argument(
         "--transcript", action="store_true", help="what was said in attempts that failed"
     )
-    _json(_add(below, "count", "exact counts of each queue, at once", "mail:count"))
+    count = _json(_add(below, "count", "exact counts of each queue, at once", "mail:count"))
+    count.add_argument(
+        "filter", nargs="*", metavar="FILTER", help="count what it names, one by one instead"
+    )
     for name, help_text in VERBS:
-        verb = _json(_add(below, name, help_text, "mail:verb"))
+        verb = _json(_add(below, name, help_text, "mail_verbs:verb"))
         verb.add_argument("filter", nargs="*", metavar="FILTER", help=FILTER_HELP)
         verb.add_argument("--dry-run", action="store_true", help="count and show a few, no more")
         if name in ("hold", "quarantine", "bounce"):
@@ -276,13 +282,15 @@ def _mail_commands(commands: Any) -> None:
         if name in ("delete", "bounce"):
             verb.add_argument("--yes", action="store_true", help="needed on a terminal")
 
-    move = _json(_add(below, "move", "move messages to another queue", "move:move"))
+    move = _json(_add(below, "move", "move messages to another queue", "mail_verbs:move"))
     move.add_argument("filter", nargs="*", metavar="FILTER", help=FILTER_HELP)
     move.add_argument("--queue", required=True, metavar="QUEUE", help="where to: queue2, or 2")
     move.add_argument("--dry-run", action="store_true", help="count and show a few, no more")
 
     mailq = _json(_add(commands, "mailq", "the queues as sendmail lists them", "mailq:run"))
+    mailq.add_argument("filter", nargs="*", metavar="FILTER", help=FILTER_HELP)
     mailq.add_argument("-c", "--counts", action="store_true", help="only the numbers")
+    mailq.add_argument("-Q", "--quarantined", action="store_true", help=QUARANTINED_HELP)
     _add(commands, "sendmail", "the sendmail command, with its own options", "main:sendmail")
 
 

@@ -31,6 +31,7 @@ from postroom.control.overview import (
 )
 from postroom.control.paths import RunPaths
 from postroom.core.message import StoredMessage
+from postroom.spool.query import Query
 from postroom.spool.queue_state import QueueState
 from postroom.spool.store import Selection
 
@@ -51,6 +52,10 @@ class Deed(NamedTuple):
     question: str
     done: str
     steps: tuple[Step, ...]
+
+
+def _this(message: StoredMessage) -> Query:
+    return Query(Selection((message.id,)))
 
 
 def hold(value: object) -> Deed | None:
@@ -77,7 +82,7 @@ def hold(value: object) -> Deed | None:
         case StoredMessage() if not value.hold:
             return Deed(
                 f"Hold message {value.id}?", f"{value.id} is held",
-                (Step("mail hold", MailVerbArgs(Selection((value.id,)), REASON), ()),),
+                (Step("mail hold", MailVerbArgs(_this(value), REASON), ()),),
             )  # fmt: skip
     return None
 
@@ -112,7 +117,7 @@ def resume(value: object) -> Deed | None:
         case StoredMessage() if value.hold:
             return Deed(
                 f"Release message {value.id}?", f"{value.id} is released",
-                (Step("mail release", MailVerbArgs(Selection((value.id,))), ()),),
+                (Step("mail release", MailVerbArgs(_this(value)), ()),),
             )  # fmt: skip
     return None
 
@@ -135,7 +140,7 @@ def purge(value: object) -> Deed | None:
         case StoredMessage():
             return Deed(
                 f"Make message {value.id} due now?", f"{value.id} is due",
-                (Step("mail run", MailVerbArgs(Selection((value.id,))), ()),),
+                (Step("mail run", MailVerbArgs(_this(value)), ()),),
             )  # fmt: skip
     return None
 
