@@ -116,8 +116,12 @@ def stage(directory: Path) -> int:
         target = directory / place
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, "utf-8")
-    for name in ("images", "examples"):
-        shutil.copytree(DOCS / name, directory / name)
+    # Pictures, examples, and whatever else pages lead to.
+    for path in DOCS.rglob("*"):
+        if path.is_file() and path.suffix != ".md" and not path.is_relative_to(CONFIGURATION):
+            target = directory / path.relative_to(DOCS)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
     return len(where)
 
 

@@ -16,6 +16,8 @@ exclude_patterns: list[str] = []
 myst_heading_anchors = 4
 highlight_language = "text"
 nitpicky = True
+# What cannot be coloured is shown without colours, and is no mistake.
+suppress_warnings = ["misc.highlighting_failure"]
 
 html_theme = "furo"
 html_title = "Postroom"

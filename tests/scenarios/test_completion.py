@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemon import ROOT, Daemon
+from tests.support.shell_terminal import Terminal
 from tests.support.sink import SinkThread
-from tests.support.terminal import Terminal
 
 SHELLS = {
     "bash": (["bash", "--noprofile", "--norc", "-i"], 'eval "$(postroom completion bash)"'),

@@ -11,6 +11,7 @@ Called by: cli.main, tests.  Raises: nothing.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -57,6 +58,9 @@ WORDS = {
     "WORDS": "never success failure delay",
     "MODES": "full none full,none",
 }
+_CONDITION = re.compile(r"([a-z]+)!?=")
+"""A word of a filter whose name is complete."""
+
 PLACES = {"FILE": FILES, "PATH": FILES, "DIR": DIRECTORIES}
 
 Names = Callable[[str], Sequence[str]]
@@ -180,8 +184,9 @@ def _values(
     if shown == "LIMIT" and path == ("what-if", "channel"):
         words += f" {RATE_WORDS}"
     yield from (Candidate(word) for word in words.split())
-    if shown == "FILTER" and current.startswith("queue="):
-        yield from (Candidate(f"queue={name}") for name in names("queue"))
+    if shown == "FILTER" and (begun := _CONDITION.match(current)):
+        for kind in KINDS_OF_FIELD.get(begun[1], ()):
+            yield from (Candidate(f"{begun[0]}{name}") for name in names(kind))
     if shown == "NAME=VALUE":
         from postroom.config.settings import TABLES
 

@@ -10,7 +10,7 @@ import argparse
 import msgspec
 
 from postroom.cli.lessons import told
-from postroom.cli.output import OK, fail, plural, print_json, printable
+from postroom.cli.output import OK, TEMPORARY, fail, plural, print_json, printable
 from postroom.cli.queues import Queues
 from postroom.cli.reach import Spool
 from postroom.control.commands import WhyArgs
@@ -28,10 +28,12 @@ def why(options: argparse.Namespace) -> int:
     args = _arguments(options.what)
     queues = Queues(Spool(options))
     now = SystemClock().now()
-    found = False
+    found, asked, closed = False, 0, list[str]()
     for link in queues:
         if not link.is_running:
+            closed.append(f"queue{link.number}")
             continue
+        asked += 1
         answer: Why = link.call("why", args, Why)
         if answer.message is None and not answer.lanes and not answer.lessons:
             continue
@@ -41,6 +43,13 @@ def why(options: argparse.Namespace) -> int:
             continue
         _print(answer, now)
     if not found:
+        if closed:
+            known = f"the queues that answer know nothing of {options.what}, and " if asked else ""
+            fail(
+                f"{known}nothing is tried in {', '.join(closed)}: no worker serves what is there",
+                "start the server with: postroom serve; or a queue with: postroom queue enable",
+                TEMPORARY,
+            )
         if queues.absent:
             fail(f"the queues that answer know nothing of {options.what}")
         if args.id is not None:

@@ -278,6 +278,12 @@ def test_the_page_of_commands_is_current() -> None:
     assert make_commands.PAGE.read_text("utf-8") == make_commands.page(), hint
 
 
+def test_why_says_that_nothing_is_tried_while_no_server_runs(shell: Shell) -> None:
+    code, _, said = shell.fill().run("why", shell.ids[0])
+    assert code == 75 and "nothing is tried in queue1, queue2" in said and "serve" in said
+    assert shell.run("why", "example.com")[0] == 75
+
+
 def test_completion_offers_what_the_parser_knows() -> None:
     asked: list[str] = []
 
