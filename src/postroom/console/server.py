@@ -14,6 +14,7 @@ import ssl
 from aiohttp import web
 
 from postroom.api.context import Context
+from postroom.api.exposition import EXPOSITION
 from postroom.api.route import Route
 from postroom.api.routes import ROUTES
 from postroom.config.console import ConsolePolicy
@@ -29,7 +30,7 @@ from postroom.supervisor.link import CompanionBegin
 
 KEEP_ALIVE_S = 75.0
 
-SERVED: tuple[Route, ...] = ROUTES
+SERVED: tuple[Route, ...] = (*ROUTES, *EXPOSITION)
 """What is served as typed routes: the API, and what other parts add with `is_rooted` routes of
 their own (metrics), by `*ROUTES, *THEIRS`. Pages and their files are in console/static."""
 
