@@ -30,6 +30,7 @@ from postroom.engine.stored_count import StoredCount, count_stored
 from postroom.engine.tallies import Tallies
 from postroom.engine.view_rows import ViewRows
 from postroom.engine.views import QueueOverview, Stored
+from postroom.observe.figures import Figures
 from postroom.queueing.lane import Lane
 from postroom.queueing.load import busiest
 from postroom.spool.store import Store
@@ -88,7 +89,10 @@ class Survey:
         rows: ViewRows,
         clock: Clock,
         channels: Sequence[ChannelPolicy],
+        figures: Callable[[], Figures] | None = None,
     ) -> None:
+        """`figures` gives those of the queue."""
+        self._figures = figures
         self._queue = queue
         self._engine = engine
         self._rows = rows
@@ -122,6 +126,7 @@ class Survey:
             is_suspended=engine.is_suspended,
             looked_at=look.at,
             counted_at=count.at,
+            figures=self._figures() if self._figures is not None else None,
             load=busiest(loads),
             stored=count.whole,
             channels=rows.channels(loads, look.channels, count.channels),

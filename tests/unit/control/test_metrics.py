@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from postroom.control.answers import ChannelStatus, RelayStatus, SourceStatus
@@ -16,9 +14,7 @@ from postroom.control.overview import Overview
 from postroom.engine.views import Done, QueueTenant, Stored
 from postroom.shaping.pauses import Pause
 from tests.unit.control.overviews import answer, channel, overview, queue, server, site
-
-ROOT = Path(__file__).resolve().parents[3]
-DASHBOARD = ROOT / "deploy" / "grafana" / "postroom.json"
+from tools import make_metrics
 
 
 def read(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -126,13 +122,20 @@ def test_names_of_strangers_do_not_break_the_text() -> None:
     assert any(dict(labels).get("site") == bad for _, labels in read(text))
 
 
-@pytest.mark.skipif(not DASHBOARD.exists(), reason="the dashboard is not part of this checkout")
-def test_the_dashboard_asks_for_metrics_that_there_are_and_is_as_its_tool_makes_it() -> None:
-    dashboard = json.loads(DASHBOARD.read_text("utf-8"))
-    asked = {
-        name
-        for panel in dashboard["panels"]
-        for target in panel.get("targets", ())
-        for name in re.findall(r"postroom_[a-z_]+", target["expr"])
-    }
+def test_page_and_dashboard_are_as_their_tool_makes_them() -> None:
+    assert make_metrics.current(), "run: python tools/make_metrics.py --write"
+    page = make_metrics.PAGE.read_text("utf-8")
+    assert all(page.count(f"| `{metric.name}` |") == 1 for metric in METRICS)
+
+
+def test_the_dashboard_asks_for_metrics_that_there_are_by_labels_that_they_have() -> None:
+    dashboard = json.loads(make_metrics.DASHBOARD.read_text("utf-8"))
+    expressions = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    asked = {name for one in expressions for name in re.findall(r"postroom_[a-z_]+", one)}
     assert asked and asked <= BY_NAME.keys(), asked - BY_NAME.keys()
+    for one in expressions:
+        has = {
+            label for name in re.findall(r"postroom_[a-z_]+", one) for label in BY_NAME[name].labels
+        }
+        used = set(re.findall(r"by \((\w+)\)", one)) | set(re.findall(r"(\w+)!?=\"", one))
+        assert used <= has, one
