@@ -116,6 +116,10 @@ def _server_commands(commands: Any) -> None:
     _relay_commands(commands)
     _source_commands(commands)
     _site_commands(commands)
+    tenant = commands.add_parser("tenant", help="the tenants", description="The tenants.")
+    below = tenant.add_subparsers(dest="verb", metavar="VERB", required=True)
+    tenants = "the tenants with weights, limits and what all queues have of each"
+    _json(_add(below, "list", tenants, "tenants:listing"))
     queue = commands.add_parser("queue", help="the queues", description="The queues.")
     below = queue.add_subparsers(dest="verb", metavar="VERB", required=True)
     _json(_add(below, "list", "the queues with state, counts and place", "server:queue_list"))

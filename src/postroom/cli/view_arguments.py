@@ -24,7 +24,7 @@ def top_arguments(parser: argparse.ArgumentParser) -> None:
     add("--sites", type=int, default=50, metavar="N", help="at most so many sites, up to 1000")
 
 
-HEALTH_HELP = "whether the server is well: exit 0, or 1 with reasons, or 75 where none answers"
+HEALTH_HELP = "whether the server is well, and why not; by exit code"
 
 
 def health_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ read where it is kept, for the rows that are sent alone.
 
 Guarantees: 1. nothing is done while nobody asks.  2. the event loop is held for SLICE lanes, or
 the rows of one answer.
-Called by: supervisor.overview_commands.  Raises: StoreUnavailable where the first count fails.
+Called by: supervisor.overview_commands.  Raises: nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import msgspec
 
 from postroom.channels.policy import ChannelPolicy
 from postroom.core.clock import Clock
+from postroom.core.errors import StoreUnavailable
 from postroom.engine.channel_counts import ChannelOf
 from postroom.engine.engine import Engine
 from postroom.engine.looks import Look
@@ -45,6 +46,9 @@ COUNT_WAIT_S = 0.1
 NEVER = float("inf")
 """Since when mail is due that may not be tried: all of it is of tenants that are held."""
 ORDERS = ("trouble", "backlog", "flight", "oldest", "done")
+
+
+NOT_COUNTED = StoredCount(0.0, Stored(), {})
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -112,7 +116,7 @@ class Survey:
     async def overview(self, wanted: Wanted) -> QueueOverview:
         """Return what the queue is like now."""
         look = await self._look(wanted).get() or LanesLook(0.0, 0, [], {})
-        count = await self._count.get() or StoredCount(0.0, Stored(), {})
+        count = await self._counted()
         began = time.thread_time()
         engine, now = self._engine, self._clock.now()
         loads = engine.loads()
@@ -138,6 +142,12 @@ class Survey:
             tenants_total=tenants_total,
         )
         return msgspec.structs.replace(answer, cost_s=time.thread_time() - began)
+
+    async def _counted(self) -> StoredCount:
+        try:
+            return await self._count.get() or NOT_COUNTED
+        except StoreUnavailable:
+            return NOT_COUNTED  # where a disk fails, all the rest is of more interest than ever
 
     def _look(self, wanted: Wanted) -> Look[LanesLook]:
         look = self._looks.pop(wanted, None)
