@@ -115,8 +115,8 @@ class Survey:
 
     async def overview(self, wanted: Wanted) -> QueueOverview:
         """Return what the queue is like now."""
-        look = await self._look(wanted).get() or LanesLook(0.0, 0, [], {})
-        count = await self._counted()
+        found, count = await asyncio.gather(self._look(wanted).get(), self._counted())
+        look = found or LanesLook(0.0, 0, [], {})
         began = time.thread_time()
         engine, now = self._engine, self._clock.now()
         loads = engine.loads()
