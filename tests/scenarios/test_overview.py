@@ -239,3 +239,20 @@ def test_a_worker_that_hangs_is_named_and_does_not_keep_the_others_from_being_sh
             assert trouble.severity == "critical" and "does not answer" in trouble.reason
         finally:
             os.kill(pid, signal.SIGCONT)
+
+
+def test_tenants_are_listed_with_their_limits_and_what_waits_of_them() -> None:
+    tenants = '[tenant.shop]\nsenders = ["shop.test"]\nweight = 3\nrate = "9/1m"\n'
+    tenants += '[tenant.nobody]\nsenders = ["nobody.test"]\nconcurrency = 0\n'
+    with SinkThread() as sink, Daemon(relay=sink.port, queues=2, config=tenants) as daemon:
+        daemon.send("a@nobody.test", ["r@b.example"])
+        daemon.wait_until(
+            lambda: any(one["ready"] for one in in_json(daemon, "tenant", "list")), what="it waits"
+        )
+        rows = {one["name"]: one for one in in_json(daemon, "tenant", "list")}
+        assert (rows["shop"]["weight"], rows["shop"]["rate"], rows["shop"]["limit"]) == (
+            3, "9/1m", None,
+        )  # fmt: skip
+        assert (rows["nobody"]["limit"], rows["nobody"]["ready"]) == (0, 1)
+        code, text = postroom(daemon, "tenant", "list")
+        assert code == 1 and "nobody" in text and "9/1m" in text

@@ -12,6 +12,7 @@ from postroom.api.problem import RETRY_AFTER_S, Problem
 from postroom.api.route import Answer, Call
 from postroom.api.sessions import COOKIE
 from postroom.control.answers import Status
+from postroom.control.health import why_not_ready
 from postroom.control.protocol import ControlError
 from postroom.control.tokens import Role
 
@@ -51,10 +52,8 @@ async def ready(context: Context, call: Call) -> Health:
         status: Status = await context.reach.master("status", None, Status)
     except ControlError as error:
         raise Problem(503, error.error, remedy=remedy, retry_after_s=RETRY_AFTER_S) from error
-    if status.stopping:
-        raise Problem(503, "the server is stopping", remedy=remedy, retry_after_s=RETRY_AFTER_S)
-    if not any(queue.state in ("running", "suspended") for queue in status.queues):
-        raise Problem(503, "no queue takes mail", remedy=remedy, retry_after_s=RETRY_AFTER_S)
+    if reasons := why_not_ready(status):
+        raise Problem(503, "; ".join(reasons), remedy=remedy, retry_after_s=RETRY_AFTER_S)
     return Health("ok")
 
 

@@ -10,6 +10,7 @@ from postroom.api.reach import Reach
 from postroom.api.sessions import Sessions
 from postroom.api.ticks import Ticks
 from postroom.config.model import Config
+from postroom.control.metrics import Meter
 from postroom.control.tokens import Tokens
 from postroom.core.clock import Clock
 from postroom.observe.events import EventSink
@@ -28,6 +29,7 @@ class Context:
         self.sessions = Sessions()
         self.injector = Injector(config, self.reach, clock)
         self.ticks = Ticks(base, clock)
+        self.meter = Meter()
 
     def apply(self, config: Config) -> None:
         """Use a configuration from now on."""

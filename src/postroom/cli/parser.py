@@ -13,7 +13,7 @@ from typing import Any
 
 from postroom import __version__
 from postroom.cli.event_arguments import EVENTS_HELP, event_arguments
-from postroom.cli.view_arguments import TOP_HELP, top_arguments
+from postroom.cli.view_arguments import HEALTH_HELP, TOP_HELP, health_arguments, top_arguments
 from postroom.cli.webhook_arguments import webhook_commands
 from postroom.core.ids import QUEUE_ID_LENGTH
 
@@ -82,6 +82,7 @@ def _server_commands(commands: Any) -> None:
     stop = _add(commands, "stop", "finish what is in flight, and stop the server", "server:stop")
     stop.add_argument("--now", action="store_true", help="do not wait for attempts in flight")
     _json(_add(commands, "status", "state of the server and its queues", "server:status"))
+    health_arguments(_json(_add(commands, "health", HEALTH_HELP, "health:health")))
     top_arguments(_json(_add(commands, "top", TOP_HELP, "top.command:top")))
     load = _json(_add(commands, "load", "how busy each queue is", "load:load"))
     load.add_argument("--explain", action="store_true", help="each channel, with the arithmetic")
@@ -118,6 +119,10 @@ def _server_commands(commands: Any) -> None:
     _relay_commands(commands)
     _source_commands(commands)
     _site_commands(commands)
+    tenant = commands.add_parser("tenant", help="the tenants", description="The tenants.")
+    below = tenant.add_subparsers(dest="verb", metavar="VERB", required=True)
+    tenants = "the tenants with weights, limits and what all queues have of each"
+    _json(_add(below, "list", tenants, "tenants:listing"))
     queue = commands.add_parser("queue", help="the queues", description="The queues.")
     below = queue.add_subparsers(dest="verb", metavar="VERB", required=True)
     _json(_add(below, "list", "the queues with state, counts and place", "server:queue_list"))

@@ -22,3 +22,13 @@ def top_arguments(parser: argparse.ArgumentParser) -> None:
     add("--sort", default="trouble", metavar="ORDER", help=f"of sites: {', '.join(SITE_ORDERS)}")
     add("--filter", default="", metavar="TEXT", help="only rows with this text")
     add("--sites", type=int, default=50, metavar="N", help="at most so many sites, up to 1000")
+
+
+HEALTH_HELP = "whether the server is well, and why not; by exit code"
+
+
+def health_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add those of `health`."""
+    parser.add_argument(
+        "--ready", action="store_true", help="exit 0 where it takes mail, whatever else is wrong"
+    )

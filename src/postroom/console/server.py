@@ -14,6 +14,7 @@ import ssl
 from aiohttp import web
 
 from postroom.api.context import Context
+from postroom.api.exposition import EXPOSITION
 from postroom.api.route import Route
 from postroom.api.routes import ROUTES
 from postroom.config.console import ConsolePolicy
@@ -31,7 +32,7 @@ KEEP_ALIVE_S = 75.0
 LINE_OCTETS_MAX = 32 * 1024
 """A request line: filters and lists of recipients stand in it."""
 
-SERVED: tuple[Route, ...] = ROUTES
+SERVED: tuple[Route, ...] = (*ROUTES, *EXPOSITION)
 """What is served as typed routes: the API, and what other parts add with `is_rooted` routes of
 their own (metrics), by `*ROUTES, *THEIRS`. Pages and their files are in console/static."""
 

@@ -33,6 +33,7 @@ from postroom.engine.views import (
     QueueSite,
     Stored,
 )
+from postroom.observe.figures import figures_in
 from postroom.queueing.load import PPM
 from postroom.queueing.why import NEXT, LimitUse
 from postroom.shaping.lessons import Lesson
@@ -106,12 +107,16 @@ def _queue(
     )  # fmt: skip
     if answer is None:
         return view
+    if answer.figures is not None:
+        # Newer than the row on the board; but what it pretends for a trial stands there alone.
+        now_there = {**figures_in(answer.figures), "load_ppm": status.load_ppm}
+        view = msgspec.structs.replace(view, status=msgspec.structs.replace(status, **now_there))
     # What an operator holds does not wait for its turn.
     waiting = [one.oldest_due for one in answer.channels if one.oldest_due and one.limit]
     oldest = min(waiting, default=0.0)
     return msgspec.structs.replace(
         view,
-        load=answer.load.load if answer.load is not None else 0.0,
+        load=round(answer.load.load, 6) if answer.load is not None else 0.0,
         busiest=answer.load.name if answer.load is not None else None,
         stored=answer.stored,
         counted_at=answer.counted_at,

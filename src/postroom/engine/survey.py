@@ -7,7 +7,7 @@ read where it is kept, for the rows that are sent alone.
 
 Guarantees: 1. nothing is done while nobody asks.  2. the event loop is held for SLICE lanes, or
 the rows of one answer.
-Called by: supervisor.overview_commands.  Raises: StoreUnavailable where the first count fails.
+Called by: supervisor.overview_commands.  Raises: nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import msgspec
 
 from postroom.channels.policy import ChannelPolicy
 from postroom.core.clock import Clock
+from postroom.core.errors import StoreUnavailable
 from postroom.engine.channel_counts import ChannelOf
 from postroom.engine.engine import Engine
 from postroom.engine.looks import Look
@@ -30,6 +31,7 @@ from postroom.engine.stored_count import StoredCount, count_stored
 from postroom.engine.tallies import Tallies
 from postroom.engine.view_rows import ViewRows
 from postroom.engine.views import QueueOverview, Stored
+from postroom.observe.figures import Figures
 from postroom.queueing.lane import Lane
 from postroom.queueing.load import busiest
 from postroom.spool.store import Store
@@ -44,6 +46,9 @@ COUNT_WAIT_S = 0.1
 NEVER = float("inf")
 """Since when mail is due that may not be tried: all of it is of tenants that are held."""
 ORDERS = ("trouble", "backlog", "flight", "oldest", "done")
+
+
+NOT_COUNTED = StoredCount(0.0, Stored(), {})
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -88,7 +93,10 @@ class Survey:
         rows: ViewRows,
         clock: Clock,
         channels: Sequence[ChannelPolicy],
+        figures: Callable[[], Figures] | None = None,
     ) -> None:
+        """`figures` gives those of the queue."""
+        self._figures = figures
         self._queue = queue
         self._engine = engine
         self._rows = rows
@@ -107,8 +115,8 @@ class Survey:
 
     async def overview(self, wanted: Wanted) -> QueueOverview:
         """Return what the queue is like now."""
-        look = await self._look(wanted).get() or LanesLook(0.0, 0, [], {})
-        count = await self._count.get() or StoredCount(0.0, Stored(), {})
+        found, count = await asyncio.gather(self._look(wanted).get(), self._counted())
+        look = found or LanesLook(0.0, 0, [], {})
         began = time.thread_time()
         engine, now = self._engine, self._clock.now()
         loads = engine.loads()
@@ -122,6 +130,7 @@ class Survey:
             is_suspended=engine.is_suspended,
             looked_at=look.at,
             counted_at=count.at,
+            figures=self._figures() if self._figures is not None else None,
             load=busiest(loads),
             stored=count.whole,
             channels=rows.channels(loads, look.channels, count.channels),
@@ -133,6 +142,12 @@ class Survey:
             tenants_total=tenants_total,
         )
         return msgspec.structs.replace(answer, cost_s=time.thread_time() - began)
+
+    async def _counted(self) -> StoredCount:
+        try:
+            return await self._count.get() or NOT_COUNTED
+        except StoreUnavailable:
+            return NOT_COUNTED  # where a disk fails, all the rest is of more interest than ever
 
     def _look(self, wanted: Wanted) -> Look[LanesLook]:
         look = self._looks.pop(wanted, None)

@@ -62,15 +62,27 @@ class Tallies:
         self.channels: dict[str, Tally] = {}
         self.sites: dict[tuple[str, str], Tally] = {}
         self.hosts: dict[str, Tally] = {}
+        self._labels: dict[str, Tally] = {}
+        """Of hosts, by how events name them."""
+        self._domains: dict[str, Tally] = {}
+        """Of channels, by domains whose route is known."""
+        self._generation = -1
 
     def note(self, event: Event) -> None:
         """Count what an event tells, if it is about an attempt."""
-        if isinstance(event, RecipientDelivered):
-            for tally in self._of(event):
-                tally.delivered += 1
+        # Once for each recipient: what is counted often is found by one look each.
+        if type(event) is RecipientDelivered:
+            name, site = event.channel, event.site
+            (self.channels.get(name) or self._channel(name)).delivered += 1
+            (self.sites.get((name, site)) or self._site(name, site)).delivered += 1
+            if site.startswith(RELAY):
+                (self._labels.get(event.host) or self._host(event.host)).delivered += 1
         elif isinstance(event, RecipientDeferred | RecipientFailed):
             error = (self._clock.now(), event.reply[:REPLY_MAX], event.host)
-            for tally in self._of(event):
+            tallies = [self._channel(event.channel), self._site(event.channel, event.site)]
+            if event.host and event.site.startswith(RELAY):
+                tallies.append(self._labels.get(event.host) or self._host(event.host))
+            for tally in tallies:
                 tally.error = error
                 if isinstance(event, RecipientDeferred):
                     tally.deferred += 1
@@ -79,24 +91,42 @@ class Tallies:
 
     def accepted(self, message: NewMessage, router: Routes, kinds: Kinds) -> None:
         """Count the recipients of a new message, each at the channel that it is for now."""
+        if router.generation != self._generation or len(self._domains) > SITES_MAX:
+            self._domains.clear()
+            self._generation = router.generation
         kind = kinds.of(message.envelope, message.provenance)
         for recipient in message.envelope.recipients:
             domain = recipient.domain.lower()
-            try:
-                found = router.lookup(domain, kind)
-                channel = found.channel if found is not None else router.channel_of(domain, kind)
-            except Exception:  # a defect that admission meets as well, and tells of
-                continue
-            _get(self.channels, channel.name, CHANNELS_MAX).accepted += 1
+            tally = self._domains.get(domain) if not kind else None
+            if tally is None:
+                tally = self._tally_of(domain, kind, router, kinds)
+            if tally is not None:
+                tally.accepted += 1
 
-    def _of(
-        self, event: RecipientDelivered | RecipientDeferred | RecipientFailed
-    ) -> tuple[Tally, ...]:
-        channel = _get(self.channels, event.channel, CHANNELS_MAX)
-        site = _get(self.sites, (event.channel, event.site), SITES_MAX)
-        if not event.host or not event.site.startswith(RELAY):
-            return channel, site
-        return channel, site, _get(self.hosts, host_of(event.host), HOSTS_MAX)
+    def _tally_of(self, domain: str, kind: int, router: Routes, kinds: Kinds) -> Tally | None:
+        try:
+            found = router.lookup(domain, kind)
+            channel = found.channel if found is not None else router.channel_of(domain, kind)
+        except Exception:  # a defect that admission meets as well, and tells of
+            return None
+        tally = self._channel(channel.name)
+        # By its name alone a domain may be of another channel than by its MX hosts.
+        if found is not None and not kinds.depends(domain):
+            self._domains[domain] = tally
+        return tally
+
+    def _channel(self, name: str) -> Tally:
+        return _get(self.channels, name, CHANNELS_MAX)
+
+    def _site(self, channel: str, site: str) -> Tally:
+        return _get(self.sites, (channel, site), SITES_MAX)
+
+    def _host(self, label: str) -> Tally:
+        tally = _get(self.hosts, host_of(label), HOSTS_MAX)
+        if len(self._labels) >= 2 * HOSTS_MAX:
+            self._labels.clear()
+        self._labels[label] = tally
+        return tally
 
 
 def host_of(label: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from postroom.observe.figures import Figures
 from postroom.queueing.load import ChannelLoad
 from postroom.queueing.why import LaneWhy, LimitUse
 from postroom.shaping.lessons import Lesson
@@ -136,7 +137,8 @@ class QueueOverview(msgspec.Struct, frozen=True, omit_defaults=True):
     """The answer of one queue.
 
     `sites` are the first of `sites_total`, by the order that was asked for; so are `tenants`.
-    `load` is what makes its load: that of its busiest channel, or of itself as a whole.
+    `figures` are those of its row on the status board, as they are now. `load` is what makes its
+    load: that of its busiest channel, or of itself as a whole.
     `looked_at` is when its lanes were looked at, `counted_at` when its store was counted, 0 where
     it has not been yet. `cost_s` is the processor time that this answer took.
     """
@@ -148,6 +150,7 @@ class QueueOverview(msgspec.Struct, frozen=True, omit_defaults=True):
     looked_at: float = 0.0
     counted_at: float = 0.0
     cost_s: float = 0.0
+    figures: Figures | None = None
     load: ChannelLoad | None = None
     stored: Stored = Stored()
     channels: tuple[QueueChannel, ...] = ()

@@ -171,8 +171,9 @@ class MailService:
         )  # fmt: skip
         rows = ViewRows(self._engine, self._agent.health.hosts, self._agent)
         self._survey = Survey(
-            begin.queue, self._engine, store, channel_by(self._router), rows, clock, config.channels
-        )
+            begin.queue, self._engine, store, channel_by(self._router), rows, clock,
+            config.channels, self.figures,
+        )  # fmt: skip
         self._listeners = Listeners(
             self._exchange.distributor,
             events,

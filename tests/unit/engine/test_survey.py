@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from postroom.channels.policy import ChannelPolicy
+from postroom.core.errors import StoreUnavailable
 from postroom.core.limits import Limit
+from postroom.core.reply import Reply
 from postroom.delivery.attempt import Attempt, AttemptReport, FailureScope
 from postroom.engine.channel_counts import channel_by
 from postroom.engine.looks import Look
@@ -21,6 +23,8 @@ from postroom.groups.tenants import TenantPolicy
 from postroom.observe.events import RecipientDelivered
 from postroom.queueing.why import channel_suspended
 from postroom.shaping.hosts import Hosts
+from postroom.spool.memory import MemoryStore
+from postroom.spool.store import DomainCount
 from tests.sim.loop import VirtualLoop
 from tests.support.engine import NO_JITTER, Bench, ScriptedAgent, deferred, delivered, failed
 
@@ -155,6 +159,26 @@ def test_scheduled_held_and_quarantined_mail_is_told_apart() -> None:
         found = await survey_of(bench, (DEFAULT,)).overview(Wanted())
         assert found.stored == Stored(waiting=1, scheduled=1, held=2, quarantined=1)
         assert row(found, "default").stored == found.stored and found.stored.backlog == 4
+
+    run(steps)
+
+
+def test_a_store_that_cannot_be_counted_does_not_hide_the_rest() -> None:
+    class Broken(MemoryStore):
+        async def census(
+            self, now: float, after: str = "", limit: int | None = None
+        ) -> list[DomainCount]:
+            raise StoreUnavailable(Reply(451, "4.3.0", "the disk is gone"))
+
+    async def steps() -> None:
+        bench = Bench(ScriptedAgent(takes_s=50.0), (DEFAULT,), store=Broken())
+        bench.engine.start()
+        await bench.put("r@d1.test")
+        await asyncio.sleep(1)
+        found = await survey_of(bench, (DEFAULT,)).overview(Wanted())
+        assert (found.counted_at, found.stored) == (0.0, Stored())
+        assert row(found, "default").in_flight == 1
+        await bench.engine.stop(0.1)
 
     run(steps)
 

@@ -38,7 +38,8 @@ def top(options: argparse.Namespace) -> int:
     base = Spool(options).base
     if options.json:
         return _json(base, interval_s, options)
-    if options.once or not (os.isatty(0) and os.isatty(1)):
+    is_plain = os.environ.get("TERM", "") in ("", "dumb")
+    if options.once or is_plain or not (os.isatty(0) and os.isatty(1)):
         return _once(base, options)
     return _live(base, interval_s, options)
 

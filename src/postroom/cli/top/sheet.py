@@ -59,7 +59,8 @@ def _right(head: str, rank: int = 0) -> Column:
     return Column(head, rank, is_right=True)
 
 
-_RATES = (_right("IN/S", 2), _right("OUT/S", 1), Column("TREND", 5))
+_OUT = (_right("OUT/S", 1), Column("TREND", 5))
+_RATES = (_right("IN/S", 2), *_OUT)
 _BACKLOG = (_right("WAIT"), _right("DEFER", 1), _right("SCHED", 6), _right("HELD", 4))
 
 COLUMNS: dict[str, tuple[Column, ...]] = {
@@ -74,12 +75,12 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
     "sites": (
         Column("SITE"), Column("CHANNEL", 4), Column("STATE"), _right("USED/MAX"),
-        _right("WIN", 5), *_RATES, _right("MAIL"), _right("DEFER", 6), _right("OLDEST"),
+        _right("WIN", 5), *_OUT, _right("MAIL"), _right("DEFER", 6), _right("OLDEST"),
         _right("NEXT", 3), Column("WHY", 2),
     ),
     "relays": (
         Column("HOST"), Column("ROUTE", 1), Column("STATE"), _right("WANT"), _right("REAL"),
-        *_RATES, _right("CONN", 3), _right("TIER", 6), _right("SINCE", 4), Column("LAST ERROR", 2),
+        *_OUT, _right("CONN", 3), _right("TIER", 6), _right("SINCE", 4), Column("LAST ERROR", 2),
     ),
     "troubles": (
         Column("WORST"), Column("WHAT"), _right("MAIL"), Column("WHY", 1),
@@ -232,7 +233,7 @@ def _site(one: SiteView, history: History, now: float) -> Row:
         f"{one.channel} {one.site}",
         (
             one.site, one.channel, one.state, used(one.in_flight, one.limit), number(one.window),
-            *_rates(history, "site", site_name(one.channel, one.site)), number(one.recipients),
+            *_rates(history, "site", site_name(one.channel, one.site))[1:], number(one.recipients),
             number(one.done.deferred), age(one.oldest_s),
             age(one.next_at - now) if one.next_at else "", why,
         ),
@@ -247,7 +248,7 @@ def _host(one: HostView, history: History, now: float) -> Row:
         f"{one.route} {one.host}",
         (
             one.host, one.route or "(mx)", state, share(one.share), share(one.real),
-            *_rates(history, "host", host_name(one.route, one.host)), number(one.connections),
+            *_rates(history, "host", host_name(one.route, one.host))[1:], number(one.connections),
             str(one.tier or ""), age(now - one.since) if one.since else "", one.error,
         ),
         look, one,
