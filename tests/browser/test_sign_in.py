@@ -51,7 +51,15 @@ def test_a_viewer_sees_every_page_and_no_button_that_changes_anything(
     chromium: Chromium, town: Town
 ) -> None:
     with chromium.visit(town.viewer) as visit:
-        for view in ("overview", "sites", "channels", "channel/news", "queues", "relays", "sources"):
+        for view in (
+            "overview",
+            "sites",
+            "channels",
+            "channel/news",
+            "queues",
+            "relays",
+            "sources",
+        ):
             visit.open(view)
             names = visit.page.get_by_role("button").all_inner_texts()
             assert not [name for name in names if CHANGES.match(name)], (view, names)
