@@ -16,6 +16,7 @@ from pathlib import Path
 from postroom.channels.match import ChannelTable
 from postroom.config.addresses import is_loopback, too_wide
 from postroom.config.console_settings import check_console
+from postroom.config.event_settings import check_events
 from postroom.config.given import Gathered, Name
 from postroom.config.group_settings import check_classes, check_groups
 from postroom.config.kinds import did_you_mean, shown
@@ -88,6 +89,7 @@ def check_values(config: Config, gathered: Gathered) -> None:
     check_classes(config, gathered)
     check_tenants(config, gathered)
     check_console(config, gathered)
+    check_events(config, gathered)
     check_webhooks(config, gathered)
 
 

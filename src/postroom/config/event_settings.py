@@ -1,12 +1,16 @@
 """Settings of the event stream.
 
-Called by: config.settings, config.build.  Raises: nothing.
+Called by: config.settings, config.build, config.checks.  Raises: nothing.
 """
 
 from __future__ import annotations
 
-from postroom.config.kinds import FilePath
+from pathlib import Path
+
+from postroom.config.given import Gathered, Name
+from postroom.config.kinds import FilePath, shown
 from postroom.config.measures import Duration, Size
+from postroom.config.model import Config
 from postroom.config.setting import Setting, Table
 from postroom.observe.stream.policy import NOWHERE, EventsPolicy
 
@@ -36,6 +40,15 @@ EVENTS = Table(
         ),
     ),
 )  # fmt: skip
+
+
+def check_events(config: Config, gathered: Gathered) -> None:
+    """Note a stream in the spool: where one fills its disk, the other is to go on."""
+    base, directory = Path(config.spool.base), Path(config.events.directory)
+    if config.events.is_kept and directory.is_relative_to(base):
+        name = Name("events", "", "directory")
+        text = f"{shown(config.events.directory)} lies in the spool; expected a directory beside it"
+        gathered.mistakes.add(gathered.where(name), name, text)
 
 
 def default_directory(base: str) -> str:

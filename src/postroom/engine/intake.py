@@ -22,7 +22,7 @@ from postroom.core.errors import StoreFull
 from postroom.core.ids import QueueId, QueueIdGenerator
 from postroom.core.message import Envelope, NewMessage, Provenance, RecipientStatus
 from postroom.core.reply import Reply
-from postroom.observe.events import EventSink, MessageAccepted
+from postroom.observe.events import EventSink, MessageAccepted, MessageHeld
 from postroom.spool.store import Arrival, Store
 
 NO_ROOM = Reply(452, "4.3.1", "insufficient system storage, try again later")
@@ -109,13 +109,16 @@ class Intake:
             # Runs before the callback of the session that asked, so the pump knows the
             # message no later than its sender.
             if done.exception() is None:  # the store tells of its failures itself
-                self.durable(message, held=bool(hold))
+                self.durable(message, hold)
 
         future.add_done_callback(committed)
         return future
 
-    def durable(self, message: NewMessage, *, held: bool = False) -> None:
-        """Note that a message was committed: tell the log and, unless it is held, the pump."""
+    def durable(self, message: NewMessage, hold: str = "") -> None:
+        """Note that a message was committed: tell the log and, unless it is held, the pump.
+
+        `hold` is why it is held from the start, "" where it is not.
+        """
         self.accepted += 1
         envelope = message.envelope
         provenance = message.provenance
@@ -131,7 +134,9 @@ class Intake:
                 tenant=self.tenant_of(envelope, provenance),
             )
         )
-        if not held:
+        if hold:
+            self._events.emit(MessageHeld(message.id, hold))
+        else:
             self._admit(message)
 
     def stop(self) -> None:

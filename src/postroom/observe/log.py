@@ -100,6 +100,11 @@ class EventLog:
         elif self._dropped:
             dropped, self._dropped = self._dropped, 0
             self.emit(EventsDropped(count=dropped))
+        elif self._stream is not None and self._timer is None and self._stream.is_in_trouble:
+            # Without another event too it is to be told that it is over.
+            with contextlib.suppress(RuntimeError):
+                loop = asyncio.get_running_loop()
+                self._timer = loop.call_later(RETRY_DELAY_S, self._write_out)
 
     def _pass_on(self, lines: bytes) -> None:
         """Give the stream its lines, and say what it could not write before."""

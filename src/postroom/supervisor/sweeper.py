@@ -40,6 +40,6 @@ class Sweeper:
                 tells_failure = False
             else:
                 tells_failure = True
-                if swept.left_octets > policy.size_octets * NEAR_SHARE:
+                if swept.left_octets > swept.bound_octets * NEAR_SHARE:
                     pause_s = NEAR_S
             await asyncio.sleep(pause_s)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from postroom.observe.events import MessageDone, MessageHeld
+from postroom.observe.stream import retention
 from postroom.observe.stream.retention import sweep
 from postroom.observe.stream.wanted import Wanted
 from tests.unit.stream.streams import START, Stream, emit_together
@@ -92,7 +95,18 @@ def test_a_stream_that_is_too_large_loses_its_oldest_segments(tmp_path: Path) ->
     before = sum(path.stat().st_size for path in tmp_path.rglob("*.events"))
     swept = sweep(policy, stream.clock.now())
     after = sum(path.stat().st_size for path in tmp_path.rglob("*.events"))
-    assert before > policy.size_octets >= after == swept.left_octets
+    assert before > policy.size_octets == swept.bound_octets >= after == swept.left_octets
     assert after > policy.size_octets * 0.9
     left = {name: len(stream.segments(name)) for name in ("queue1", "queue2")}
     assert abs(left["queue1"] - left["queue2"]) <= 1, "the oldest of all, whoever wrote it"
+
+
+def test_on_a_small_disk_it_takes_half_of_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = filled(tmp_path, 6)
+    octets = sum(path.stat().st_size for path in stream.segments("queue1"))
+    monkeypatch.setattr(retention, "_free_octets", lambda _: octets // 5)
+    swept = sweep(stream.policy, stream.clock.now())
+    assert swept.left_octets <= swept.bound_octets < octets * 0.61
+    assert len(stream.segments("queue1")) == 3

@@ -18,7 +18,7 @@ from postroom.observe.events import EventsMissed
 from postroom.observe.stream.block import FILE_HEAD, Block, missing, parse, time_of
 from postroom.observe.stream.cursor import Position
 from postroom.observe.stream.segment import SegmentName, blocks_in, segments_of
-from postroom.observe.stream.wanted import Wanted, facts_of
+from postroom.observe.stream.wanted import Wanted, facts_of, occurs
 
 READ_OCTETS = 1 << 18
 REST_OCTETS = 1 << 24
@@ -82,7 +82,7 @@ class Feed:
         self.head, self.position = None, line.after
         return line
 
-    def fill(self, wanted: Wanted, needles: tuple[bytes, ...], budget: Budget) -> bool:
+    def fill(self, wanted: Wanted, needles: tuple[tuple[bytes, ...], ...], budget: Budget) -> bool:
         """Find the next head; False where the budget was used up before."""
         while self.head is None:
             if self._lines:
@@ -102,11 +102,11 @@ class Feed:
 
     # Blocks to lines.
 
-    def _divide(self, block: Block, wanted: Wanted, needles: tuple[bytes, ...]) -> None:
+    def _divide(self, block: Block, wanted: Wanted, needles: tuple[tuple[bytes, ...], ...]) -> None:
         at = self._at
         assert at is not None
         after = Position(at.epoch, at.first, at.offset + block.octets, block.first + block.total)
-        if all(needle in block.lines for needle in needles):
+        if occurs(needles, block.lines):
             number = block.first
             for line in block.lines[:-1].split(b"\n"):
                 if number >= at.number and self._is_wanted(line, wanted, needles):
@@ -115,10 +115,12 @@ class Feed:
                 number += 1
         self._at = after
 
-    def _is_wanted(self, line: bytes, wanted: Wanted, needles: tuple[bytes, ...]) -> bool:
+    def _is_wanted(
+        self, line: bytes, wanted: Wanted, needles: tuple[tuple[bytes, ...], ...]
+    ) -> bool:
         if wanted.is_all:
             return True
-        if not all(needle in line for needle in needles):
+        if not occurs(needles, line):
             return False
         facts = facts_of(line)
         return facts is not None and wanted.has(facts)

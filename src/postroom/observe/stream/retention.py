@@ -4,8 +4,8 @@ The last segment of a writer that lives is never touched. That of a writer that 
 replaced by an empty one once it is too old, so that readers know where it ended.
 
 Guarantees: after a sweep no segment is kept that was written to for the last time more than
-`keep_s` ago, and all together are not larger than `size_octets`, but for the last ones of
-writers that live.
+`keep_s` ago, and all together are not larger than `size_octets`, nor than half of what the disk
+would have for them, but for the last ones of writers that live.
 Called by: supervisor.sweeper.  Raises: OSError.
 """
 
@@ -35,8 +35,8 @@ class Swept(NamedTuple):
     """What a sweep removed, and what is left."""
 
     removed: int
-    removed_octets: int
     left_octets: int
+    bound_octets: int
 
 
 class _Kept(NamedTuple):
@@ -66,16 +66,26 @@ def sweep(policy: EventsPolicy, now: float) -> Swept:
                     last_octets -= _replace(path, name)
     kept.sort()
     left = last_octets + sum(one.octets for one in kept)
-    removed = removed_octets = 0
+    bound = min(policy.size_octets, (left + _free_octets(directory)) // 2)
+    removed = 0
     for index, one in enumerate(kept):
         is_old = now - one.written_at > policy.keep_s
-        is_much = left > policy.size_octets or len(kept) - index > SEGMENTS_MAX
+        is_much = left > bound or len(kept) - index > SEGMENTS_MAX
         if not is_old and not is_much:
             break
         one.path.unlink(missing_ok=True)
         left -= one.octets
-        removed, removed_octets = removed + 1, removed_octets + one.octets
-    return Swept(removed, removed_octets, left)
+        removed += 1
+    return Swept(removed, left, bound)
+
+
+def _free_octets(directory: Path) -> int:
+    """Return what the disk has free for us, which others may want as well."""
+    try:
+        disk = os.statvfs(directory)
+    except FileNotFoundError:
+        return 0
+    return disk.f_bavail * disk.f_frsize
 
 
 def _replace(path: Path, name: SegmentName) -> int:

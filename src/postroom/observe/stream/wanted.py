@@ -68,8 +68,8 @@ class Wanted(msgspec.Struct, frozen=True):
         """True where every event is wanted."""
         return self == EVERYTHING
 
-    def needles(self) -> tuple[bytes, ...]:
-        """Return texts that all occur in each wanted line."""
+    def needles(self) -> tuple[tuple[bytes, ...], ...]:
+        """Return groups of texts: of each group one occurs in every wanted line."""
         texts = [self.id]
         for name in ("queue", "channel", "site", "host", "tenant"):
             value = getattr(self, name)
@@ -78,9 +78,11 @@ class Wanted(msgspec.Struct, frozen=True):
                 texts.append(value)
             elif value:
                 texts.append(f'"{name}":{msgspec.json.encode(value).decode()}')
-        if len(self.events) == 1:
-            texts.append(f'"event":"{SPECIAL.get(self.events[0], self.events[0])}"')
-        return tuple(text.encode() for text in texts if text)
+        groups: list[tuple[bytes, ...]] = [(text.encode(),) for text in texts if text]
+        names = sorted({SPECIAL.get(name, name) for name in self.events})
+        if names:
+            groups.append(tuple([f'"event":"{name}"'.encode() for name in names]))
+        return tuple(groups)
 
     def has(self, facts: Facts) -> bool:
         """Say whether an event is wanted."""
@@ -101,6 +103,17 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 EVERYTHING = Wanted()
+
+
+def occurs(needles: tuple[tuple[bytes, ...], ...], text: bytes) -> bool:
+    """Say whether of each group of needles one is in a text."""
+    for group in needles:
+        for needle in group:
+            if needle in text:
+                break
+        else:
+            return False
+    return True
 
 
 def event_names(words: tuple[str, ...]) -> tuple[str, ...]:

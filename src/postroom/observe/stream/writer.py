@@ -100,6 +100,12 @@ class StreamWriter:
             self._error = ""
         return told
 
+    @property
+    def is_in_trouble(self) -> bool:
+        """True while there is something that `trouble` has not told."""
+        with self._changed:
+            return self._is_failing or bool(self._dropped)
+
     def close(self) -> None:
         """Write and sync what waits, as far as that works in CLOSE_DEADLINE_S."""
         with self._changed:
