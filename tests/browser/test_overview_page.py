@@ -9,6 +9,8 @@ from playwright.sync_api import expect
 from tests.browser.town import Town
 from tests.support.browser import Chromium, Visit
 
+DRAWN = re.compile("^M.*L")
+
 
 def test_what_is_stuck_stands_first_with_its_reason_and_what_helps(
     visit: Visit, town: Town
@@ -24,7 +26,7 @@ def test_what_is_stuck_stands_first_with_its_reason_and_what_helps(
     expect(first).to_contain_text("unusual rate")
     expect(visit.page.get_by_text("Live", exact=True)).to_be_visible()
     expect(main.get_by_role("heading", name="Backlog")).to_be_visible()
-    visit.page.wait_for_function("document.querySelector('.spark .line')?.getAttribute('d')")
+    expect(main.locator(".spark .line").first).to_have_attribute("d", DRAWN)
     visit.shoot("overview")
 
     source = first.get_by_role("listitem").filter(has_text="Source west")
@@ -38,8 +40,8 @@ def test_what_is_stuck_stands_first_with_its_reason_and_what_helps(
 
 def test_it_looks_right_in_the_dark_and_on_a_phone(chromium: Chromium, town: Town) -> None:
     with chromium.visit(town.operator, dark=True) as visit:
-        visit.open("overview")
-        visit.page.wait_for_function("document.querySelector('.spark .line')?.getAttribute('d')")
+        main = visit.open("overview")
+        expect(main.locator(".spark .line").first).to_have_attribute("d", DRAWN)
         ground = "getComputedStyle(document.body).backgroundColor"
         assert visit.page.evaluate(ground) == "rgb(14, 18, 23)"
         visit.shoot("overview-dark")

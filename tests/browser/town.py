@@ -58,13 +58,14 @@ match = ["lists.example"]
 route = "out"
 concurrency = 8
 rate = "6000/1m"
+retry = "list 1s for 5d"
 [channel.news]
 match = ["news.example"]
 [channel.spare]
 match = ["spare.example"]
 concurrency = 4
 [channel.default]
-retry = "list 1h for 5d"
+retry = "list 1s for 5d"
 [source.east]
 address = "127.0.0.1"
 [source.west]

@@ -140,7 +140,7 @@ function found(page, { items, next, absent }, { q, after, picked, toggle }) {
 function recipients(row) {
   const waiting = row.recipients.filter((one) => one.state === "waiting");
   const [first] = waiting.length ? waiting : row.recipients;
-  const more = (waiting.length || row.recipients.length) - 1;
+  const more = (waiting.length ? row.live : row.total) - 1;
   return [first?.address ?? "–", more > 0 && h("span", { class: "under" }, `and ${format.number(more)} more`)];
 }
 
