@@ -29,7 +29,6 @@ def test_a_message_shows_what_became_of_each_recipient_and_why(
     timeline = main.get_by_role("region", name="What happened")
     expect(timeline.get_by_role("listitem").first).to_contain_text("accepted")
     expect(timeline).to_contain_text("deferred")
-    visit.shoot("message")
     visit.button("Show it").click()
     expect(main.get_by_label("Transcript", exact=True)).to_contain_text("RCPT TO:<hostile@a.example>")
     content = download_of(

@@ -18,7 +18,6 @@ def test_sites_are_filtered_and_ordered_by_the_address_and_tried_again(
     expect(main.get_by_role("rowheader")).to_have_count(4)
     provider = visit.row("relay:strict")
     expect(provider).to_contain_text("unusual rate")
-    visit.shoot("sites")
     main.get_by_label("Name contains").fill("strict")
     expect(main.get_by_role("rowheader")).to_have_count(1)
     expect(visit.page).to_have_url(re.compile("text=strict"))
@@ -49,7 +48,6 @@ def test_channels_are_sorted_suspended_and_resumed(visit: Visit, town: Town) -> 
     main = visit.open("channels")
     names = main.get_by_role("rowheader")
     expect(names.first).to_contain_text("news")
-    visit.shoot("channels")
     main.get_by_role("columnheader", name="Channel").get_by_role("button").click()
     expect(names.first).to_contain_text("default")
     expect(main.get_by_role("columnheader", name="Channel")).to_have_attribute(
@@ -82,7 +80,6 @@ def test_limits_are_changed_after_a_forecast_and_taken_back(visit: Visit, town: 
     expect(visit.row("As asked")).to_contain_text("3 at once, 60/1m")
     expect(visit.row("As asked")).to_contain_text("s")
     expect(connections).to_have_value("3")
-    visit.shoot("limits")
     visit.button("Change the limits").click()
     expect(visit.dialog()).to_contain_text("Connections of the channel: 3")
     visit.dialog().get_by_role("button", name="Change them").click()
@@ -105,7 +102,6 @@ def test_a_limit_that_is_none_is_refused_with_what_was_expected(visit: Visit) ->
 def test_queues_are_held_and_enabled_after_a_question(visit: Visit, town: Town) -> None:
     visit.open("queues")
     row = visit.row("queue3")
-    visit.shoot("queues")
     hold = row.get_by_role("button", name="Hold queue3")
     hold.click()
     expect(visit.dialog()).to_contain_text("takes mail and attempts nothing")
@@ -147,7 +143,6 @@ def test_a_relay_that_is_down_is_shown_and_tried_now(visit: Visit, town: Town) -
     down = route.get_by_role("row").filter(has_text="127.0.0.1:1").filter(has_text="refused")
     expect(down).to_contain_text("down")
     expect(down).to_contain_text("of 30 % meant")
-    visit.shoot("relays")
     down.get_by_role("button", name="Try 127.0.0.1:1 now").click()
     visit.said("127.0.0.1:1 is tried now")
 
@@ -164,7 +159,6 @@ def test_a_source_is_paused_towards_one_site_and_resumed(visit: Visit, town: Tow
     visit.said("Source east is paused")
     row = visit.row("east")
     expect(row).to_contain_text("towards mx.big.example: too many complaints")
-    visit.shoot("sources")
     row.get_by_role("button", name="Resume source east towards mx.big.example").click()
     visit.said("Source east is resumed")
     expect(row).not_to_contain_text("too many complaints")

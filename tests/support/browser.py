@@ -92,10 +92,9 @@ class Visit:
         return self.page.get_by_role("row").filter(has=head)
 
     def shoot(self, name: str) -> None:
-        """Take a screenshot for the documentation, where asked for."""
-        if os.environ.get("POSTROOM_SCREENSHOTS"):
-            IMAGES.mkdir(exist_ok=True)
-            self.page.screenshot(path=IMAGES / f"console-{name}.png")
+        """Take a screenshot for the documentation."""
+        IMAGES.mkdir(exist_ok=True)
+        self.page.screenshot(path=IMAGES / f"console-{name}.png", animations="disabled")
 
     def seen(self) -> str:
         """Return what the page shows, and what went wrong in it."""

@@ -121,19 +121,19 @@ function timeline(events) {
   return panel(
     "What happened",
     rows.length
-      ? h("ol", { class: "timeline" }, rows.map((one, index) => h("li", { key: index }, format.time(Date.parse(one.time) / 1000, { full: true }), h("div", null, h("strong", null, one.event), " ", details(one)))))
+      ? h("ol", { class: "timeline", tabindex: "0", "aria-label": "Events, the oldest first" }, rows.map((one, index) => h("li", { key: index }, format.time(Date.parse(one.time) / 1000, { full: true }), h("div", null, h("strong", null, one.event), " ", details(one)))))
       : h("div", { class: "empty" }, empty(events.problem ? events.problem.message : "Nothing is on record.")),
     { key: "events" },
   );
 }
 
-const TOLD = new Set(["time", "event", "id", "queue", "reply"]);
+const TOLD = new Set(["time", "event", "event_id", "id", "queue", "reply"]);
 
 /** What an event says beside its name: its fields, times as times, the reply last. */
 function details(event) {
   const fields = Object.entries(event).filter(([name]) => !TOLD.has(name));
   return [
-    h("span", { class: "quiet small" }, event.queue, fields.map(([name, value]) => [", ", name.replace(/_/g, " ").replace(/ (at|s)$/, ""), " ", shownAs(name, value)])),
+    h("span", { class: "quiet small" }, event.queue, fields.map(([name, value]) => [", ", name.replace(/_/g, " ").replace(/ (at|s|octets)$/, ""), " ", shownAs(name, value)])),
     event.reply && h("div", { class: "mono small" }, event.reply),
   ];
 }
