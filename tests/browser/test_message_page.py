@@ -11,7 +11,7 @@ from tests.support.browser import Chromium, Visit, download_of
 
 
 def _hostile(town: Town) -> str:
-    found = town.operator.get("/messages", filter="recipient=hostile@a.example")["items"]
+    found = town.operator.get("/messages", filter="recipient=hostile@lists.example")["items"]
     return str(found[0]["id"])
 
 
@@ -21,7 +21,7 @@ def test_a_message_shows_what_became_of_each_recipient_and_why(
     queue_id = _hostile(town)
     main = visit.open(f"message/{queue_id}")
     expect(main.get_by_role("heading", level=1)).to_contain_text(queue_id)
-    hostile = visit.row("hostile@a.example")
+    hostile = visit.row("hostile@lists.example")
     expect(hostile).to_contain_text("451 4.7.1 <img src=x onerror=")
     second = visit.row("second@news.example")
     expect(second).to_contain_text("channel news is suspended by an operator")
@@ -30,7 +30,7 @@ def test_a_message_shows_what_became_of_each_recipient_and_why(
     expect(timeline.get_by_role("listitem").first).to_contain_text("accepted")
     expect(timeline).to_contain_text("deferred")
     visit.button("Show it").click()
-    expect(main.get_by_label("Transcript", exact=True)).to_contain_text("RCPT TO:<hostile@a.example>")
+    expect(main.get_by_label("Transcript", exact=True)).to_contain_text("RCPT TO:<hostile@lists.example>")
     content = download_of(
         visit.page, main.get_by_role("link", name="Download"), tmp_path / "content.eml"
     )
@@ -42,7 +42,7 @@ def test_a_message_shows_what_became_of_each_recipient_and_why(
 def test_a_viewer_reads_no_content(chromium: Chromium, town: Town) -> None:
     with chromium.visit(town.viewer) as visit:
         main = visit.open(f"message/{_hostile(town)}")
-        expect(visit.row("hostile@a.example")).to_be_visible()
+        expect(visit.row("hostile@lists.example")).to_be_visible()
         expect(main.get_by_role("link", name="Download")).to_have_count(0)
         expect(main.get_by_role("button", name="Show it")).to_have_count(0)
         expect(main.get_by_role("group", name="Do something to it")).to_have_count(0)
