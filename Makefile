@@ -23,7 +23,7 @@ STRUCTURE := tests/unit/test_layers.py tests/unit/test_style.py tests/unit/test_
 
 .DEFAULT_GOAL := help
 .PHONY: help run setup setup-dev test check format scenarios growth posts seeds demo bench bench-queue bench-queues bench-shaping bench-watching crash api-fuzz \
-	limits-run sim sim-long sim-limits rfc docs man peers clean
+	limits-run sim sim-long sim-limits rfc docs man peers screenshots clean
 
 help: ## list these commands
 	@echo "Postroom: an outbound mail queue. The commands:"
@@ -151,7 +151,10 @@ $(VENV)/docs/.ready: requirements-docs.txt | $(PY)
 man: $(VENV)/.ready-run ## the manual pages, in build/man, looked at by mandoc or man
 	@$(PY) tools/make_man.py $(ARGS)
 
-peers: ## install the programs that tests and bench talk to (root, Debian): Postfix, swaks, shells ...; Mailman
+screenshots: $(VENV)/.ready-dev ## the pictures of docs/how-to/console.md, of a real server, in Chromium
+	@POSTROOM_SCREENSHOTS=1 $(PYTEST) tests/browser/test_screenshots.py $(ARGS)
+
+peers: ## install the programs that tests and bench talk to (root, Debian): Postfix, swaks, Chromium, shells ...; Mailman
 	@sh tools/peers.sh
 
 clean: ## remove .venv and caches

@@ -28,11 +28,11 @@ install_mailman() {
 
 install_programs() {
     missing=""
-    for program in postfix swaks curl strace mandoc zsh fish; do
+    for program in postfix swaks curl strace mandoc zsh fish chromium; do
         PATH="$PATH:/usr/sbin" command -v "$program" >/dev/null 2>&1 || missing="$missing $program"
     done
     if [ -z "$missing" ]; then
-        echo "Postfix, swaks, curl, strace, mandoc, zsh and fish are here."
+        echo "Postfix, swaks, curl, strace, mandoc, zsh, fish and Chromium are here."
         return 0
     fi
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then

@@ -15,10 +15,9 @@ def test_sites_are_filtered_and_ordered_by_the_address_and_tried_again(
     visit: Visit, town: Town
 ) -> None:
     main = visit.open("sites")
-    expect(main.get_by_role("rowheader")).to_have_count(5)
+    expect(visit.row("relay:out")).to_be_visible()
     provider = visit.row("relay:strict")
     expect(provider).to_contain_text("unusual rate")
-    visit.shoot("sites")
     main.get_by_label("Name contains").fill("strict")
     expect(main.get_by_role("rowheader")).to_have_count(1)
     expect(visit.page).to_have_url(re.compile("text=strict"))
@@ -34,7 +33,8 @@ def test_sites_are_filtered_and_ordered_by_the_address_and_tried_again(
     main.get_by_label("Name contains").fill("nosuch")
     expect(main).to_contain_text("No site matches")
     main.get_by_role("link", name="Show all sites").click()
-    expect(main.get_by_role("rowheader")).to_have_count(5)
+    expect(visit.row("relay:out")).to_be_visible()
+    expect(provider).to_be_visible()
 
 
 def _channel(town: Town, name: str) -> Any:
@@ -49,7 +49,6 @@ def test_channels_are_sorted_suspended_and_resumed(visit: Visit, town: Town) -> 
     main = visit.open("channels")
     names = main.get_by_role("rowheader")
     expect(names.first).to_contain_text("news")
-    visit.shoot("channels")
     main.get_by_role("columnheader", name="Channel").get_by_role("button").click()
     expect(names.first).to_contain_text("default")
     expect(main.get_by_role("columnheader", name="Channel")).to_have_attribute(
@@ -68,6 +67,7 @@ def test_channels_are_sorted_suspended_and_resumed(visit: Visit, town: Town) -> 
 
 
 def test_limits_are_changed_after_a_forecast_and_taken_back(visit: Visit, town: Town) -> None:
+    visit.allowed.append("409")
     main = visit.open("channel/news")
     connections = main.get_by_label("Connections of the channel")
     connections.fill("3")
@@ -81,7 +81,6 @@ def test_limits_are_changed_after_a_forecast_and_taken_back(visit: Visit, town: 
     expect(visit.row("As asked")).to_contain_text("3 at once, 60/1m")
     expect(visit.row("As asked")).to_contain_text("s")
     expect(connections).to_have_value("3")
-    visit.shoot("limits")
     visit.button("Change the limits").click()
     expect(visit.dialog()).to_contain_text("Connections of the channel: 3")
     visit.dialog().get_by_role("button", name="Change them").click()
@@ -104,7 +103,6 @@ def test_a_limit_that_is_none_is_refused_with_what_was_expected(visit: Visit) ->
 def test_queues_are_held_and_enabled_after_a_question(visit: Visit, town: Town) -> None:
     visit.open("queues")
     row = visit.row("queue3")
-    visit.shoot("queues")
     hold = row.get_by_role("button", name="Hold queue3")
     hold.click()
     expect(visit.dialog()).to_contain_text("takes mail and attempts nothing")
@@ -146,7 +144,6 @@ def test_a_relay_that_is_down_is_shown_and_tried_now(visit: Visit, town: Town) -
     down = route.get_by_role("row").filter(has_text="127.0.0.1:1").filter(has_text="refused")
     expect(down).to_contain_text("down")
     expect(down).to_contain_text("of 30 % meant")
-    visit.shoot("relays")
     down.get_by_role("button", name="Try 127.0.0.1:1 now").click()
     visit.said("127.0.0.1:1 is tried now")
 
@@ -163,7 +160,6 @@ def test_a_source_is_paused_towards_one_site_and_resumed(visit: Visit, town: Tow
     visit.said("Source east is paused")
     row = visit.row("east")
     expect(row).to_contain_text("towards mx.big.example: too many complaints")
-    visit.shoot("sources")
     row.get_by_role("button", name="Resume source east towards mx.big.example").click()
     visit.said("Source east is resumed")
     expect(row).not_to_contain_text("too many complaints")

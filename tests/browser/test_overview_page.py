@@ -9,6 +9,8 @@ from playwright.sync_api import expect
 from tests.browser.town import Town
 from tests.support.browser import Chromium, Visit
 
+DRAWN = re.compile("^M.*L")
+
 
 def test_what_is_stuck_stands_first_with_its_reason_and_what_helps(
     visit: Visit, town: Town
@@ -19,13 +21,12 @@ def test_what_is_stuck_stands_first_with_its_reason_and_what_helps(
     news = first.get_by_role("listitem").filter(has_text="Channel news")
     expect(news).to_contain_text("suspended by an operator")
     expect(news).to_contain_text("postroom channel resume news")
-    expect(news).to_contain_text("13 recipients wait")
+    expect(news).to_contain_text(re.compile(r"\d+ recipients wait"))
     expect(first).to_contain_text("on a blocklist")
     expect(first).to_contain_text("unusual rate")
     expect(visit.page.get_by_text("Live", exact=True)).to_be_visible()
     expect(main.get_by_role("heading", name="Backlog")).to_be_visible()
-    visit.page.wait_for_function("document.querySelector('.spark .line')?.getAttribute('d')")
-    visit.shoot("overview")
+    expect(main.locator(".spark .line").first).to_have_attribute("d", DRAWN)
 
     source = first.get_by_role("listitem").filter(has_text="Source west")
     source.get_by_role("button", name="Resume: west").click()
@@ -38,11 +39,10 @@ def test_what_is_stuck_stands_first_with_its_reason_and_what_helps(
 
 def test_it_looks_right_in_the_dark_and_on_a_phone(chromium: Chromium, town: Town) -> None:
     with chromium.visit(town.operator, dark=True) as visit:
-        visit.open("overview")
-        visit.page.wait_for_function("document.querySelector('.spark .line')?.getAttribute('d')")
+        main = visit.open("overview")
+        expect(main.locator(".spark .line").first).to_have_attribute("d", DRAWN)
         ground = "getComputedStyle(document.body).backgroundColor"
         assert visit.page.evaluate(ground) == "rgb(14, 18, 23)"
-        visit.shoot("overview-dark")
         visit.button("Theme: system").click()
         expect(visit.button("Theme: light")).to_be_visible()
         assert visit.page.evaluate(ground) == "rgb(244, 245, 247)"
@@ -50,7 +50,6 @@ def test_it_looks_right_in_the_dark_and_on_a_phone(chromium: Chromium, town: Tow
         expect(visit.button("Theme: light")).to_be_visible()
     with chromium.visit(town.operator, phone=True) as visit:
         visit.open("overview")
-        visit.shoot("overview-phone")
         expect(visit.page.get_by_role("link", name="Channels", exact=True)).to_be_hidden()
         visit.button("Menu").click()
         visit.page.get_by_role("link", name="Channels", exact=True).click()

@@ -25,7 +25,6 @@ def test_a_wrong_token_is_told_and_a_right_one_signs_in_and_out(
         visit.allowed.append("401")
         page.goto(f"{visit.base}/#/queues")
         expect(page.get_by_label("Token")).to_be_focused()
-        visit.shoot("sign-in")
         page.get_by_label("Token").fill("prm_wrong")
         page.keyboard.press("Enter")
         alert = page.get_by_role("alert")

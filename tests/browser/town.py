@@ -58,13 +58,12 @@ match = ["lists.example"]
 route = "out"
 concurrency = 8
 rate = "6000/1m"
+retry = "list 1s for 5d"
 [channel.news]
 match = ["news.example"]
 [channel.spare]
 match = ["spare.example"]
 concurrency = 4
-[channel.default]
-retry = "list 1h for 5d"
 [source.east]
 address = "127.0.0.1"
 [source.west]
@@ -88,7 +87,7 @@ address = "127.0.0.2"
                 daemon.send("bounces@sender.example", [f"{name}{number}@{domain}"])
         daemon.send(
             '"<b>bold</b>"@sender.example',
-            ["hostile@a.example", "second@news.example"],
+            ["hostile@lists.example", "second@news.example"],
             f"Subject: {MARKUP}\r\n\r\n{MARKUP}\r\n",
         )
         self.daemon.wait_for_event("deferred")

@@ -69,7 +69,7 @@ class Visit:
     def open(self, view: str = "overview") -> Locator:
         """Go to a page of the console; return its main part once its figures are there."""
         self.page.goto(f"{self.base}/#/{view}")
-        main = self.page.locator("main#main")
+        main = self.page.locator("main.main")
         expect(main.locator("h1")).to_be_visible()
         expect(main.get_by_text("Asking the server")).to_have_count(0)
         return main
@@ -92,10 +92,13 @@ class Visit:
         return self.page.get_by_role("row").filter(has=head)
 
     def shoot(self, name: str) -> None:
-        """Take a screenshot for the documentation, where asked for."""
-        if os.environ.get("POSTROOM_SCREENSHOTS"):
-            IMAGES.mkdir(exist_ok=True)
-            self.page.screenshot(path=IMAGES / f"console-{name}.png")
+        """Take a screenshot for the documentation."""
+        IMAGES.mkdir(exist_ok=True)
+        self.page.screenshot(path=IMAGES / f"console-{name}.png", animations="disabled")
+
+    def seen(self) -> str:
+        """Return what the page shows, and what went wrong in it."""
+        return "\n".join([self.page.url, self.page.inner_text("body"), *self.wrong])
 
     def check(self) -> None:
         """Fail where something went wrong."""
@@ -142,7 +145,11 @@ class Chromium:
         )
         try:
             visit = Visit(context.new_page(), base)
-            yield visit
+            try:
+                yield visit
+            except BaseException as error:
+                error.add_note(visit.seen())
+                raise
             visit.check()
         finally:
             context.close()
@@ -156,7 +163,7 @@ class Chromium:
             page.goto(f"{base}/")
             page.get_by_label("Token").fill(http.token)
             page.get_by_role("button", name="Sign in").click()
-            page.locator("main#main h1").wait_for(timeout=WAIT_MS)
+            page.locator("main.main h1").wait_for(timeout=WAIT_MS)
             self._states[key] = context.storage_state()
             context.close()
         return self._states[key]

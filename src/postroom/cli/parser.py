@@ -12,6 +12,7 @@ import argparse
 from typing import Any
 
 from postroom import __version__
+from postroom.cli.bench_arguments import bench_arguments
 from postroom.cli.event_arguments import EVENTS_HELP, event_arguments
 from postroom.cli.view_arguments import HEALTH_HELP, TOP_HELP, health_arguments, top_arguments
 from postroom.cli.webhook_arguments import webhook_commands
@@ -335,17 +336,7 @@ def _other_commands(commands: Any) -> None:
     fsck.add_argument("--repair", action="store_true", help="repair; mail is never deleted")
     bench = _json(_add(commands, "bench", "measure this machine, with a server of its own",
                        "bench:bench"))  # fmt: skip
-    add = bench.add_argument
-    add("--queues", default="1,2,4,8", metavar="N,N", help="numbers of queues to measure")
-    add("--sync", default="full", metavar="MODES", help="full, none, or full,none")
-    add("--messages", type=int, default=5000, metavar="N", help="messages of each run")
-    add("--octets", type=int, default=4096, metavar="N", help="length of a message")
-    add("--sessions", type=int, default=20, metavar="N", help="simultaneous sessions")
-    add("--connections", default="kept", choices=("kept", "new"), help="kept open, or one each")
-    add("--runs", type=int, default=3, metavar="N", help="runs of each; the median is shown")
-    add("--directory", default="", metavar="DIR", help="spools lie below it, on its disk")
-    add("--csv", default="", metavar="FILE", help="write all runs there")
-    add("--plot", default="", metavar="FILE", help="write a plot there (SVG)")
+    bench_arguments(bench)
     _add(commands, "sink", "a test destination that plays any reply", "main:sink")
     users = _add(commands, "user-hash", "a line for the users file", "users:user_hash")
     users.add_argument("name", metavar="NAME", help="the user; the password is asked for")

@@ -6,7 +6,7 @@ import * as format from "./format.js";
 import { done } from "./notices.js";
 import { field } from "./parts.js";
 
-const SAMPLE = 5;
+const LOOK_MS = 1000;
 
 /** Ask for a verb over a filter; resolves with how many it was done to, undefined on no. */
 export async function askVerb(page, verb, filter, queues = []) {
@@ -24,8 +24,9 @@ class VerbDialog {
   #queues;
   #count = null;
   #sample = [];
+  #absent = [];
   #problem = null;
-  #done = null;
+  #begunAt = 0;
   #redraw = () => {};
   #abort = new AbortController();
   #reason = h("input", { type: "text", maxlength: 300, "data-first": true });
@@ -66,7 +67,7 @@ class VerbDialog {
     return {
       filter: this.#filter,
       ...(needs === "reason" ? { reason: this.#reason.value.trim() } : {}),
-      ...(needs === "queue" ? { queue: Number(this.#target.value) } : {}),
+      ...(needs === "queue" ? { to: Number(this.#target.value) } : {}),
       ...more,
     };
   }
@@ -78,11 +79,8 @@ class VerbDialog {
     [this.#count, this.#problem] = [null, null];
     this.#redraw();
     try {
-      const [counted, found] = await Promise.all([
-        this.#page.server.messagesVerb(this.#verb.name, this.#request({ dry_run: true }), signal),
-        this.#page.server.messages(this.#filter, "", SAMPLE, signal),
-      ]);
-      [this.#count, this.#sample] = [counted.count, found.items];
+      const found = await this.#page.server.mail(this.#verb.name, this.#request({ dry_run: true }), signal);
+      [this.#count, this.#sample, this.#absent] = [found.count, found.sample, found.absent];
     } catch (error) {
       if (signal.aborted) return;
       this.#problem = error;
@@ -91,13 +89,13 @@ class VerbDialog {
   }
 
   #yes() {
-    if (!this.#count || this.#done !== null) return "";
+    if (!this.#count || this.#begunAt) return "";
     if (this.#verb.isHarm && Number(this.#typed.value.replace(/[\s,]/g, "")) !== this.#count) return "";
     return `${this.#verb.label} ${format.count(this.#count, "message")}`;
   }
 
   #body() {
-    const { verb } = { verb: this.#verb };
+    const verb = this.#verb;
     return [
       h("p", null, "Which: ", h("code", null, this.#filter)),
       verb.needs === "queue" && field({ id: "verb-queue", label: "To queue", input: this.#target }),
@@ -105,7 +103,7 @@ class VerbDialog {
       h("p", { class: "quiet" }, verb.means),
       verb.needs === "reason" && field({ id: "verb-reason", label: "Why", help: "Kept with the messages, and shown to others.", input: this.#reason }),
       verb.isHarm && this.#count > 0 && field({ id: "verb-typed", label: `Type ${this.#count} to confirm`, input: this.#typed }),
-      this.#done !== null && progress(this.#done, this.#count, verb),
+      this.#begunAt > 0 && progress((performance.now() - this.#begunAt) / 1000, verb),
     ];
   }
 
@@ -118,34 +116,31 @@ class VerbDialog {
     const more = this.#count - this.#sample.length;
     return [
       h("p", null, h("strong", null, format.count(this.#count, "message")), ` would be ${this.#verb.done}:`),
-      h("ul", { class: "sample small" }, this.#sample.map((one) => h("li", { key: one.id }, h("code", null, one.id), ` ${one.sender || "<>"} to ${one.recipients[0]?.address ?? ""}${one.recipients.length > 1 ? ` and ${one.recipients.length - 1} more` : ""}`))),
+      h("ul", { class: "sample small" }, this.#sample.map((one) => h("li", { key: one.id }, h("code", null, one.id), ` ${one.sender || "<>"} to ${one.recipients[0]?.address ?? "nobody"}${one.live > 1 ? ` and ${format.number(one.live - 1)} more` : ""}`))),
       more > 0 && h("p", { class: "small quiet" }, `and ${format.number(more)} more`),
+      this.#absent.length > 0 && h("p", { class: "warning" }, `Not asked, because they do not answer: ${this.#absent.map((one) => `queue${one}`).join(", ")}`),
     ];
   }
 
   async #run() {
-    this.#done = 0;
+    this.#begunAt = performance.now();
+    const clock = setInterval(this.#redraw, LOOK_MS);
     this.#redraw();
     try {
-      let after = "";
-      do {
-        const part = await this.#page.server.messagesVerb(this.#verb.name, this.#request(after ? { after } : {}));
-        this.#done += part.count;
-        after = part.next ?? "";
-        this.#redraw();
-      } while (after);
-      return this.#done;
+      return (await this.#page.server.mail(this.#verb.name, this.#request())).count;
     } finally {
-      this.#done = null;
+      clearInterval(clock);
+      this.#begunAt = 0;
     }
   }
 }
 
-function progress(value, whole, verb) {
+// A request does all of it, and how far it is nobody tells: that it goes on is what can be shown.
+function progress(seconds, verb) {
   return h(
     "div",
-    { role: "status" },
-    h("progress", { max: whole, value: value || null, "aria-label": `${verb.label}: progress` }),
-    h("p", { class: "small quiet" }, `${format.number(value)} of ${format.number(whole)} ${verb.done}`),
+    { role: "group", "aria-label": "Progress" },
+    h("progress", { "aria-label": `${verb.label} goes on` }),
+    h("p", { class: "small quiet" }, `For ${format.span(Math.round(seconds))}. It goes on at the server, also when this page is closed.`),
   );
 }

@@ -8,7 +8,7 @@ import { Rates } from "./rates.js";
 
 const EVERY_MS = 2_000;
 const RETRY_MS = 3_000;
-const STREAM_RETRY_MS = 60_000;
+const STREAM_RETRY_MS = 15_000;
 const LATE_S = 10;
 const REMEDY = "is it running? postroom status";
 
@@ -31,7 +31,7 @@ export class Feed extends EventTarget {
 
   start() {
     document.addEventListener("visibilitychange", this.#look);
-    this.#clock = setInterval(() => this.#tell("age"), 1000);
+    this.#clock = setInterval(this.#tick, 1000);
     this.#look();
   }
 
@@ -60,6 +60,12 @@ export class Feed extends EventTarget {
     if (this.#asking) await this.#asking;
     await this.#ask();
   }
+
+  // A stream that is silent is no better than none: something between us may hold it back.
+  #tick = () => {
+    if (this.#stream && this.age > LATE_S) this.#leave(this.#stream);
+    this.#tell("age");
+  };
 
   #look = () => {
     this.#halt();
@@ -91,14 +97,16 @@ export class Feed extends EventTarget {
     stream.addEventListener("trouble", (event) => {
       this.#refused(new Problem(0, { detail: JSON.parse(event.data).error, remedy: REMEDY }));
     });
-    stream.addEventListener("error", () => {
-      // What an EventSource does by itself may be to give up: we ask, and come back to it later.
-      stream.close();
-      if (this.#stream !== stream) return;
-      this.#stream = null;
-      this.#streamAfter = performance.now() + STREAM_RETRY_MS;
-      this.#ask().then(() => this.#follow());
-    });
+    stream.addEventListener("error", () => this.#leave(stream));
+  }
+
+  // What an EventSource does by itself may be to give up: we ask, and come back to it later.
+  #leave(stream) {
+    stream.close();
+    if (this.#stream !== stream) return;
+    this.#stream = null;
+    this.#streamAfter = performance.now() + STREAM_RETRY_MS;
+    this.#ask().then(() => this.#follow());
   }
 
   #ask() {

@@ -126,7 +126,7 @@ async function start() {
     begin(await server.whoAmI());
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    end(error.isGone ? "The server does not answer." : "");
+    end(error.status === 401 ? "" : `${error.message}. ${error.remedy}`);
   }
 }
 

@@ -108,8 +108,8 @@ export class Server {
   // Messages.
 
   /** A page of the messages that match: {items, next, absent}. */
-  messages(filter, after, limit, signal) {
-    return this.get("/messages", { filter, after, limit }, { signal });
+  messages(filter, cursor, limit, signal) {
+    return this.get("/messages", { filter, cursor, limit }, { signal });
   }
 
   message(id, signal) {
@@ -120,21 +120,22 @@ export class Server {
     return this.get("/why", { what }, { signal });
   }
 
-  transcript(id) {
-    return this.get(`/messages/${part(id)}/transcript`);
+  async transcript(id) {
+    return (await this.get(`/messages/${part(id)}/transcript`)).transcript;
   }
 
-  events(id, signal) {
-    return this.get(`/messages/${part(id)}/events`, {}, { signal });
+  /** What the event stream has about a message: {items, next}. */
+  events(id, limit, signal) {
+    return this.get("/events", { id, limit }, { signal });
   }
 
   contentAddress(id) {
     return `${PREFIX}/messages/${part(id)}/content`;
   }
 
-  /** Do a verb to messages, or count what it would be done to. */
-  messagesVerb(verb, body, signal) {
-    return this.post(`/messages/${verb}`, body, { signal, deadline: VERB_DEADLINE_MS });
+  /** Do a verb to messages, or (dry_run) count what it would be done to: {count, sample}. */
+  mail(verb, body, signal) {
+    return this.post(`/mail/${verb}`, body, { signal, deadline: VERB_DEADLINE_MS });
   }
 
   // What an operator does.

@@ -14,18 +14,19 @@ import { VERBS } from "../verbs.js";
 import { loading } from "./overview.js";
 
 const RECIPIENTS_SHOWN = 200;
+const EVENTS_SHOWN = 500;
 
 export const messageView = {
   open(page) {
     const id = page.where.parts[0] ?? "";
     const poll = new Poll((signal) => page.server.message(id, signal), page.redraw, 5_000);
     const why = new Poll((signal) => page.server.why(id, signal), page.redraw, 5_000);
-    const events = new Poll((signal) => page.server.events(id, signal), page.redraw, 5_000);
+    const events = new Poll((signal) => page.server.events(id, EVENTS_SHOWN, signal), page.redraw, 5_000);
     const polls = [poll, why, events];
     let transcript = null;
     const readTranscript = async () => {
       try {
-        transcript = textOf(await page.server.transcript(id));
+        transcript = await page.server.transcript(id);
         page.redraw();
       } catch (error) {
         if (!(error instanceof Problem)) throw error;
@@ -50,7 +51,7 @@ export const messageView = {
           !message && !poll.problem && loading(),
           message && !isGone && [verbs(page, act), facts(message, page), recipients(message, whyOf(why.value))],
           timeline(events),
-          message && !isGone && [heard(transcript, readTranscript), content(page, message)],
+          message && !isGone && [heard(page, transcript, readTranscript), content(page, message)],
         ];
       },
     };
@@ -120,17 +121,32 @@ function timeline(events) {
   return panel(
     "What happened",
     rows.length
-      ? h("ol", { class: "timeline" }, rows.map((one, index) => h("li", { key: index }, format.time(one.at, { full: true }), h("div", null, h("strong", null, one.event), " ", h("span", { class: "quiet" }, one.text ?? "")))))
+      ? h("ol", { class: "timeline", tabindex: "0", "aria-label": "Events, the oldest first" }, rows.map((one, index) => h("li", { key: index }, format.time(Date.parse(one.time) / 1000, { full: true }), h("div", null, h("strong", null, one.event), " ", details(one)))))
       : h("div", { class: "empty" }, empty(events.problem ? events.problem.message : "Nothing is on record.")),
     { key: "events" },
   );
 }
 
-function textOf(value) {
-  return typeof value === "string" ? value : (value.transcript ?? "");
+const TOLD = new Set(["time", "event", "event_id", "id", "queue", "reply"]);
+
+/** What an event says beside its name: its fields, times as times, the reply last. */
+function details(event) {
+  const fields = Object.entries(event).filter(([name]) => !TOLD.has(name));
+  return [
+    h("span", { class: "quiet small" }, event.queue, fields.map(([name, value]) => [", ", name.replace(/_/g, " ").replace(/ (at|s|octets)$/, ""), " ", shownAs(name, value)])),
+    event.reply && h("div", { class: "mono small" }, event.reply),
+  ];
 }
 
-function heard(transcript, read) {
+function shownAs(name, value) {
+  if (typeof value !== "number") return typeof value === "object" ? JSON.stringify(value) : String(value);
+  if (/_at$|^until$/.test(name)) return format.moment(value);
+  if (/_s$/.test(name)) return format.span(value);
+  return /_octets$/.test(name) ? format.size(value) : String(value);
+}
+
+function heard(page, transcript, read) {
+  if (!page.isOperator) return null;
   return panel(
     "Transcript of failed attempts",
     h(

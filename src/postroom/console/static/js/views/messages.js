@@ -120,8 +120,7 @@ function found(page, { items, next, absent }, { q, after, picked, toggle }) {
         { label: "Age", num: true, cell: (row) => h("span", { title: format.moment(row.arrived_at, { full: true }) }, format.span(Math.max(0, now - row.arrived_at))) },
         { label: "Sender", wide: true, cell: (row) => row.sender || "<>" },
         { label: "Recipients", wide: true, cell: (row) => recipients(row) },
-        { label: "Tries", num: true, cell: (row) => Math.max(0, ...row.recipients.map((one) => one.attempts)) },
-        { label: "Next try", cell: (row) => nextTry(row, now) },
+        { label: "Next try", cell: (row) => [nextTry(row, now), h("span", { class: "under" }, format.count(Math.max(0, ...row.recipients.map((one) => one.attempts)), "try", "tries"))] },
         { label: "Last reply", wide: true, cell: (row) => row.hold || lastReply(row) },
       ],
     }),
@@ -140,7 +139,7 @@ function found(page, { items, next, absent }, { q, after, picked, toggle }) {
 function recipients(row) {
   const waiting = row.recipients.filter((one) => one.state === "waiting");
   const [first] = waiting.length ? waiting : row.recipients;
-  const more = (waiting.length || row.recipients.length) - 1;
+  const more = (waiting.length ? row.live : row.total) - 1;
   return [first?.address ?? "–", more > 0 && h("span", { class: "under" }, `and ${format.number(more)} more`)];
 }
 
