@@ -10,7 +10,6 @@ from tests.browser.town import Town
 from tests.support.browser import Chromium, Visit, missing
 
 
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs a browser where there is none, and say how to get one."""
     why = missing()

@@ -48,6 +48,7 @@ from postroom.routing.table import StaticResolver
 from postroom.spool.embedded import EmbeddedStore, open_store
 from postroom.spool.embedded.layout import create_queue
 from postroom.spool.policy import SpoolPolicy
+from postroom.spool.query import Query
 from postroom.spool.store import Selection
 from tests.sim.disk import SimulatedDisk
 from tests.sim.loop import PROCESS, LoopClock, Process, VirtualLoop
@@ -271,9 +272,8 @@ class Town:
 
         async def move() -> None:
             try:
-                self.moves += await house.steering.move(
-                    Selection(), to, house.mover, self.chance.choice((1, 3, 100))
-                )
+                walk = house.steering.walk(Query(), self.chance.choice((1, 3, 100)))
+                self.moves += await house.steering.move(walk, to, house.mover)
             except (MoveRefused, PostroomError, OSError):
                 pass
 

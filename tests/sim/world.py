@@ -32,7 +32,7 @@ from postroom.routing.table import StaticResolver
 from postroom.spool.embedded import EmbeddedStore, open_store
 from postroom.spool.errors import QueueBusy
 from postroom.spool.policy import SpoolPolicy
-from postroom.spool.store import Selection
+from postroom.spool.store import HELD, Selection
 from tests.sim.burglary import Burglary
 from tests.sim.disk import MountedDisk, SimulatedDisk
 from tests.sim.loop import PROCESS, LoopClock, Process, VirtualLoop
@@ -255,7 +255,7 @@ class World:
         if self.store is None or self.engine is None:
             return
         try:
-            held = await self.store.select(Selection(state="held"), self.clock.now(), 100_000)
+            held = await self.store.select(HELD, self.clock.now(), 100_000)
             await asyncio.shield(self.store.release(tuple(message.id for message in held)))
         except (PostroomError, OSError):
             return  # the disk failed; an hour later it works, perhaps

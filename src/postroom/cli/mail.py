@@ -12,41 +12,29 @@ from typing import Any
 
 import msgspec
 
-from postroom.cli.filters import MailFilter, parse_filter
 from postroom.cli.output import (
     FINDING,
     OK,
-    TEMPORARY,
     USAGE,
     fail,
     plural,
     print_json,
     print_table,
     printable,
-    warn,
 )
 from postroom.cli.queues import QueueLink, Queues
 from postroom.cli.reach import Spool
-from postroom.control.answers import Changed
-from postroom.control.commands import PAGE_MAX, MailListArgs, MailShowArgs, MailVerbArgs
+from postroom.control.answers import MailPage
+from postroom.control.commands import PAGE_MAX, MailListArgs, MailShowArgs
+from postroom.control.filters import MailFilter, parse_filter
 from postroom.control.protocol import Code, ControlError
 from postroom.core.clock import SystemClock
 from postroom.core.ids import QueueId, parse_queue_id
 from postroom.core.message import Envelope, RecipientState, StoredMessage
 from postroom.core.terms import NO_TERMS
 from postroom.core.units import format_duration, format_size
+from postroom.spool.selection import state_of as of_recipient
 from postroom.spool.store import Counts
-
-SAMPLE = 5
-DONE = {
-    "run": "due now",
-    "hold": "held",
-    "release": "released",
-    "delete": "deleted",
-    "bounce": "bounced",
-    "quarantine": "quarantined",
-    "reroute": "rerouted",
-}
 
 
 def chosen(options: argparse.Namespace, *, needed: bool) -> MailFilter:
@@ -57,30 +45,32 @@ def chosen(options: argparse.Namespace, *, needed: bool) -> MailFilter:
         fail(str(error), "postroom mail list state=deferred domain=example.com", USAGE)
 
 
-def messages_of(link: QueueLink, which: MailFilter, limit: int) -> Iterator[StoredMessage]:
+def messages_of(
+    link: QueueLink, which: MailFilter, limit: int, now: float
+) -> Iterator[StoredMessage]:
     """Give the messages of one queue that match, `limit` at most, in pages."""
     after: QueueId | None = None
     while limit > 0:
-        size = min(limit, PAGE_MAX)
-        args = MailListArgs(which.selection, size, after)
-        page = list(link.stream("mail list", args, StoredMessage))
-        yield from page
-        limit -= len(page)
-        if len(page) < size:
+        args = MailListArgs(which.query, min(limit, PAGE_MAX), after, now)
+        messages, page = link.page("mail list", args, StoredMessage, MailPage)
+        yield from messages
+        limit -= len(messages)
+        if not page.after:
             return
-        after = page[-1].id
+        after = page.after
 
 
 def state_of(message: StoredMessage, now: float) -> str:
-    """Return the state of a message in a word, as filters name it."""
-    if message.hold:
-        return "held"
-    if message.scheduled_until(now):
-        return "scheduled"
-    waiting = [s for s in message.statuses if not s.state.is_final]
-    if any(status.attempts and status.due_at > now for status in waiting):
-        return "deferred"
-    return "waiting"
+    """Return the state of a message in a word, as filters name it.
+
+    A message of several recipients is deferred as soon as one of them is.
+    """
+    states = {
+        of_recipient(message, status, now)
+        for status in message.statuses
+        if not status.state.is_final
+    }
+    return next((one for one in states if one != "waiting"), "waiting")
 
 
 def priority_of(envelope: Envelope) -> int:
@@ -125,7 +115,7 @@ def listing(options: argparse.Namespace) -> int:
     rows: list[tuple[object, ...]] = []
     queues = Queues(Spool(options), which.queues)
     for link in queues:
-        for message in messages_of(link, which, limit - total + 1):
+        for message in messages_of(link, which, limit - total + 1, now):
             if total == limit:
                 cut = True
                 break
@@ -164,6 +154,12 @@ def _row(message: StoredMessage, queue: int, now: float) -> tuple[object, ...]:
         address + more,
         message.hold or (f"until {_moment(scheduled)}" if scheduled else reply[:60]),
     )
+
+
+def sample_line(message: StoredMessage, queue: int, now: float) -> str:
+    """Return a message as a dry run shows it."""
+    _, _, state, age, size, sender, recipient, _ = _row(message, queue, now)
+    return f"  {message.id}  queue{queue}  {state}  {age}  {size}  {sender} -> {recipient}"
 
 
 def show(options: argparse.Namespace) -> int:
@@ -256,42 +252,6 @@ def _print_message(message: StoredMessage, queue: int, now: float) -> None:
         if status.reply:
             said_by = f"{status.host}: " if status.host else ""
             print(f"    {printable(said_by + status.reply)}")
-
-
-def verb(options: argparse.Namespace) -> int:
-    """`mail run`, `hold`, `release`, `bounce`, `quarantine`, `reroute` and `delete`."""
-    name = options.verb
-    which = chosen(options, needed=True)
-    final = {"delete": "forgets mail without a report", "bounce": "gives mail up for good"}
-    if name in final and sys.stdin.isatty() and not (options.yes or options.dry_run):
-        fail(f"{name} {final[name]}", "add --yes, or --dry-run to see it", USAGE)
-    args = MailVerbArgs(which.selection, getattr(options, "reason", ""), options.dry_run)
-    total, running, sample = 0, True, list[str]()
-    queues = Queues(Spool(options), which.queues)
-    for link in queues:
-        if name == "bounce" and not link.is_running:
-            if not any(messages_of(link, which, 1)):
-                continue
-            text = f"queue{link.number} is not served, and only its server makes DSNs"
-            fail(text, "start it: postroom serve, or postroom queue enable", TEMPORARY)
-        total += link.call(f"mail {name}", args, Changed).count
-        running = running and link.is_running
-        if options.dry_run and len(sample) < SAMPLE:
-            for message in messages_of(link, which, SAMPLE - len(sample)):
-                sample.append(f"  {message.id}  {message.envelope.reverse_path or '<>'}")
-    if options.json:
-        absent = [queue.queue for queue in queues.absent]
-        done = {"verb": name, "count": total, "dry_run": options.dry_run, "absent": absent}
-        print_json(done)
-    elif options.dry_run:
-        print(f"{plural(total, 'message')} would be {DONE[name]}")
-        for line in sample:
-            print(printable(line))
-    else:
-        print(f"{plural(total, 'message')} {DONE[name]}")
-    if name == "run" and total and not running:
-        warn("the server is down; they are tried when it starts (postroom serve)")
-    return queues.code(OK if total else FINDING)
 
 
 def count(options: argparse.Namespace) -> int:

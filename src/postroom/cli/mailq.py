@@ -69,11 +69,11 @@ def _requests(counts: Counts) -> str:
 
 
 def _print_messages(link: QueueLink, heading: str, now: float, *, json: bool) -> None:
-    from postroom.cli.filters import MailFilter
     from postroom.cli.mail import in_json, messages_of
+    from postroom.control.filters import MailFilter
 
     headed = json
-    for message in messages_of(link, MailFilter(), sys.maxsize):
+    for message in messages_of(link, MailFilter(), sys.maxsize, now):
         if not headed:
             print(f"\t\t{heading}")
             print(_HEAD)

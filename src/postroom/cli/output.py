@@ -15,6 +15,8 @@ OK = 0
 FINDING = 1
 """Something was found that is not as it should be, or nothing matched."""
 USAGE = 2
+INTERRUPTED = 130
+"""As a shell tells of SIGINT: 128 and the number of the signal."""
 TEMPORARY = 75
 """EX_TEMPFAIL of sysexits.h: the server is not reachable, or refuses for now."""
 CONFIGURATION = 78

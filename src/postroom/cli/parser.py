@@ -23,8 +23,9 @@ reached, or refuses for now; 78 the configuration is wrong."""
 
 FILTER_HELP = (
     f"which messages; all words must hold: an id ({QUEUE_ID_LENGTH} characters), "
-    "domain=example.com (or *.example.com), recipient=ADDRESS, sender=ADDRESS (or <>), "
-    "state=waiting|deferred|scheduled|held, age>1h, age<10m, queue=N; or all"
+    "domain= recipient= sender= state= channel= site= tenant= class= (also with !=), age> due< "
+    "attempts> size> (also with <), reply~TEXT, header:NAME=TEXT, queue=N; or all; "
+    "see docs/how-to/filters.md"
 )
 VERBS = (
     ("run", "make messages due now, whatever their next try was to be; not what is scheduled"),
@@ -267,7 +268,7 @@ def _mail_commands(commands: Any) -> None:
     )
     _json(_add(below, "count", "exact counts of each queue, at once", "mail:count"))
     for name, help_text in VERBS:
-        verb = _json(_add(below, name, help_text, "mail:verb"))
+        verb = _json(_add(below, name, help_text, "mail_verbs:verb"))
         verb.add_argument("filter", nargs="*", metavar="FILTER", help=FILTER_HELP)
         verb.add_argument("--dry-run", action="store_true", help="count and show a few, no more")
         if name in ("hold", "quarantine", "bounce"):
@@ -276,7 +277,7 @@ def _mail_commands(commands: Any) -> None:
         if name in ("delete", "bounce"):
             verb.add_argument("--yes", action="store_true", help="needed on a terminal")
 
-    move = _json(_add(below, "move", "move messages to another queue", "move:move"))
+    move = _json(_add(below, "move", "move messages to another queue", "mail_verbs:move"))
     move.add_argument("filter", nargs="*", metavar="FILTER", help=FILTER_HELP)
     move.add_argument("--queue", required=True, metavar="QUEUE", help="where to: queue2, or 2")
     move.add_argument("--dry-run", action="store_true", help="count and show a few, no more")

@@ -49,6 +49,10 @@ class QueueLink(Protocol):
         """Do a command that lists."""
         ...
 
+    def page(self, command: str, args: object, type: Any, last: Any) -> tuple[list[Any], Any]:
+        """Do a command that lists; return its items, and its result."""
+        ...
+
     def close(self) -> None:
         """Let go of the queue."""
         ...
@@ -70,6 +74,10 @@ class RunningQueue:
     def stream(self, command: str, args: object = None, type: Any = Any) -> Iterator[Any]:
         """Do a command that lists."""
         return self._client.stream(command, args, type)
+
+    def page(self, command: str, args: object, type: Any, last: Any) -> tuple[list[Any], Any]:
+        """Do a command that lists; return its items, and its result."""
+        return self._client.page(command, args, type, last)
 
     def close(self) -> None:
         """Close the connection."""

@@ -25,8 +25,8 @@ from postroom.config.kinds import did_you_mean, shown
 from postroom.config.positions import locate
 from postroom.config.replies import RepliesPolicy
 from postroom.core.errors import ConfigurationError
+from postroom.core.expressions import Expression
 from postroom.core.units import parse_duration
-from postroom.shaping.expressions import Expression
 from postroom.shaping.replies import STAGES, Action, ReplyRule
 
 SHIPPED = Path(__file__).with_name("replies.toml")

@@ -231,7 +231,21 @@ class Confirmed(msgspec.Struct, frozen=True):
     left: tuple[str, ...] = ()
 
 
-class Changed(msgspec.Struct, frozen=True):
-    """The answer to a verb: how many messages (or workers) it was done to."""
+class Changed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The answer to a verb: how many messages (or workers) it was done to.
+
+    `after` is the id behind which to go on; "" where everything was looked at.
+    """
 
     count: int
+    after: str = ""
+
+
+class MailPage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The last line of a listing: how many items it had, and behind which id it goes on.
+
+    `after` is "" where there is no more. A page may be short, or empty, and yet not the last.
+    """
+
+    count: int
+    after: str = ""

@@ -100,6 +100,14 @@ class ControlClient:
         while (answer := self._answer()).is_item:
             yield decode_value(answer.item, type)
 
+    def page(self, command: str, args: object, type: Any, last: Any) -> tuple[list[Any], Any]:
+        """Do a command that lists; return its items as `type`, and its result as `last`."""
+        self.ask(command, args)
+        items = []
+        while (answer := self._answer()).is_item:
+            items.append(decode_value(answer.item, type))
+        return items, decode_value(answer.result, last)
+
     def _send(self, line: bytes) -> None:
         try:
             self._socket.sendall(line)
@@ -169,6 +177,14 @@ class AsyncControlClient:
         self._send(command, args)
         while (answer := await self._answer()).is_item:
             yield decode_value(answer.item, type)
+
+    async def page(self, command: str, args: object, type: Any, last: Any) -> tuple[list[Any], Any]:
+        """Do a command that lists; return its items as `type`, and its result as `last`."""
+        self._send(command, args)
+        items = []
+        while (answer := await self._answer()).is_item:
+            items.append(decode_value(answer.item, type))
+        return items, decode_value(answer.result, last)
 
     def _send(self, command: str, args: object) -> None:
         assert self._writer is not None, "enter the client first"

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from postroom.core.ids import QueueId
-from postroom.spool.store import Selection
+from postroom.spool.query import Query
 
 PAGE_MAX = 1000
 """Items of one listing answer; a longer listing is asked for in pages, by `after`."""
@@ -37,11 +37,15 @@ class StopArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MailListArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which messages, at most how many, and after which id."""
+    """Which messages, at most how many, and after which id.
 
-    selection: Selection = Selection()
+    `now` is the moment that ages count from, 0 the present: give the pages of one walk the same.
+    """
+
+    query: Query = Query()
     limit: int = PAGE_MAX
     after: QueueId | None = None
+    now: float = 0.0
 
 
 class MailShowArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,11 +57,18 @@ class MailShowArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MailVerbArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which messages; `reason` is kept with a hold; `dry_run` only counts."""
+    """Which messages; `reason` is kept with a hold; `dry_run` only counts.
 
-    selection: Selection = Selection()
+    It is done to at most `limit` messages (0: all) behind the id `after`; the answer says behind
+    which id to go on. `now` is the moment that ages count from, 0 the present.
+    """
+
+    query: Query = Query()
     reason: str = ""
     dry_run: bool = False
+    limit: int = 0
+    after: QueueId | None = None
+    now: float = 0.0
 
 
 class MailConfirmArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,13 +85,15 @@ class MailConfirmArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class MailMoveArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which messages, and the number of the queue they go to; `dry_run` only counts.
 
-    At most `limit` are moved; ask again while as many were.
+    The rest is as of MailVerbArgs; at most PAGE_MAX are moved by one request.
     """
 
     to: int
-    selection: Selection = Selection()
+    query: Query = Query()
     limit: int = PAGE_MAX
     dry_run: bool = False
+    after: QueueId | None = None
+    now: float = 0.0
 
 
 class QueueVerbArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,26 +8,28 @@ Called by: supervisor.worker, control.offline.  Raises: ControlError.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
 
-from postroom.control.answers import Changed, Confirmed
+from postroom.control.answers import Changed, Confirmed, MailPage
 from postroom.control.commands import (
     PAGE_MAX,
     MailConfirmArgs,
     MailListArgs,
+    MailMoveArgs,
     MailShowArgs,
     MailVerbArgs,
     NoArgs,
 )
 from postroom.control.protocol import Code, ControlError
-from postroom.control.server import Handler
+from postroom.control.server import Handler, Last
 from postroom.core.errors import ContentCorrupt
 from postroom.core.message import StoredMessage
+from postroom.engine.seeking import SiteUnknown, Walk
 from postroom.engine.steering import Steering
 from postroom.engine.unconfirmed import REASON as UNCONFIRMED
-from postroom.spool.store import QUARANTINE, Counts, Selection
+from postroom.spool.store import QUARANTINE, Counts
 
 REPLY_CHARACTERS_MAX = 300
 """A reply in a listing is cut here, so that a message of 1,000 recipients fits a line."""
@@ -59,11 +61,18 @@ class MailCommands:
     def __init__(self, steering: Steering) -> None:
         self._steering = steering
 
-    async def listing(self, args: MailListArgs) -> AsyncIterator[StoredMessage]:
-        """Give the messages that match, a page of them."""
+    async def listing(self, args: MailListArgs) -> AsyncIterator[StoredMessage | Last]:
+        """Give the messages that match, a page of them, and where the next begins."""
         limit = max(0, min(args.limit, PAGE_MAX))
-        for message in await self._steering.select(args.selection, limit, args.after):
-            yield _shortened(message)
+        count, walk = 0, self._steering.walk(args.query, limit or 1, args.after, args.now)
+        try:
+            async for batch in self._steering.select(walk):
+                for message in batch[: limit - count]:
+                    yield _shortened(message)
+                    count += 1
+        except SiteUnknown as error:
+            raise _no_sites(error) from error
+        yield Last(MailPage(count, "" if walk.is_over else walk.after or ""))
 
     async def count(self, _args: NoArgs) -> Counts:
         """Return the exact counts."""
@@ -90,42 +99,30 @@ class MailCommands:
 
     async def run(self, args: MailVerbArgs) -> Changed:
         """Make messages due now."""
-        if args.dry_run:
-            return Changed(await self._steering.count(args.selection, self._steering.may_run))
-        return Changed(await self._steering.run(args.selection))
+        return await self._done(args, self._steering.run, self._steering.may_run)
 
     async def hold(self, args: MailVerbArgs) -> Changed:
         """Hold messages."""
-        if args.dry_run:
-            return await self._matching(args.selection)
         reason = args.reason or DEFAULT_REASON
-        return Changed(await self._steering.hold(args.selection, reason))
+        return await self._done(args, lambda walk: self._steering.hold(walk, reason))
 
     async def release(self, args: MailVerbArgs) -> Changed:
         """Release those of the messages that are held, or scheduled and named."""
-        if not args.dry_run:
-            return Changed(await self._steering.release(args.selection))
-        is_meant = self._steering.may_release(args.selection)
-        return Changed(await self._steering.count(args.selection, is_meant))
+        is_meant = self._steering.may_release(args.query)
+        return await self._done(args, self._steering.release, is_meant)
 
     async def delete(self, args: MailVerbArgs) -> Changed:
         """Forget messages."""
-        if args.dry_run:
-            return await self._matching(args.selection)
-        return Changed(await self._steering.delete(args.selection))
+        return await self._done(args, self._steering.delete)
 
     async def quarantine(self, args: MailVerbArgs) -> Changed:
         """Hold messages as we do where trying again would do harm."""
-        if args.dry_run:
-            return await self._matching(args.selection)
         reason = f"{QUARANTINE}{args.reason or DEFAULT_REASON}"
-        return Changed(await self._steering.hold(args.selection, reason))
+        return await self._done(args, lambda walk: self._steering.hold(walk, reason))
 
     async def reroute(self, args: MailVerbArgs) -> Changed:
         """Choose channels and routes of messages anew, by the rules in force."""
-        if args.dry_run:
-            return await self._matching(args.selection)
-        return Changed(await self._steering.reroute(args.selection))
+        return await self._done(args, self._steering.reroute)
 
     async def confirm(self, args: MailConfirmArgs) -> Confirmed:
         """Let go messages that were kept unconfirmed, or drop them; say which are here."""
@@ -136,9 +133,32 @@ class MailCommands:
         left = tuple(message.id for message in here if UNCONFIRMED in message.hold)
         return Confirmed(count, tuple(message.id for message in here), left)
 
-    async def _matching(self, selection: Selection) -> Changed:
-        """Count what a verb would be done to."""
-        return Changed(await self._steering.count(selection))
+    async def _done(
+        self,
+        args: MailVerbArgs,
+        verb: Callable[[Walk], Awaitable[int]],
+        only: Callable[[StoredMessage], bool] | None = None,
+    ) -> Changed:
+        return await done(self._steering, args, verb, only)
+
+
+async def done(
+    steering: Steering,
+    args: MailVerbArgs | MailMoveArgs,
+    verb: Callable[[Walk], Awaitable[int]],
+    only: Callable[[StoredMessage], bool] | None = None,
+) -> Changed:
+    """Do a verb to a page of what is asked for, or count it; say where to go on."""
+    walk = steering.walk(args.query, max(0, args.limit), args.after, args.now)
+    try:
+        count = await (steering.count(walk, only) if args.dry_run else verb(walk))
+    except SiteUnknown as error:
+        raise _no_sites(error) from error
+    return Changed(count, "" if walk.is_over else walk.after or "")
+
+
+def _no_sites(error: SiteUnknown) -> ControlError:
+    return ControlError(str(error), "start it: postroom serve", Code.UNAVAILABLE)
 
 
 def _shortened(message: StoredMessage) -> StoredMessage:

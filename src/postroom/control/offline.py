@@ -23,10 +23,13 @@ from postroom.control.commands import BY_NAME
 from postroom.control.event_log import open_log
 from postroom.control.mail_commands import mail_handlers
 from postroom.control.protocol import Code, ControlError
+from postroom.control.server import Last
 from postroom.core.clock import SystemClock
 from postroom.core.errors import ReplyError
 from postroom.engine.kinds import Kinds, Rules
 from postroom.engine.steering import Steering
+from postroom.engine.ways import ways_without_server
+from postroom.groups.classes import ClassTable
 from postroom.groups.tenants import TenantTable
 from postroom.observe.events import EventList, EventSink
 from postroom.observe.log import NOWHERE, STANDARD_ERROR, EventLog
@@ -67,11 +70,12 @@ class OfflineQueue:
                 raise ControlError(f"queue{queue.number}: {error}") from error
             raise
         self._transcripts = TranscriptFiles(*transcripts_of(queue.path))
-        steering = Steering(self._store, None, events, clock, self._transcripts)
-        channels = ChannelTable(config.channels)
+        channels, tenants = ChannelTable(config.channels), TenantTable(config.tenants)
+        ways = ways_without_server(channels, tenants, ClassTable(config.classes))
+        steering = Steering(self._store, None, events, clock, self._transcripts, ways=ways)
         counting = ChannelCommands(
             self._store, clock, lambda domain, kind: channels.match(domain, kind=kind).channel.name,
-            config.channels, Kinds(Rules(channels), TenantTable(config.tenants)),
+            config.channels, Kinds(Rules(channels), tenants),
         )  # fmt: skip
         self._handlers = {**mail_handlers(steering), **counting.handlers}
 
@@ -97,7 +101,20 @@ class OfflineQueue:
             return await anext(items, None)
 
         while (item := self._runner.run(following())) is not None:
-            yield msgspec.Raw(msgspec.json.encode(item)) if type is msgspec.Raw else item
+            if not isinstance(item, Last):
+                yield msgspec.Raw(msgspec.json.encode(item)) if type is msgspec.Raw else item
+
+    def page(self, command: str, args: object, type: Any, last: Any) -> tuple[list[Any], Any]:
+        """Do a command that lists; return its items, and its result."""
+        answer = self._handlers[command](_arguments(command, args))
+        assert isinstance(answer, AsyncIterator)
+
+        async def whole() -> list[object]:
+            return [one async for one in answer]
+
+        items = self._runner.run(whole())
+        assert items and isinstance(items[-1], Last)
+        return items[:-1], items[-1].result
 
     def close(self) -> None:
         """Close the store and release its lease."""

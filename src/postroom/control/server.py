@@ -39,6 +39,13 @@ from postroom.observe.events import Defect, EventSink
 Handler = Callable[[Any], Awaitable[object] | AsyncIterator[object]]
 """Takes the command's arguments; returns its result, or gives items where it streams."""
 
+
+class Last(msgspec.Struct, frozen=True):
+    """What a handler that streams gives last: the result of the whole, in place of a count."""
+
+    result: object
+
+
 CONNECTIONS_MAX = 64
 IDLE_DEADLINE_S = 300.0
 WRITE_DEADLINE_S = 30.0
@@ -127,13 +134,9 @@ class ControlServer:
             handler, command = self._find(name)
             args = _decode_args(command, request.args)
             if command.streams:
-                count = 0
                 items = handler(args)
                 assert isinstance(items, AsyncIterator)
-                async for item in items:
-                    await self._write(writer, encode_item(item))
-                    count += 1
-                await self._write(writer, encode_result({"count": count}))
+                await self._stream(items, writer)
             else:
                 answer = handler(args)
                 assert not isinstance(answer, AsyncIterator)
@@ -152,6 +155,16 @@ class ControlServer:
             self._events.emit(Defect(where=f"control {name}", error=text))
             failure = ControlError(text, "this is a defect; please report it", Code.DEFECT)
             await self._write(writer, encode_failure(failure))
+
+    async def _stream(self, items: AsyncIterator[object], writer: asyncio.StreamWriter) -> None:
+        count = 0
+        async for item in items:
+            if isinstance(item, Last):
+                await self._write(writer, encode_result(item.result))
+                return
+            await self._write(writer, encode_item(item))
+            count += 1
+        await self._write(writer, encode_result({"count": count}))
 
     def _find(self, name: str) -> tuple[Handler, Command]:
         handler, command = self._handlers.get(name), BY_NAME.get(name)

@@ -5,8 +5,8 @@ given), it is told to forget what was held or deleted and to look again at what 
 an attempt already in flight ends as it may, and its outcome is settled as ever.
 
 Guarantees: 1. a count is of messages that were there and matched. 2. A verb returns once
-its change is durable. 3. However many messages match, at most BATCH_MESSAGES are held in
-memory at once.
+its change is durable. 3. However many messages match, no more are held in memory, or changed
+by one commit, than one step finds (engine.seeking), and others have their turn in between.
 Called by: control.mail_commands, control.offline.  Raises: StoreUnavailable.
 """
 
@@ -22,8 +22,10 @@ from postroom.core.message import Content, StoredMessage
 from postroom.engine.bouncer import Bouncer, returned
 from postroom.engine.holds import Holds
 from postroom.engine.mover import Mover
+from postroom.engine.seeking import Seeker, Walk
 from postroom.engine.transit import Place, held_anew, transit_of
 from postroom.engine.unconfirmed import is_unconfirmed
+from postroom.engine.ways import Ways
 from postroom.observe.events import (
     EventSink,
     MessageDeleted,
@@ -32,11 +34,9 @@ from postroom.observe.events import (
     MessageReleased,
     MessageRerouted,
 )
+from postroom.spool.query import Query
 from postroom.spool.store import Counts, Selection, Store
 from postroom.spool.transcripts import TranscriptFiles
-
-BATCH_MESSAGES = 500
-"""Messages read and changed per commit: small enough that mail is accepted in between."""
 
 
 class ActiveMail(Protocol):
@@ -51,8 +51,8 @@ class ActiveMail(Protocol):
         ...
 
 
-Which = Selection | tuple[QueueId, ...]
-"""The messages a verb is about: by conditions, or by their ids."""
+Which = Selection | Query | tuple[QueueId, ...] | Walk
+"""The messages a verb is about: by conditions, by their ids, or a page of a walk."""
 
 
 class Steering:
@@ -66,20 +66,29 @@ class Steering:
         clock: Clock,
         transcripts: TranscriptFiles | None = None,
         holds: Holds | None = None,
+        ways: Ways | None = None,
     ) -> None:
-        """`holds` is shared with whoever moves mail; None where nobody does."""
+        """`holds` is shared with whoever moves mail; None where nobody does.
+
+        `ways` knows the rules in force; None: only what the store knows is asked for.
+        """
         self._store = store
         self._holds = holds or Holds(store, clock)
         self._transcripts = transcripts
         self._active = active
         self._events = events
         self._clock = clock
+        self._seeker = Seeker(store, clock, ways)
 
-    async def select(
-        self, selection: Selection, limit: int, after: QueueId | None = None
-    ) -> list[StoredMessage]:
-        """Return at most `limit` messages that match, in order of id, after `after`."""
-        return await self._store.select(selection, self._clock.now(), limit, after)
+    def walk(
+        self, query: Query, limit: int = 0, after: QueueId | None = None, now: float = 0.0
+    ) -> Walk:
+        """Return a page of a walk; `limit` 0 is all, `now` 0 the present."""
+        return Walk(query, now or self._clock.now(), limit, after)
+
+    def select(self, walk: Walk) -> AsyncIterator[list[StoredMessage]]:
+        """Give the messages of a page, in order of id, in pieces."""
+        return self._seeker.batches(walk)
 
     async def show(self, queue_id: QueueId) -> StoredMessage | None:
         """Return one message with all its recipients, or None."""
@@ -116,8 +125,9 @@ class Steering:
         where it is named by its id or its state: lifting all holds must not send it; nor what
         its sender has not confirmed.
         """
-        ids = which if isinstance(which, tuple) else which.ids
-        scheduled = bool(ids) or (isinstance(which, Selection) and which.state == "scheduled")
+        selection = _walk_of(which, 0.0).query.selection
+        ids = selection.ids
+        scheduled = bool(ids) or selection.state.any_of == ("scheduled",)
 
         def is_meant(message: StoredMessage) -> bool:
             if message.hold:
@@ -230,18 +240,16 @@ class Steering:
             self._active.wake()
         return len(confirmed)
 
-    async def move(self, which: Which, to: Place, mover: Mover, limit: int) -> int:
-        """Move at most `limit` messages to another queue; return how many.
+    async def move(self, which: Which, to: Place, mover: Mover) -> int:
+        """Move messages to another queue; return how many.
 
         Those in flight are counted, and follow once their attempts end. Raises MoveRefused and
         PeerLost: what was moved before that is moved.
         """
         total = 0
         async for batch in self._batches(which):
-            chosen = [one.id for one in batch if transit_of(one.hold) is None][: limit - total]
+            chosen = [one.id for one in batch if may_move(one)]
             total += await mover.move(chosen, to)
-            if total >= limit:
-                break
         return total
 
     async def delete(self, which: Which) -> int:
@@ -276,22 +284,29 @@ class Steering:
 
     async def _batches(self, which: Which) -> AsyncIterator[list[StoredMessage]]:
         """Walk what matches in order of id; ages are measured from one moment."""
-        selection = which if isinstance(which, Selection) else Selection(ids=which)
         if isinstance(which, tuple) and not which:
             return  # An empty tuple of ids means nothing; an empty Selection means all.
-        now = self._clock.now()
-        after: QueueId | None = None
-        while True:
-            batch = await self._store.select(selection, now, BATCH_MESSAGES, after)
-            if not batch:
-                return
-            # Read before the caller changes anything: the walk goes on by id, so a change
-            # that makes a message match no longer cannot make it skip another.
-            after = batch[-1].id
-            full = len(batch) == BATCH_MESSAGES
+        async for batch in self._seeker.batches(_walk_of(which, self._clock.now())):
             yield batch
-            if not full:
-                return
+            # Where the store answers at once: whoever waits for the loop comes first.
+            await asyncio.sleep(0)
+
+
+def may_move(message: StoredMessage) -> bool:
+    """Say whether `move` is for a message: not where it is on its way already."""
+    return transit_of(message.hold) is None
+
+
+def _walk_of(which: Which, now: float) -> Walk:
+    match which:
+        case Walk():
+            return which
+        case Query():
+            return Walk(which, now)
+        case Selection():
+            return Walk(Query(which), now)
+        case _:
+            return Walk(Query(Selection(ids=which)), now)
 
 
 def _ids(batch: list[StoredMessage]) -> tuple[QueueId, ...]:

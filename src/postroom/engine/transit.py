@@ -27,7 +27,7 @@ import msgspec
 from postroom.core.clock import Clock
 from postroom.core.ids import QueueId
 from postroom.core.message import StoredMessage
-from postroom.spool.store import Selection, Store
+from postroom.spool.store import HELD, Store
 
 SCAN_MESSAGES = 500
 _REASON = re.compile(
@@ -87,7 +87,7 @@ async def in_transit(store: Store, clock: Clock) -> AsyncIterator[tuple[StoredMe
     """Give all messages of a queue that are in transit: those of held ones."""
     after: QueueId | None = None
     while store.counts().held:
-        page = await store.select(Selection(state="held"), clock.now(), SCAN_MESSAGES, after)
+        page = await store.select(HELD, clock.now(), SCAN_MESSAGES, after)
         for message in page:
             transit = transit_of(message.hold)
             if transit is not None:

@@ -16,8 +16,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from postroom.core.expressions import TEXT_MAX, Expression
 from postroom.core.reply import Reply
-from postroom.shaping.expressions import TEXT_MAX, Expression
 from postroom.smtp.client_states import Stage
 
 HOSTS_MAX = 1000

@@ -27,7 +27,7 @@ from postroom.core.message import (
     StoredMessage,
 )
 from postroom.core.terms import Terms
-from postroom.spool.selection import matches
+from postroom.spool.selection import SelectionTest
 from postroom.spool.store import (
     QUARANTINE,
     Arrival,
@@ -249,14 +249,31 @@ class MemoryStore:
     ) -> list[StoredMessage]:
         """Return messages that match; see Store.select."""
         found: list[StoredMessage] = []
+        test = SelectionTest(selection)
         for queue_id in sorted(self._kept):
             if len(found) == limit:
                 break
             if after is None or queue_id > after:
                 message = self._kept[queue_id].stored()
-                if matches(selection, message, now):
+                if test.matches(message, now):
                     found.append(message)
         return found
+
+    async def search(
+        self, selection: Selection, now: float, limit: int, after: QueueId | None = None
+    ) -> tuple[list[StoredMessage], QueueId | None]:
+        """Return what one look finds; see Store.search. Here it finds all there is."""
+        found = await self.select(selection, now, limit, after)
+        return found, found[-1].id if found and len(found) == limit else None
+
+    async def heads(self, ids: tuple[QueueId, ...], octets: int) -> dict[QueueId, bytes]:
+        """Return how contents begin; see Store.heads."""
+        kept = self._kept
+        return {one: b"".join(kept[one].new.content)[:octets] for one in ids if one in kept}
+
+    async def domain_names(self, limit: int) -> list[str]:
+        """Return the domains that have mail; see Store.domain_names."""
+        return [one.domain for one in (await self.census(0.0))[:limit]]
 
     async def domains(self, limit: int) -> list[tuple[str, int]]:
         """Return (domain, waiting recipients); see Store.domains."""

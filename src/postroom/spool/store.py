@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from postroom.core.conditions import ANYTHING, EVERYWHERE, Names, Range
 from postroom.core.errors import StoreUnavailable
 from postroom.core.ids import QueueId
 from postroom.core.message import (
@@ -119,24 +120,39 @@ def is_arrival(arrival: Arrival) -> bool:
     return is_whole and not all(status.state.is_final for status in arrival.statuses)
 
 
-class Selection(msgspec.Struct, frozen=True):
+QUARANTINE = "quarantine: "
+"""How the reason of a hold begins where trying the message would do harm."""
+STATES = ("waiting", "deferred", "scheduled", "held", "quarantined")
+"""A message that is held is in no other state; one that is quarantined is not called held."""
+
+
+class Selection(msgspec.Struct, frozen=True, omit_defaults=True):
     """Which messages a listing or an operator's verb is about; all conditions must hold.
 
     `ids` empty means any. There must be one waiting recipient for which the conditions on
-    domain, recipient and state hold together. These and `reverse_path` compare without case;
-    a leading "*" in `domain` matches a suffix, a leading "." the domain and all below it.
-    Ages are in seconds before `now`. `state` is "", "waiting" (never tried or due),
-    "deferred" (tried, not due), "scheduled" (to begin later, as its sender wished) or "held"; a
-    held message is none of the others, and a scheduled one is neither waiting nor deferred.
+    domain, recipient, state, due, attempts and reply hold together. Names compare without case;
+    a `sender` of "" is the null reverse-path. `age` counts in seconds before `now`, `due` in
+    seconds after it, and a held message is not due. `state` names some of STATES: "waiting" (due),
+    "deferred" (due later), "scheduled" (to begin later, as its sender wished), "held",
+    "quarantined" (held because it does harm). `reply` and `not_reply` are expressions
+    (core.expressions) that the last reply must have in it, or must not.
     """
 
     ids: tuple[QueueId, ...] = ()
-    domain: str = ""
-    recipient: str = ""
-    reverse_path: str | None = None
-    state: str = ""
-    older_than_s: float | None = None
-    newer_than_s: float | None = None
+    domain: Names = ANYTHING
+    recipient: Names = ANYTHING
+    sender: Names = ANYTHING
+    state: Names = ANYTHING
+    age: Range = EVERYWHERE
+    due: Range = EVERYWHERE
+    attempts: Range = EVERYWHERE
+    size: Range = EVERYWHERE
+    reply: tuple[str, ...] = ()
+    not_reply: tuple[str, ...] = ()
+
+
+HELD = Selection(state=Names(("held", "quarantined")))
+"""All mail that is held, for whatever reason."""
 
 
 _UNSTORABLE = Reply(553, "5.6.7", "an address or parameter is not valid Unicode text")
@@ -223,6 +239,27 @@ class Store(Protocol):
         self, selection: Selection, now: float, limit: int, after: QueueId | None = None
     ) -> list[StoredMessage]:
         """Return the messages that match, whole, in order of id, after `after`."""
+        ...
+
+    async def search(
+        self, selection: Selection, now: float, limit: int, after: QueueId | None = None
+    ) -> tuple[list[StoredMessage], QueueId | None]:
+        """Return what one look finds of `select`, and behind which id to look next.
+
+        A look costs some milliseconds, however much the store holds: it may find less than
+        `limit`, or nothing, and yet not be the last, which is told by None.
+        """
+        ...
+
+    async def heads(self, ids: tuple[QueueId, ...], octets: int) -> dict[QueueId, bytes]:
+        """Return how contents begin, by id: as it is read, not verified.
+
+        Messages that are gone, or cannot be read, are left out.
+        """
+        ...
+
+    async def domain_names(self, limit: int) -> list[str]:
+        """Return the domains (lower case) that have mail, `limit` at most, in order."""
         ...
 
     def hold(self, ids: tuple[QueueId, ...], reason: str) -> asyncio.Future[None]:

@@ -5,14 +5,16 @@ Called by: supervisor.mail_service.  Raises: StoreUnavailable.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 
 from postroom.control.answers import Changed, QueueLoad
 from postroom.control.commands import MailVerbArgs, NoArgs, RouteArgs, SiteArgs, WhyArgs
+from postroom.control.mail_commands import done
 from postroom.control.server import Handler
 from postroom.core.clock import Clock
 from postroom.delivery.agent import RoutedAgent
 from postroom.engine.engine import Engine
+from postroom.engine.seeking import Walk
 from postroom.engine.sites import SiteHost, site_hosts
 from postroom.engine.steering import Steering
 from postroom.engine.why import Why
@@ -38,9 +40,10 @@ def engine_handlers(
         return await router.explain(args.address, kind)
 
     async def bounce(args: MailVerbArgs) -> Changed:
-        if args.dry_run:
-            return Changed(await steering.count(args.selection))
-        return Changed(await steering.bounce(args.selection, engine.bouncer, args.reason))
+        def bounced(walk: Walk) -> Awaitable[int]:
+            return steering.bounce(walk, engine.bouncer, args.reason)
+
+        return await done(steering, args, bounced)
 
     async def load(_args: NoArgs) -> QueueLoad:
         channels = sorted(engine.loads(), key=lambda one: -one.load)

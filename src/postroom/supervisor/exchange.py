@@ -15,8 +15,11 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from postroom.control.answers import Changed
 from postroom.control.commands import PAGE_MAX, MailMoveArgs
+from postroom.control.mail_commands import done
 from postroom.control.paths import RunPaths, bind_unix, connect_unix
 from postroom.control.protocol import Code, ControlError
 from postroom.core.clock import Clock
@@ -28,7 +31,7 @@ from postroom.engine.holds import Holds
 from postroom.engine.mover import Mover, MoveRefused
 from postroom.engine.parts import Parts
 from postroom.engine.peers import PeerLost
-from postroom.engine.steering import Steering
+from postroom.engine.steering import Steering, may_move
 from postroom.engine.transit import Place
 from postroom.groups.placement import Candidate
 from postroom.observe.board import Board, BoardRow, WorkerState
@@ -108,11 +111,11 @@ class Exchange:
         if to is None:
             hint = "see them: postroom queue list"
             raise ControlError(f"there is no queue{args.to}", hint, Code.NOT_FOUND)
-        if args.dry_run:
-            return Changed(await steering.count(args.selection))
+        args = msgspec.structs.replace(args, limit=max(1, min(args.limit, PAGE_MAX)))
         try:
-            limit = max(1, min(args.limit, PAGE_MAX))
-            return Changed(await steering.move(args.selection, to, self.mover, limit))
+            return await done(
+                steering, args, lambda walk: steering.move(walk, to, self.mover), may_move
+            )
         except (MoveRefused, PeerLost) as error:
             hint = "what was not moved stays where it is; see: postroom queue list"
             raise ControlError(str(error), hint, Code.UNAVAILABLE) from error

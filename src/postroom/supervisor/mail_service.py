@@ -31,6 +31,7 @@ from postroom.control.mail_commands import mail_handlers
 from postroom.control.paths import RunPaths, bind_unix
 from postroom.control.server import Handler
 from postroom.core.clock import Clock
+from postroom.core.conditions import Names
 from postroom.delivery.agent import RoutedAgent
 from postroom.engine.channel_counts import channel_by
 from postroom.engine.engine import Engine
@@ -41,6 +42,8 @@ from postroom.engine.survey import Survey
 from postroom.engine.tag import TagReader
 from postroom.engine.transit import Place
 from postroom.engine.view_rows import ViewRows
+from postroom.engine.ways import Ways
+from postroom.groups.classes import ClassTable
 from postroom.groups.policy import group_of
 from postroom.hooks.runner import Hooks, load_hooks
 from postroom.ingress.asked import AskedAcceptor
@@ -156,8 +159,11 @@ class MailService:
         self._hooks = load_hooks(config.policy, clock, events)
         self._router.ask_policy = _asked_about_routes(self._hooks)
         self._prepared: tuple[Config, Hooks | None] | None = None
+        self._ways = Ways(
+            self._engine.kinds, self._router.channels, ClassTable(config.classes), self._router
+        )
         self._steering = Steering(
-            store, self._engine, events, clock, transcripts, self._exchange.holds
+            store, self._engine, events, clock, transcripts, self._exchange.holds, self._ways
         )
         self._channels = ChannelCommands(
             store, clock, channel_by(self._router), config.channels, self._engine.kinds,
@@ -280,6 +286,7 @@ class MailService:
         self._router.reconfigure(config.channels, config.routes)
         self._channels.reconfigure(config.channels)
         self._survey.reconfigure(config.channels)
+        self._ways.classes = ClassTable(config.classes)
         self._engine.use_sources(config.sources)
         if config.reply_rules != self._config.reply_rules:
             self._agent.use_rules(ReplyRules(config.reply_rules))
@@ -341,7 +348,7 @@ class MailService:
 
     async def run_all(self) -> None:
         """Make every deferred recipient due now."""
-        await self._steering.run(Selection(state="deferred"))
+        await self._steering.run(Selection(state=Names(("deferred",))))
 
     async def run(self) -> None:
         """Deliver until `stop`."""

@@ -205,7 +205,7 @@ def test_fsck_finds_damaged_content_and_repair_holds_it(shell: Shell) -> None:
     code, out, _ = shell.run("fsck")
     assert code == 1 and shell.ids[3] in out and "1 finding" in out
     assert shell.run("fsck", "--repair")[0] == 0
-    assert [message["id"] for message in shell.lines("mail", "list", "state=held")] == [
+    assert [message["id"] for message in shell.lines("mail", "list", "state=quarantined")] == [
         shell.ids[3]
     ]
 

@@ -15,7 +15,7 @@ from postroom.engine.suspects import CRASHES_MAX
 from postroom.observe.events import Defect, MessageHeld, MessageSuspected
 from postroom.observe.flights import KILLED, Flights
 from postroom.spool.memory import MemoryStore
-from postroom.spool.store import Selection
+from postroom.spool.store import HELD, Selection
 from tests.sim.loop import run
 from tests.support.engine import NO_JITTER, Bench, ScriptedAgent, deferred, delivered
 
@@ -94,7 +94,7 @@ class Lives:
         return {one.envelope.recipients[0].address: one.crashes for one in messages}
 
     async def held(self) -> list[str]:
-        messages = await self.store.select(Selection(state="held"), 0.0, 999)
+        messages = await self.store.select(HELD, 0.0, 999)
         return [one.envelope.recipients[0].address for one in messages]
 
 

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from postroom.channels.policy import ChannelPolicy, RetrySchedule
+from postroom.core.conditions import Names
 from postroom.core.ids import QueueId
 from postroom.core.message import Envelope, Provenance, Recipient
 from postroom.core.terms import Terms
@@ -163,8 +164,8 @@ def test_release_by_state_sends_all_that_is_scheduled_and_lifts_no_hold() -> Non
         now = bench.clock.now()
         ids = [await put(bench, now + DAY, f"a{number}@d1.test") for number in range(3)]
         await steering.hold((ids[0],), "looked at")
-        scheduled = Selection(state="scheduled")
-        assert [one.id for one in await steering.select(scheduled, 10)] == ids[1:]
+        scheduled = Selection(state=Names(("scheduled",)))
+        assert [one.id for one in await bench.store.select(scheduled, now, 10)] == ids[1:]
         assert await steering.release(scheduled) == 2
         await asyncio.sleep(1)
         assert sorted(bench.agent.recipients) == ["a1@d1.test", "a2@d1.test"]

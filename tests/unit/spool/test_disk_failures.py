@@ -302,15 +302,15 @@ def test_what_is_taken_and_not_yet_written_counts_against_the_room() -> None:
     machine = Machine(reserve_octets=100_000)
 
     async def test(store: EmbeddedStore) -> None:
-        machine.disk.capacity_octets = machine.disk.used_octets + 300_000
-        assert store.room_octets() == 200_000
-        future = store.put(message(1, content=b"x" * 150_000))
+        machine.disk.capacity_octets = machine.disk.used_octets + 340_000
+        assert store.room_octets() == 240_000
+        future = store.put(message(1, content=b"x" * 180_000))
         machine.clock.advance(1.0)
         # The system knows nothing of it yet.
-        assert not store.room_for(60_000) and store.room_for(20_000)
+        assert not store.room_for(60_000) and store.room_for(10_000)
         await future
         machine.clock.advance(1.0)
-        assert not store.room_for(60_000) and store.room_for(20_000)
+        assert not store.room_for(60_000) and store.room_for(10_000)
         machine.disk.capacity_octets = machine.disk.used_octets
         machine.clock.advance(1.0)
         assert store.room_octets() == 0

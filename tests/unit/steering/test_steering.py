@@ -6,13 +6,17 @@ import asyncio
 
 import pytest
 
+from postroom.control.answers import MailPage
 from postroom.control.commands import MailListArgs, MailShowArgs, MailVerbArgs, NoArgs
 from postroom.control.mail_commands import MailCommands
 from postroom.control.protocol import Code, ControlError
+from postroom.control.server import Last
 from postroom.core.clock import ManualClock
+from postroom.core.conditions import Names
 from postroom.core.ids import QueueId, encode
 from postroom.core.message import Envelope, NewMessage, Recipient, RecipientStatus
-from postroom.engine.steering import BATCH_MESSAGES, Steering
+from postroom.engine.seeking import STEP_MESSAGES
+from postroom.engine.steering import Steering
 from postroom.observe.events import EventList, MessageDeleted, MessageHeld, MessageReleased
 from postroom.spool.memory import MemoryStore
 from postroom.spool.store import Selection, Settlement
@@ -82,7 +86,7 @@ def test_run_makes_deferred_messages_due_and_wakes_the_engine() -> None:
         bench = await Bench().fill()
         await bench.defer(bench.ids[0])
         assert await bench.due() == bench.ids[1:]
-        assert await bench.steering.run(Selection(state="deferred")) == 1
+        assert await bench.steering.run(Selection(state=Names(("deferred",)))) == 1
         assert await bench.due() == [*bench.ids[1:], bench.ids[0]] or await bench.due() == bench.ids
         assert bench.engine is not None and bench.engine.wakes == 1
 
@@ -92,7 +96,7 @@ def test_run_makes_deferred_messages_due_and_wakes_the_engine() -> None:
 def test_delete_forgets_without_a_report() -> None:
     async def main() -> None:
         bench = await Bench().fill()
-        assert await bench.steering.delete(Selection(recipient="U1@EXAMPLE.net")) == 1
+        assert await bench.steering.delete(Selection(recipient=Names(("U1@EXAMPLE.net",)))) == 1
         assert bench.steering.counts().messages == 2
         assert await bench.steering.show(bench.ids[1]) is None
         assert bench.events.events == [MessageDeleted(bench.ids[1])]
@@ -102,7 +106,7 @@ def test_delete_forgets_without_a_report() -> None:
 
 def test_verbs_reach_every_message_however_many_match() -> None:
     async def main() -> None:
-        bench = await Bench(messages=2 * BATCH_MESSAGES + 1, running=False).fill()
+        bench = await Bench(messages=2 * STEP_MESSAGES + 1, running=False).fill()
         assert await bench.steering.count(Selection()) == len(bench.ids)
         assert await bench.steering.hold(Selection(), "all") == len(bench.ids)
         assert bench.steering.counts().held == len(bench.ids)
@@ -138,8 +142,9 @@ def test_a_listing_goes_on_after_an_id_and_cuts_long_replies() -> None:
         bench = await Bench().fill()
         await bench.defer(bench.ids[1])
         page = MailListArgs(limit=1, after=bench.ids[0])
-        listed = [message async for message in bench.commands.listing(page)]
+        *listed, last = [one async for one in bench.commands.listing(page)]
         assert [message.id for message in listed] == [bench.ids[1]]
+        assert last == Last(MailPage(1, bench.ids[1])), "the next page begins behind it"
         assert len(listed[0].statuses[0].reply) == 300
 
     asyncio.run(main())

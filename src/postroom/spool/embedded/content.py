@@ -58,6 +58,15 @@ def read_content(
             file.close()
 
 
+def read_head(disk: Disk, path: Path, place: int, octets: int) -> bytes:
+    """Return how the content of a record begins, unverified; raises OSError."""
+    file = disk.open(path)
+    try:
+        return file.read_at(place + RECORD_HEADER_OCTETS, octets)
+    finally:
+        file.close()
+
+
 class StreamedContent:
     """Content too large for one piece."""
 

@@ -25,10 +25,10 @@ from postroom.core.message import (
     StoredMessage,
 )
 from postroom.core.terms import Terms
-from postroom.spool.selection import matches
+from postroom.spool.embedded.schema import indexes_of
+from postroom.spool.embedded.search import look
 from postroom.spool.store import QUARANTINE, AsideCount, DomainCount, DueKey, Selection
 
-SELECT_PAGE: Final = 500  # messages looked at per statement by `select`
 _STATES: Final = tuple(RecipientState)
 _facts = attrgetter(*Provenance.__struct_fields__)
 
@@ -94,6 +94,14 @@ _QUARANTINED = (
     " WHERE substr(m.hold, 1, length(:mark)) = :mark GROUP BY r.domain)"
 )
 _CENSUS_ALL = _CENSUS.replace(" AND domain > :after", "")
+# From name to name, however many recipients there are of each.
+_DOMAIN_NAMES = (
+    "WITH RECURSIVE names (name) AS ("
+    " SELECT min(domain) FROM recipient INDEXED BY recipient_domain WHERE state = 0"
+    " UNION ALL SELECT (SELECT min(domain) FROM recipient INDEXED BY recipient_domain"
+    " WHERE state = 0 AND domain > name) FROM names WHERE name IS NOT NULL LIMIT ?)"
+    " SELECT json_group_array(name ORDER BY name) FROM names WHERE name IS NOT NULL"
+)
 _PLACE = "SELECT json_array(segment, place, size) FROM message WHERE id = ?"
 
 
@@ -144,16 +152,18 @@ _decode_due = msgspec.json.Decoder(list[_DueRow]).decode
 _decode_whole = msgspec.json.Decoder(list[_WholeRow]).decode
 _decode_domains = msgspec.json.Decoder(list[tuple[str, int]]).decode
 _decode_census = msgspec.json.Decoder(list[tuple[str, int, int, int]]).decode
+_decode_names = msgspec.json.Decoder(list[str]).decode
 _decode_place = msgspec.json.Decoder(tuple[int, int, int]).decode
 
 
 class Reads:
     """Answers questions about the messages of one queue."""
 
-    __slots__ = ("connection",)
+    __slots__ = ("_indexes", "connection")
 
     def __init__(self, connection: apsw.Connection) -> None:
         self.connection = connection
+        self._indexes = indexes_of(connection)
 
     def _get(self, statement: str, values: Any) -> Any:
         return self.connection.execute(statement, values).get
@@ -212,19 +222,23 @@ class Reads:
         self, selection: Selection, now: float, limit: int, after: QueueId | None
     ) -> list[StoredMessage]:
         """Return the messages that match, whole, in order of id."""
-        conditions, values = ["id > :after"], {"after": after or ""}
-        for condition, value in _narrowing(selection, now):
-            if condition:
-                conditions.append(condition)
-            values.update(value)
         found: list[StoredMessage] = []
         while len(found) < limit:
-            page = self._page(" AND ".join(conditions), values, SELECT_PAGE)
-            found += [one for one in page if matches(selection, one, now)]
-            if len(page) < SELECT_PAGE:
+            some, after = self.search(selection, now, limit - len(found), after)
+            found += some
+            if after is None:
                 break
-            values["after"] = page[-1].id
-        return found[:limit]
+        return found
+
+    def search(
+        self, selection: Selection, now: float, limit: int, after: QueueId | None
+    ) -> tuple[list[StoredMessage], QueueId | None]:
+        """Return what one look finds; see Store.search."""
+        return look(self.connection, self._page, selection, now, limit, after, self._indexes)
+
+    def domain_names(self, limit: int) -> list[str]:
+        """Return the domains that have mail, in order."""
+        return _decode_names(self._get(_DOMAIN_NAMES, (limit,)))
 
     def domains(self, limit: int) -> list[tuple[str, int]]:
         """Return (domain, waiting recipients), most first."""
@@ -281,31 +295,6 @@ def due_query(
         conditions += " " + _WITHOUT
         values["without"] = msgspec.json.encode(without_domains).decode()
     return _DUE % (index, conditions), values
-
-
-def _narrowing(selection: Selection, now: float) -> list[tuple[str, dict[str, Any]]]:
-    """Return conditions in SQL that leave out much; `matches` decides about what is left."""
-    narrowing: list[tuple[str, dict[str, Any]]] = []
-    if selection.ids:
-        ids = msgspec.json.encode(selection.ids).decode()
-        narrowing.append(("id IN (SELECT value FROM json_each(:ids))", {"ids": ids}))
-    if selection.domain and selection.domain[0] not in "*.":
-        narrowing.append(
-            (
-                "id IN (SELECT message_id FROM recipient WHERE state = 0 AND domain = :domain)",
-                {"domain": selection.domain.lower()},
-            )
-        )
-    if selection.reverse_path is not None and selection.reverse_path.isascii():
-        narrowing.append(("lower(reverse_path) = :path", {"path": selection.reverse_path.lower()}))
-    if selection.state:
-        narrowing.append(("hold <> ''" if selection.state == "held" else "hold = ''", {}))
-    # A second more than asked: `matches` computes the age in another order.
-    if selection.older_than_s is not None:
-        narrowing.append(("arrived_at <= :old", {"old": now - selection.older_than_s + 1}))
-    if selection.newer_than_s is not None:
-        narrowing.append(("arrived_at >= :new", {"new": now - selection.newer_than_s - 1}))
-    return narrowing
 
 
 def _stored(row: _MessageRow, recipients: list[_RecipientRow]) -> StoredMessage:

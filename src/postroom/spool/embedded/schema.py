@@ -10,6 +10,7 @@ Called by: spool.embedded.control, reads, layout, fsck.  Raises: QueueUnusable, 
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,14 @@ USER_VERSION: Final = 2
 
 # A recipient is in the index of due ones while it waits and its message is not held. The
 # index holds the domain too, so that leaving domains out needs no look at the table.
+# What operators look for. They are made where a file does not have them yet: an older version
+# keeps them up to date without knowing what they are for.
+INDEXES: Final = (
+    ("message_arrived", "message (arrived_at)"),
+    ("message_sender", "message (lower(reverse_path))"),
+    ("message_held", "message (id) WHERE hold <> ''"),
+    ("message_scheduled", "message (id) WHERE instr(provenance, '\"release_at\"') > 0"),
+)
 _SCHEMA: Final = """
 CREATE TABLE queue (identity TEXT NOT NULL) STRICT;
 CREATE TABLE journal (
@@ -121,6 +130,24 @@ def connect(
     return connection
 
 
+def indexes_of(connection: apsw.Connection) -> frozenset[str]:
+    """Return the names of the indexes that a control file has."""
+    rows = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'index'")
+    return frozenset(str(name) for (name,) in rows)
+
+
+def add_indexes(connection: apsw.Connection) -> None:
+    """Make the indexes that a file of an older version does not have yet.
+
+    Without room for one, finding is slower, and no mail waits for it.
+    """
+    there = indexes_of(connection)
+    for name, on in INDEXES:
+        if name not in there:
+            with contextlib.suppress(apsw.FullError):
+                connection.execute(f"CREATE INDEX IF NOT EXISTS {name} ON {on}")
+
+
 def make_wal_durable(disk: Disk, path: Path) -> None:
     """Make sure of the WAL before anything is built on it, whatever became of it before.
 
@@ -156,6 +183,7 @@ def create_control(disk: Disk, path: Path, identity: uuid.UUID, *, alone: bool =
         if connection.execute("PRAGMA user_version").get == 0:
             with connection:
                 connection.execute(_SCHEMA)
+                add_indexes(connection)
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 connection.execute(f"PRAGMA user_version = {USER_VERSION}")
         check_version(connection, path)

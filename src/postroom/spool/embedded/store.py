@@ -22,7 +22,7 @@ from typing import Final, TypeVar
 import apsw
 
 from postroom.core.clock import Clock
-from postroom.core.errors import ContentCorrupt, StoreUnavailable
+from postroom.core.errors import StoreUnavailable
 from postroom.core.ids import QueueId
 from postroom.core.message import Content, NewMessage, StoredMessage
 from postroom.core.reply import Reply
@@ -30,7 +30,7 @@ from postroom.observe.events import EventSink
 from postroom.spool.embedded.changes import Change, Delete, Hold, MakeDue, Release, SetCrashes
 from postroom.spool.embedded.committer import Committer
 from postroom.spool.embedded.compaction import Compactor
-from postroom.spool.embedded.content import read_content
+from postroom.spool.embedded.contents import UNREADABLE, Contents
 from postroom.spool.embedded.control import Control
 from postroom.spool.embedded.disk import Disk, RealDisk
 from postroom.spool.embedded.layout import (
@@ -44,7 +44,7 @@ from postroom.spool.embedded.lease import Lease
 from postroom.spool.embedded.reads import Reads
 from postroom.spool.embedded.records import RECORD_HEADER_OCTETS, segment_name
 from postroom.spool.embedded.recovery import load_ledger, look
-from postroom.spool.embedded.schema import connect, make_wal_durable
+from postroom.spool.embedded.schema import add_indexes, connect, make_wal_durable
 from postroom.spool.embedded.segments import SegmentWriter
 from postroom.spool.embedded.space import SpaceGauge
 from postroom.spool.embedded.tables import Tables
@@ -66,7 +66,6 @@ from postroom.spool.store import (
 _T = TypeVar("_T")
 
 _CLOSED: Final = Reply(451, "4.3.0", "the queue is closed")
-_UNREADABLE: Final = Reply(451, "4.3.0", "the queue cannot be read")
 
 
 def open_store(
@@ -133,6 +132,7 @@ class EmbeddedStore:
         connection = self._connect()
         try:
             check_control_identity(connection, layout, identity)
+            add_indexes(connection)
             tables = Tables(Control(connection), load_ledger(connection))
             found = look(tables.ledger, disk, layout.content, identity, tables.control.position())
             # With one connection only, reads and writes take turns on the loop.
@@ -147,6 +147,7 @@ class EmbeddedStore:
         except BaseException:
             connection.close(True)
             raise
+        self._contents = Contents(disk, layout, identity, self._place_of, self._read_octets)
         self._writer = GroupWriter(
             self._committer,
             Compactor(self._committer, disk, layout.content, policy.compact_below),
@@ -226,7 +227,7 @@ class EmbeddedStore:
 
     async def content(self, queue_id: QueueId) -> Content:
         """Return the content, verified; see Store.content."""
-        return await self._read(lambda: self._content(queue_id))
+        return await self._read(lambda: self._contents.whole(queue_id))
 
     async def get(self, queue_id: QueueId) -> StoredMessage | None:
         """Return one message; see Store.get."""
@@ -236,9 +237,30 @@ class EmbeddedStore:
     async def select(
         self, selection: Selection, now: float, limit: int, after: QueueId | None = None
     ) -> list[StoredMessage]:
-        """Return messages that match; see Store.select."""
+        """Return messages that match; see Store.select. Others read between the looks."""
+        found: list[StoredMessage] = []
+        while len(found) < limit:
+            some, after = await self.search(selection, now, limit - len(found), after)
+            found += some
+            if after is None:
+                break
+        return found
+
+    async def search(
+        self, selection: Selection, now: float, limit: int, after: QueueId | None = None
+    ) -> tuple[list[StoredMessage], QueueId | None]:
+        """Return what one look finds; see Store.search."""
         await self._writer.flush()
-        return await self._read(lambda: self._reads.select(selection, now, limit, after))
+        return await self._read(lambda: self._reads.search(selection, now, limit, after))
+
+    async def heads(self, ids: tuple[QueueId, ...], octets: int) -> dict[QueueId, bytes]:
+        """Return how contents begin; see Store.heads."""
+        return await self._read(lambda: self._contents.heads(ids, octets))
+
+    async def domain_names(self, limit: int) -> list[str]:
+        """Return the domains that have mail; see Store.domain_names."""
+        await self._writer.flush()
+        return await self._read(lambda: self._reads.domain_names(limit))
 
     async def domains(self, limit: int) -> list[tuple[str, int]]:
         """Return (domain, waiting recipients); see Store.domains."""
@@ -314,33 +336,8 @@ class EmbeddedStore:
     async def _read_octets(self, ask: Callable[[], bytes]) -> bytes:
         return await self._read(ask)
 
-    def _content(self, queue_id: QueueId) -> Content:
-        try:
-            return self._sought_content(queue_id)
-        except ContentCorrupt:
-            try:
-                require_identity(self._disk, self._layout.content, self.identity)
-            except OSError as error:
-                # The disk is missing, not the content: the mail is not to be quarantined.
-                raise StoreUnavailable(_UNREADABLE) from error
-            raise
-
-    def _sought_content(self, queue_id: QueueId) -> Content:
-        before: tuple[int, int, int] | None = None
-        while True:
-            place = self._committer.recent.place(queue_id) or self._reads.place(queue_id)
-            if place is None:
-                raise KeyError(queue_id)
-            if place == before:
-                raise ContentCorrupt(f"{queue_id}: segment {place[0]} is missing")
-            segment, offset, size_octets = place
-            path = self._layout.content / segment_name(segment)
-            try:
-                return read_content(
-                    self._disk, path, queue_id, offset, size_octets, self._read_octets
-                )
-            except FileNotFoundError:
-                before = place  # compacted between the two looks: it is elsewhere now
+    def _place_of(self, queue_id: QueueId) -> tuple[int, int, int] | None:
+        return self._committer.recent.place(queue_id) or self._reads.place(queue_id)
 
     def _connect(self) -> apsw.Connection:
         return connect(self._disk, self._layout.control, durable=self._durable, alone=self._alone)
@@ -377,7 +374,7 @@ def _converted(ask: Callable[[], _T]) -> _T:
     try:
         return ask()
     except apsw.Error as error:
-        raise StoreUnavailable(_UNREADABLE) from error
+        raise StoreUnavailable(UNREADABLE) from error
 
 
 async def _at_once(ask: Callable[[], _T]) -> _T:

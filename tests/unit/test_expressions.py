@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postroom.shaping.expressions import TEXT_MAX, Expression
+from postroom.core.expressions import TEXT_MAX, Expression
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ whatever the text is:
 Case does not matter; `.` is anything.
 
 Pure.  Guarantees: the cost grows with the product of WAYS_MAX and the length of a text at most.
-Called by: shaping.replies, config.replies.  Raises: ValueError that says what to write instead.
+Called by: shaping.replies, config.rule_files, spool.selection, control.filters.
+Raises: ValueError that says what to write instead.
 """
 
 from __future__ import annotations
