@@ -24,17 +24,30 @@ from postroom.cli.output import (
 )
 from postroom.cli.queues import QueueLink, Queues
 from postroom.cli.reach import Spool
-from postroom.control.answers import MailPage
-from postroom.control.commands import PAGE_MAX, MailListArgs, MailShowArgs
+from postroom.control.answers import Changed, ListedMessage, MailPage
+from postroom.control.commands import PAGE_MAX, MailListArgs, MailShowArgs, MailVerbArgs
 from postroom.control.filters import MailFilter, parse_filter
 from postroom.control.protocol import Code, ControlError
 from postroom.core.clock import SystemClock
+from postroom.core.conditions import Names
 from postroom.core.ids import QueueId, parse_queue_id
-from postroom.core.message import Envelope, RecipientState, StoredMessage
+from postroom.core.message import (
+    Envelope,
+    Recipient,
+    RecipientState,
+    RecipientStatus,
+    StoredMessage,
+)
 from postroom.core.terms import NO_TERMS
 from postroom.core.units import format_duration, format_size
+from postroom.spool.query import Query
 from postroom.spool.selection import state_of as of_recipient
-from postroom.spool.store import Counts
+from postroom.spool.store import Counts, Selection
+
+HEADS = (
+    "ID", "QUEUE", "CHANNEL", "STATE", "AGE", "SIZE", "SENDER", "RECIPIENT", "LAST REPLY"
+)  # fmt: skip
+QUARANTINED = MailFilter(Query(Selection(state=Names(("quarantined",)))))
 
 
 def chosen(options: argparse.Namespace, *, needed: bool) -> MailFilter:
@@ -47,12 +60,12 @@ def chosen(options: argparse.Namespace, *, needed: bool) -> MailFilter:
 
 def messages_of(
     link: QueueLink, which: MailFilter, limit: int, now: float
-) -> Iterator[StoredMessage]:
+) -> Iterator[ListedMessage]:
     """Give the messages of one queue that match, `limit` at most, in pages."""
     after: QueueId | None = None
     while limit > 0:
         args = MailListArgs(which.query, min(limit, PAGE_MAX), after, now)
-        messages, page = link.page("mail list", args, StoredMessage, MailPage)
+        messages, page = link.page("mail list", args, ListedMessage, MailPage)
         yield from messages
         limit -= len(messages)
         if not page.after:
@@ -73,12 +86,31 @@ def state_of(message: StoredMessage, now: float) -> str:
     return next((one for one in states if one != "waiting"), "waiting")
 
 
+def recipients_of(
+    message: ListedMessage,
+) -> Iterator[tuple[Recipient, RecipientStatus, str]]:
+    """Give the recipients of a message with what is known of each, and its channel."""
+    channels = message.channels or ("",) * len(message.statuses)
+    yield from zip(message.envelope.recipients, message.statuses, channels, strict=True)
+
+
+def count_matching(link: QueueLink, which: MailFilter, now: float) -> int:
+    """Return how many messages of one queue match, exactly."""
+    total, args = 0, MailVerbArgs(which.query, dry_run=True, limit=PAGE_MAX, now=now)
+    while True:
+        counted: Changed = link.call("mail hold", args, Changed)
+        total += counted.count
+        if not counted.after:
+            return total
+        args = msgspec.structs.replace(args, after=QueueId(counted.after))
+
+
 def priority_of(envelope: Envelope) -> int:
     """Return the priority that a message asks for."""
     return (envelope.terms or NO_TERMS).priority
 
 
-def in_json(message: StoredMessage, queue: int, now: float) -> dict[str, Any]:
+def in_json(message: ListedMessage, queue: int, now: float) -> dict[str, Any]:
     """Return a message as listings in JSON show it."""
     return {
         "id": message.id,
@@ -101,17 +133,50 @@ def in_json(message: StoredMessage, queue: int, now: float) -> dict[str, Any]:
                 "due_at": status.due_at,
                 "reply": status.reply,
                 "host": status.host,
+                "channel": channel,
             }
-            for recipient, status in zip(message.envelope.recipients, message.statuses, strict=True)
+            for recipient, status, channel in recipients_of(message)
         ],
     }
 
 
+def shown(options: argparse.Namespace) -> tuple[MailFilter, bool]:
+    """Return what a listing is of, and whether it leaves out quarantined mail.
+
+    Asked for everything, it does for people, and says how much that is. --quarantined shows it.
+    """
+    which = chosen(options, needed=False)
+    query = which.query
+    if options.quarantined:
+        if query.selection.state:
+            fail("--quarantined is a state of its own", "give it or state=", USAGE)
+        state = Names(("quarantined",))
+    elif query == Query() and not options.filter and not options.json:
+        state = Names((), ("quarantined",))
+    else:
+        return which, False
+    query = msgspec.structs.replace(
+        query, selection=msgspec.structs.replace(query.selection, state=state)
+    )
+    return msgspec.structs.replace(which, query=query), not options.quarantined
+
+
+def quarantined_in(link: QueueLink, now: float) -> int:
+    """Return how many messages of one queue are quarantined."""
+    counts: Counts = link.call("mail count", None, Counts)
+    return count_matching(link, QUARANTINED, now) if counts.held else 0
+
+
+def quarantine_note(count: int, command: str) -> str:
+    """Return the line that says what a listing leaves out; "" where it is nothing."""
+    return f"{plural(count, 'quarantined message')} not shown: {command} -Q" if count else ""
+
+
 def listing(options: argparse.Namespace) -> int:
     """`mail list`."""
-    which = chosen(options, needed=False)
+    which, leaves_out = shown(options)
     now, total, cut = SystemClock().now(), 0, False
-    limit = options.limit or sys.maxsize
+    limit, left_out = options.limit or sys.maxsize, 0
     rows: list[tuple[object, ...]] = []
     queues = Queues(Spool(options), which.queues)
     for link in queues:
@@ -124,29 +189,31 @@ def listing(options: argparse.Namespace) -> int:
                 print_json(in_json(message, link.number, now))
             else:
                 rows.append(_row(message, link.number, now))
+        left_out += quarantined_in(link, now) if leaves_out else 0
     if options.json:
         for absent in queues.absent:
             print_json(absent)
     else:
         if rows:
-            heads = ("ID", "QUEUE", "STATE", "AGE", "SIZE", "SENDER", "RECIPIENT", "LAST REPLY")
-            print_table(heads, rows)
+            print_table(HEADS, rows)
         print(f"{plural(total, 'message')}{' shown; --limit 0 shows all' if cut else ''}")
+        if left_out:
+            print(quarantine_note(left_out, "postroom mail list"))
     return queues.code(OK if total or not options.filter else FINDING)
 
 
-def _row(message: StoredMessage, queue: int, now: float) -> tuple[object, ...]:
-    waiting = [
-        (recipient.address, status)
-        for recipient, status in zip(message.envelope.recipients, message.statuses, strict=True)
-        if not status.state.is_final
-    ]
-    address, reply = (waiting[0][0], waiting[0][1].reply) if waiting else ("", "")
+def _row(message: ListedMessage, queue: int, now: float) -> tuple[object, ...]:
+    waiting = [one for one in recipients_of(message) if not one[1].state.is_final]
+    address, reply, channel = "", "", ""
+    if waiting:
+        recipient, status, channel = waiting[0]
+        address, reply = recipient.address, status.reply
     scheduled = message.scheduled_until(now)
     more = f" +{len(waiting) - 1}" if len(waiting) > 1 else ""
     return (
         message.id,
         f"queue{queue}",
+        channel,
         state_of(message, now),
         format_duration(max(0.0, now - message.arrived_at)),
         format_size(message.size_octets),
@@ -156,9 +223,9 @@ def _row(message: StoredMessage, queue: int, now: float) -> tuple[object, ...]:
     )
 
 
-def sample_line(message: StoredMessage, queue: int, now: float) -> str:
+def sample_line(message: ListedMessage, queue: int, now: float) -> str:
     """Return a message as a dry run shows it."""
-    _, _, state, age, size, sender, recipient, _ = _row(message, queue, now)
+    _, _, _, state, age, size, sender, recipient, _ = _row(message, queue, now)
     return f"  {message.id}  queue{queue}  {state}  {age}  {size}  {sender} -> {recipient}"
 
 
@@ -178,7 +245,7 @@ def show(options: argparse.Namespace) -> int:
             if error.code != Code.NOT_FOUND:
                 raise
             continue
-        message = msgspec.json.decode(first, type=StoredMessage)
+        message = msgspec.json.decode(first, type=ListedMessage)
         transcript = ""
         if options.transcript:
             transcript = msgspec.json.decode(next(items), type=str)
@@ -210,7 +277,7 @@ def _print_transcript(transcript: str) -> None:
         print(printable(line))
 
 
-def _print_message(message: StoredMessage, queue: int, now: float) -> None:
+def _print_message(message: ListedMessage, queue: int, now: float) -> None:
     envelope, provenance = message.envelope, message.provenance
     scheduled, terms = message.scheduled_until(now), envelope.terms or NO_TERMS
     age = format_duration(max(0.0, now - message.arrived_at))
@@ -242,12 +309,13 @@ def _print_message(message: StoredMessage, queue: int, now: float) -> None:
     for name, value in facts:
         print(f"{name + ':':<12}{printable(value)}")
     print(f"{'recipients:':<12}{message.live_count} of {message.total_count} not final")
-    for recipient, status in zip(envelope.recipients, message.statuses, strict=True):
+    for recipient, status, channel in recipients_of(message):
         print(f"  {printable(recipient.address)}")
         line = f"    {status.state.name.lower()}, {plural(status.attempts, 'attempt')}"
         if status.state is RecipientState.WAITING:
             wait = status.due_at - now
             line += f", next try {f'in {format_duration(wait)}' if wait > 0 else 'now'}"
+            line += f", channel {channel}" if channel else ""
         print(line)
         if status.reply:
             said_by = f"{status.host}: " if status.host else ""
@@ -256,6 +324,8 @@ def _print_message(message: StoredMessage, queue: int, now: float) -> None:
 
 def count(options: argparse.Namespace) -> int:
     """`mail count`."""
+    if options.filter:
+        return _count_filter(options)
     total = Counts()
     rows: list[tuple[object, ...]] = []
     queues = Queues(Spool(options))
@@ -275,6 +345,22 @@ def count(options: argparse.Namespace) -> int:
         rows.append(("total", *msgspec.structs.astuple(total), ""))
         print_table(("QUEUE", "MESSAGES", "RECIPIENTS", "HELD", "OCTETS", "NOTE"), rows)
     return queues.code()
+
+
+def _count_filter(options: argparse.Namespace) -> int:
+    """Count what a filter names, queue by queue."""
+    which, now = chosen(options, needed=True), SystemClock().now()
+    counts: dict[str, int] = {}
+    queues = Queues(Spool(options), which.queues)
+    for link in queues:
+        counts[f"queue{link.number}"] = count_matching(link, which, now)
+    total = sum(counts.values())
+    if options.json:
+        absent = [queue.queue for queue in queues.absent]
+        print_json({"messages": total, "queues": counts, "absent": absent})
+    else:
+        print_table(("QUEUE", "MESSAGES"), [*counts.items(), ("total", total)])
+    return queues.code(OK if total else FINDING)
 
 
 def _sum(one: Counts, other: Counts) -> Counts:

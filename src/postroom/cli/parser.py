@@ -27,6 +27,7 @@ FILTER_HELP = (
     "attempts> size> (also with <), reply~TEXT, header:NAME=TEXT, queue=N; or all; "
     "see docs/how-to/filters.md"
 )
+QUARANTINED_HELP = "quarantined messages alone; without a filter they are only counted"
 VERBS = (
     ("run", "make messages due now, whatever their next try was to be; not what is scheduled"),
     ("hold", "keep messages from being tried until they are released"),
@@ -260,13 +261,17 @@ def _mail_commands(commands: Any) -> None:
     listing.add_argument(
         "--limit", type=int, default=1000, metavar="N", help="at most so many (0: all)"
     )
+    listing.add_argument("-Q", "--quarantined", action="store_true", help=QUARANTINED_HELP)
     show = _json(_add(below, "show", "all about one message", "mail:show"))
     show.add_argument("id", metavar="ID", help="the queue id")
     show.add_argument("--raw", action="store_true", help="its content instead, octet for octet")
     show.add_argument(
         "--transcript", action="store_true", help="what was said in attempts that failed"
     )
-    _json(_add(below, "count", "exact counts of each queue, at once", "mail:count"))
+    count = _json(_add(below, "count", "exact counts of each queue, at once", "mail:count"))
+    count.add_argument(
+        "filter", nargs="*", metavar="FILTER", help="count what it names, one by one instead"
+    )
     for name, help_text in VERBS:
         verb = _json(_add(below, name, help_text, "mail_verbs:verb"))
         verb.add_argument("filter", nargs="*", metavar="FILTER", help=FILTER_HELP)
@@ -283,7 +288,9 @@ def _mail_commands(commands: Any) -> None:
     move.add_argument("--dry-run", action="store_true", help="count and show a few, no more")
 
     mailq = _json(_add(commands, "mailq", "the queues as sendmail lists them", "mailq:run"))
+    mailq.add_argument("filter", nargs="*", metavar="FILTER", help=FILTER_HELP)
     mailq.add_argument("-c", "--counts", action="store_true", help="only the numbers")
+    mailq.add_argument("-Q", "--quarantined", action="store_true", help=QUARANTINED_HELP)
     _add(commands, "sendmail", "the sendmail command, with its own options", "main:sendmail")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from postroom.core.message import StoredMessage
 from postroom.observe.figures import Figures
 from postroom.queueing.load import ChannelLoad
 from postroom.shaping.pauses import Pause
@@ -239,6 +240,15 @@ class Changed(msgspec.Struct, frozen=True, omit_defaults=True):
 
     count: int
     after: str = ""
+
+
+class ListedMessage(StoredMessage, frozen=True, gc=False):
+    """One item of a listing: a message, and the channel of each of its recipients.
+
+    `channels` stand beside the recipients: by the rules in force, "" for who is final.
+    """
+
+    channels: tuple[str, ...] = ()
 
 
 class MailPage(msgspec.Struct, frozen=True, omit_defaults=True):

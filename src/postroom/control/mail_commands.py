@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
 
-from postroom.control.answers import Changed, Confirmed, MailPage
+from postroom.control.answers import Changed, Confirmed, ListedMessage, MailPage
 from postroom.control.commands import (
     PAGE_MAX,
     MailConfirmArgs,
@@ -61,14 +61,15 @@ class MailCommands:
     def __init__(self, steering: Steering) -> None:
         self._steering = steering
 
-    async def listing(self, args: MailListArgs) -> AsyncIterator[StoredMessage | Last]:
+    async def listing(self, args: MailListArgs) -> AsyncIterator[ListedMessage | Last]:
         """Give the messages that match, a page of them, and where the next begins."""
         limit = max(0, min(args.limit, PAGE_MAX))
         count, walk = 0, self._steering.walk(args.query, limit or 1, args.after, args.now)
         try:
             async for batch in self._steering.select(walk):
-                for message in batch[: limit - count]:
-                    yield _shortened(message)
+                channels = await self._steering.channels_of(batch)
+                for message, of_it in zip(batch[: limit - count], channels, strict=False):
+                    yield _listed(message, of_it)
                     count += 1
         except SiteUnknown as error:
             raise _no_sites(error) from error
@@ -78,12 +79,13 @@ class MailCommands:
         """Return the exact counts."""
         return self._steering.counts()
 
-    async def show(self, args: MailShowArgs) -> AsyncIterator[StoredMessage | bytes | str]:
+    async def show(self, args: MailShowArgs) -> AsyncIterator[ListedMessage | bytes | str]:
         """Give one message, then its transcript and its content in pieces, where asked for."""
         message = await self._steering.show(args.id)
         if message is None:
             raise ControlError(f"no message {args.id} in this queue", code=Code.NOT_FOUND)
-        yield _shortened(message)
+        (channels,) = await self._steering.channels_of([message])
+        yield _listed(message, channels)
         if args.transcript:
             yield await self._steering.transcript(args.id)
         if not args.content:
@@ -161,14 +163,14 @@ def _no_sites(error: SiteUnknown) -> ControlError:
     return ControlError(str(error), "start it: postroom serve", Code.UNAVAILABLE)
 
 
-def _shortened(message: StoredMessage) -> StoredMessage:
-    """Return a message whose replies are short enough for a line of an answer."""
-    if all(len(status.reply) <= REPLY_CHARACTERS_MAX for status in message.statuses):
-        return message
-    statuses = tuple(
-        msgspec.structs.replace(status, reply=status.reply[: REPLY_CHARACTERS_MAX - 1] + "…")
-        if len(status.reply) > REPLY_CHARACTERS_MAX
-        else status
-        for status in message.statuses
-    )
-    return msgspec.structs.replace(message, statuses=statuses)
+def _listed(message: StoredMessage, channels: tuple[str, ...]) -> ListedMessage:
+    """Return a message as an item; its replies are short enough for a line of an answer."""
+    values = dict(zip(message.__struct_fields__, msgspec.structs.astuple(message), strict=True))
+    if any(len(status.reply) > REPLY_CHARACTERS_MAX for status in message.statuses):
+        values["statuses"] = tuple(
+            msgspec.structs.replace(status, reply=status.reply[: REPLY_CHARACTERS_MAX - 1] + "…")
+            if len(status.reply) > REPLY_CHARACTERS_MAX
+            else status
+            for status in message.statuses
+        )
+    return ListedMessage(**values, channels=channels)

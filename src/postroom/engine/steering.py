@@ -13,7 +13,7 @@ Called by: control.mail_commands, control.offline.  Raises: StoreUnavailable.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
 from postroom.core.clock import Clock
@@ -78,6 +78,7 @@ class Steering:
         self._active = active
         self._events = events
         self._clock = clock
+        self._ways = ways
         self._seeker = Seeker(store, clock, ways)
 
     def walk(
@@ -89,6 +90,10 @@ class Steering:
     def select(self, walk: Walk) -> AsyncIterator[list[StoredMessage]]:
         """Give the messages of a page, in order of id, in pieces."""
         return self._seeker.batches(walk)
+
+    async def channels_of(self, messages: Sequence[StoredMessage]) -> list[tuple[str, ...]]:
+        """Return the channels of the recipients of messages; nothing where no rules are known."""
+        return await self._ways.channels_of(messages) if self._ways else [() for _ in messages]
 
     async def show(self, queue_id: QueueId) -> StoredMessage | None:
         """Return one message with all its recipients, or None."""

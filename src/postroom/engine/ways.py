@@ -11,7 +11,7 @@ Called by: engine.seeking, control.offline, supervisor.mail_service.  Raises: no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from postroom.channels.match import ChannelTable
 from postroom.core.errors import ReplyError
@@ -83,6 +83,35 @@ class Ways:
             if (domain, kind) not in found:
                 found[domain, kind] = (self._by_name(domain, kind), "")
         return found
+
+    async def channels_of(self, messages: Sequence[StoredMessage]) -> list[tuple[str, ...]]:
+        """Return the channel of each recipient of each message, "" of those that are final.
+
+        Nothing is looked up for it: where no route is known, the name of the domain decides.
+        """
+        channels: dict[tuple[str, int], str] = {}
+        found = []
+        for message in messages:
+            kind, _ = self.kind_and_tenant(message)
+            names = []
+            for recipient, status in zip(
+                message.envelope.recipients, message.statuses, strict=True
+            ):
+                name = ""
+                if not status.state.is_final:
+                    key = (recipient.domain.lower(), kind)
+                    if key not in channels:
+                        channels[key] = self._known(*key)
+                    name = channels[key]
+                names.append(name)
+            found.append(tuple(names))
+            # A message may have a thousand recipients: others have their turn in between.
+            await asyncio.sleep(0)
+        return found
+
+    def _known(self, domain: str, kind: int) -> str:
+        destination = self._router.lookup(domain, kind) if self._router is not None else None
+        return destination.channel.name if destination is not None else self._by_name(domain, kind)
 
     @property
     def _rules(self) -> ChannelTable:

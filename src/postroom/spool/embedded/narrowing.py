@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from postroom.core.conditions import Names, Range, folded, is_exact
+from postroom.core.conditions import Names, Range, is_exact
 from postroom.core.ids import QueueId
 from postroom.spool.store import STATES, Selection
 
@@ -78,11 +78,6 @@ class Narrowing:
             where = "state = 0 AND domain IN (SELECT value FROM json_each(:domains))"
             values = {"domains": _json(domains)}
             drivers.append(_driver("recipient", "recipient_domain", "message_id", where, values))
-        senders = _exact(selection.sender)
-        if senders is not None:
-            where = "lower(reverse_path) IN (SELECT value FROM json_each(:senders))"
-            values = {"senders": _json(senders)}
-            drivers.append(_driver("message", "message_sender", "id", where, values))
         if selection.age:
             where, times = _between("arrived_at", _moments(selection.age, now))
             drivers.append(_driver("message", "message_arrived", "id", where, times))
@@ -166,13 +161,6 @@ def _states(names: Names) -> set[str]:
 
 def _json(values: list[str]) -> str:
     return msgspec.json.encode(values).decode()
-
-
-def _exact(names: Names) -> list[str] | None:
-    """Return the texts that are meant, where all are named whole."""
-    if not names.any_of or not all(map(is_exact, names.any_of)):
-        return None
-    return [folded(one) for one in names.any_of]
 
 
 def _exact_domains(selection: Selection) -> list[str] | None:

@@ -25,11 +25,11 @@ USER_VERSION: Final = 2
 
 # A recipient is in the index of due ones while it waits and its message is not held. The
 # index holds the domain too, so that leaving domains out needs no look at the table.
-# What operators look for. They are made where a file does not have them yet: an older version
+# What operators look for, where a walk would not find it soon enough and keeping the index
+# costs next to nothing (docs/design/filters.md). They are made where a file does not have them yet: an older version
 # keeps them up to date without knowing what they are for.
 INDEXES: Final = (
     ("message_arrived", "message (arrived_at)"),
-    ("message_sender", "message (lower(reverse_path))"),
     ("message_held", "message (id) WHERE hold <> ''"),
     ("message_scheduled", "message (id) WHERE instr(provenance, '\"release_at\"') > 0"),
 )
