@@ -23,16 +23,16 @@ from postroom.spool.errors import QueueUnusable
 APPLICATION_ID: Final = 0x50524D51  # "PRMQ"
 USER_VERSION: Final = 2
 
-# A recipient is in the index of due ones while it waits and its message is not held. The
-# index holds the domain too, so that leaving domains out needs no look at the table.
 # What operators look for, where a walk would not find it soon enough and keeping the index
-# costs next to nothing (docs/design/filters.md). They are made where a file does not have them yet: an older version
-# keeps them up to date without knowing what they are for.
+# costs next to nothing (docs/design/filters.md). They are made where a file does not have them
+# yet: an older version keeps them up to date without knowing what they are for.
 INDEXES: Final = (
     ("message_arrived", "message (arrived_at)"),
     ("message_held", "message (id) WHERE hold <> ''"),
     ("message_scheduled", "message (id) WHERE instr(provenance, '\"release_at\"') > 0"),
 )
+# A recipient is in the index of due ones while it waits and its message is not held. The
+# index holds the domain too, so that leaving domains out needs no look at the table.
 _SCHEMA: Final = """
 CREATE TABLE queue (identity TEXT NOT NULL) STRICT;
 CREATE TABLE journal (
