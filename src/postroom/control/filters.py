@@ -39,7 +39,6 @@ from postroom.control.filter_words import (
     written_duration,
 )
 from postroom.core.conditions import EVERYWHERE, Names, Range
-from postroom.core.expressions import Expression
 from postroom.core.ids import QueueId, parse_queue_id
 from postroom.core.units import parse_duration, parse_size
 from postroom.spool.query import HeaderTest, Query
@@ -161,6 +160,8 @@ class _Reading:
             before = self._ranges.get(name, Range())
             self._ranges[name] = _joined(name, before, bounds)
         elif name == "reply":
+            from postroom.core.expressions import Expression
+
             (text,) = items_of(value, lists=False)
             Expression(text)
             (self._not_replies if is_not else self._replies).append(text)

@@ -10,12 +10,15 @@ Raises: ValueError for an expression that is none, from `SelectionTest`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from postroom.core.conditions import Names, NameTest, Range
-from postroom.core.expressions import Expression
 from postroom.core.ids import QueueId
 from postroom.core.message import Recipient, RecipientStatus, StoredMessage
 from postroom.spool.store import QUARANTINE, Selection
+
+if TYPE_CHECKING:
+    from postroom.core.expressions import Expression
 
 RecipientTest = Callable[[Recipient, RecipientStatus], bool]
 
@@ -34,8 +37,8 @@ class SelectionTest:
         self._size = _range(selection.size)
         self._due = _range(selection.due)
         self._attempts = _range(selection.attempts)
-        self._replies = [Expression(text) for text in selection.reply]
-        self._not_replies = [Expression(text) for text in selection.not_reply]
+        self._replies = _expressions(selection.reply)
+        self._not_replies = _expressions(selection.not_reply)
         self._is_plain = not (
             self._recipient or self._domain or self._state or self._due or self._attempts
             or self._replies or self._not_replies
@@ -92,6 +95,15 @@ def state_of(message: StoredMessage, status: RecipientStatus, now: float) -> str
     if message.scheduled_until(now):
         return "scheduled"
     return "deferred" if status.due_at > now else "waiting"
+
+
+def _expressions(texts: tuple[str, ...]) -> list[Expression]:
+    if not texts:
+        return []
+    # The command line needs the states alone, and is there sooner without it.
+    from postroom.core.expressions import Expression
+
+    return [Expression(text) for text in texts]
 
 
 def _name_test(names: Names) -> NameTest | None:
