@@ -118,6 +118,7 @@ def main() -> int:
     """Run as a program."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--messages", type=int, default=200_000)
+    parser.add_argument("--octets", type=int, default=4096, help="length of a message")
     parser.add_argument("--domains", type=int, default=1000)
     parser.add_argument("--due-percent", type=float, default=5.0)
     parser.add_argument("--directory", default=None, help="where the spool lies meanwhile")
