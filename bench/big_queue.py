@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import platform
 import random
@@ -34,6 +33,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.filter_pages import filter_rows
 from postroom.core.clock import SystemClock
 from postroom.core.ids import QueueIdGenerator
 from postroom.core.message import (
@@ -59,29 +59,13 @@ POLL_S = 0.002
 SETTLE_S = 0.3
 """Given to the sink after a kill to take what was still on its way."""
 COMMAND_RUNS = 7
-PAGE_RUNS = 3
-PAGE = 50
 RARE_DOMAIN = "rare.example"
 RARE_OF = 20_000
 HELD_OF = 5_000
 HOLDS = ("looked at", "quarantine: looked at")
-FILTERS = (
-    "{id}", "queue=1", "domain=d7.example", "domain=rare.example", "domain=nowhere.example",
-    "sender={sender}", "sender=nobody@bench.example", "state=waiting", "state=deferred",
-    "state=scheduled", "state=held", "state=quarantined", "age>1m", "age>55m", "age<10m",
-    "age<10s", "due<10m", "due>4h", "due>5h",
-)  # fmt: skip
-"""By what an index or the order of ids knows, with many, few and no messages to find."""
-OTHER_FILTERS = (
-    "channel=default", "channel!=default", "sender=*@lists.bench.example", "sender=x*",
-    "recipient=r77@*", "attempts>3", "size>1MiB", "reply~Greylisted", "reply~nobody",
-    "header:Subject=bench",
-)  # fmt: skip
-"""Which have to look at the mail itself."""
 
 FIRST_DELIVERY_GOAL_S = 2.0
 COUNTS_GOAL_S = 0.2
-PAGE_GOAL_S = 0.5
 RESIDENT_GOAL_MIB = 200.0
 
 
@@ -102,8 +86,8 @@ async def fill(store: EmbeddedStore, count: int, options: argparse.Namespace, se
     ids = QueueIdGenerator(dice)
     now = clock.now()
     header = b"Received: from load.example by bench.example; " + b"x" * 60 + b"\r\n"
-    body = (dice.randbytes(30).hex().encode() + b"\r\n") * (SIZE_OCTETS // 62)
-    content = (header, b"Subject: bench\r\n\r\n" + body[: SIZE_OCTETS - len(header) - 18])
+    body = (dice.randbytes(30).hex().encode() + b"\r\n") * (options.octets // 62)
+    content = (header, b"Subject: bench\r\n\r\n" + body[: options.octets - len(header) - 18])
     provenance = Provenance("ESMTP", "192.0.2.1:2525", "load.example", "", "smtp")
     for start in range(0, count, BATCH):
         waiting = []
@@ -220,7 +204,7 @@ def measure(options: argparse.Namespace, base: Path) -> list[Row]:
         starts.sort()
         first_s = statistics.median(starts)
         rows = [
-            Row("messages", f"{options.messages} of {SIZE_OCTETS} octets in"
+            Row("messages", f"{options.messages} of {options.octets} octets in"
                 f" {options.queues} queues, filled in {filled_s:.0f} s"),
             Row("due at the start", f"{options.due_percent:g} %"),
             Row("start after kill -9 to first delivery",
@@ -230,7 +214,7 @@ def measure(options: argparse.Namespace, base: Path) -> list[Row]:
         time.sleep(1)
         rows += memory_rows(daemon, "after the start")
         rows += command_rows(daemon)
-        rows += filter_rows(daemon)
+        rows += [Row(*row) for row in filter_rows(daemon)]
         time.sleep(options.run_s)
         taken = sink.record.read_bytes().count(b"\n")
         rows.append(Row(f"delivered in the first {options.run_s + 1:.0f} s or so", f"{taken}"))
@@ -283,48 +267,6 @@ def command_rows(daemon: Daemon) -> list[Row]:
     ]  # fmt: skip
 
 
-def filter_rows(daemon: Daemon) -> list[Row]:
-    """Return how soon the first page of each filter is there, and whether counts are true."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    command = [str(Path(sys.executable).parent / "postroom"), "--config", str(daemon.file)]
-
-    def output(*words: str) -> str:
-        done = subprocess.run([*command, *words], env=environment, capture_output=True, check=False)
-        return done.stdout.decode()
-
-    one = json.loads(output("mail", "list", "--json", "--limit", "1"))
-    rows = []
-    for group, goal_s in ((FILTERS, PAGE_GOAL_S), (OTHER_FILTERS, 0.0)):
-        for text in group:
-            words = text.format(**one)
-            took = []
-            for _ in range(PAGE_RUNS if goal_s else 1):
-                begun = time.perf_counter()
-                listed = output("mail", "list", words, "--json", "--limit", str(PAGE))
-                took.append(time.perf_counter() - begun)
-            median = statistics.median(took)
-            what = f"`mail list {text}`, {listed.count(chr(10))} found"
-            value = f"{median:.3f} s ({min(took):.3f} to {max(took):.3f})"
-            goal = f"< {goal_s:g} s" if goal_s else ""
-            rows.append(Row(what, value, goal, not goal_s or median < goal_s))
-    # Nothing may be delivered between the counts and the scan that they are compared with.
-    output("delivery", "suspend")
-    time.sleep(1)
-    begun = time.perf_counter()
-    counted = json.loads(output("mail", "count", "--json"))["messages"]
-    counts_s = time.perf_counter() - begun
-    begun = time.perf_counter()
-    scanned = json.loads(output("mail", "count", "all", "--json"))["messages"]
-    scan_s = time.perf_counter() - begun
-    output("delivery", "resume")
-    rows.append(
-        Row("`mail count` equals a scan of every message",
-            f"{counted} in {counts_s:.2f} s, {scanned} in {scan_s:.1f} s", "equal",
-            counted == scanned)
-    )  # fmt: skip
-    return rows
-
-
 def machine() -> str:
     """Return what the numbers depend on."""
     model = next(
@@ -346,6 +288,7 @@ def main() -> int:
     """Run as a program."""
     parser = argparse.ArgumentParser(prog="make bench-queue", description=__doc__.splitlines()[0])
     parser.add_argument("--messages", type=int, default=100_000)
+    parser.add_argument("--octets", type=int, default=SIZE_OCTETS, help="length of a message")
     parser.add_argument("--domains", type=int, default=1000)
     parser.add_argument("--queues", type=int, default=2)
     parser.add_argument("--due-percent", type=float, default=5.0)

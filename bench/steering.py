@@ -37,6 +37,8 @@ from postroom.spool.policy import SpoolPolicy
 LATE_GOAL_S = 0.05
 """Longer than the interpreter's own turns of 5 ms, and far below what any peer notices."""
 PROBE_S = 0.001
+IDLE_S = 5.0
+"""How late the loop is with nothing to do is what the machine's other work makes of it."""
 
 
 class Lateness:
@@ -84,6 +86,9 @@ async def measure(base: Path, options: argparse.Namespace) -> bool:
     probing = asyncio.create_task(probe.run())
     print(f"{'verb':8} {'filter':22} {'messages':>9} {'seconds':>8} {'p99 ms':>8} {'most ms':>8}")
     try:
+        await asyncio.sleep(IDLE_S)
+        p99, most = probe.take()
+        print(f"{'nothing':41} {IDLE_S:8.2f} {p99 * 1000:8.1f} {most * 1000:8.1f}", flush=True)
         for name, text, verb in verbs:
             await asyncio.sleep(0.2)
             probe.take()
@@ -113,6 +118,7 @@ def main() -> int:
     """Run as a program."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--messages", type=int, default=200_000)
+    parser.add_argument("--octets", type=int, default=4096, help="length of a message")
     parser.add_argument("--domains", type=int, default=1000)
     parser.add_argument("--due-percent", type=float, default=5.0)
     parser.add_argument("--directory", default=None, help="where the spool lies meanwhile")

@@ -20,10 +20,9 @@ from postroom.cli import names as known_names
 from postroom.cli.output import OK
 from postroom.cli.parser import build_parser
 from postroom.cli.shells import DIRECTORIES, FILES, SCRIPTS
+from postroom.control.filter_words import ALL, FIELDS, HEADER
+from postroom.spool.store import STATES
 
-FILTER_WORDS = (
-    "all domain= recipient= sender= state=waiting state=deferred state=scheduled state=held queue="
-)
 LIMIT_WORDS = "concurrency= per_site.concurrency="
 RATE_WORDS = "rate= per_site.rate= rate=none per_site.rate=none"
 
@@ -53,7 +52,6 @@ WORDS = {
     "SITE|all": "all",
     "HOST|all": "all",
     "LOAD|off": "off",
-    "FILTER": FILTER_WORDS,
     "LIMIT": LIMIT_WORDS,
     "WORDS": "never success failure delay",
     "MODES": "full none full,none",
@@ -184,9 +182,8 @@ def _values(
     if shown == "LIMIT" and path == ("what-if", "channel"):
         words += f" {RATE_WORDS}"
     yield from (Candidate(word) for word in words.split())
-    if shown == "FILTER" and (begun := _CONDITION.match(current)):
-        for kind in KINDS_OF_FIELD.get(begun[1], ()):
-            yield from (Candidate(f"{begun[0]}{name}") for name in names(kind))
+    if shown == "FILTER":
+        yield from _filter_words(names, current)
     if shown == "NAME=VALUE":
         from postroom.config.settings import TABLES
 
@@ -196,6 +193,26 @@ def _values(
     field = "site" if path[:1] == ("site",) and action.dest == "name" else action.dest
     for kind in KINDS.get(shown, KINDS_OF_FIELD.get(field, ())):
         yield from (Candidate(name, kind) for name in names(kind))
+
+
+def _filter_words(names: Names, current: str) -> Iterator[Candidate]:
+    """Give the beginnings of words of a filter, and the names that some go on with.
+
+    Those with < or > are left out: completed without quotes, a shell would take them for files.
+    """
+    for kind in ("queue", "channel", "tenant", "site"):
+        for operator in FIELDS[kind].operators:
+            if current.startswith(f"{kind}{operator}"):
+                yield from (Candidate(f"{kind}{operator}{name}") for name in names(kind))
+                return
+    yield Candidate(ALL, "every message")
+    for field in FIELDS.values():
+        if field.name == "state":
+            yield from (Candidate(f"state={state}") for state in STATES)
+        elif field.name in (HEADER, "reply"):
+            yield Candidate(field.name + ("~" if field.name == "reply" else ""), field.help)
+        elif field.operators[0] == "=":
+            yield Candidate(f"{field.name}=", field.help)
 
 
 def _line(text: str | None) -> str:

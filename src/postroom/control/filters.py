@@ -177,10 +177,12 @@ class _Reading:
         else:
             key = _NAMES[name]
             meant = self._none if is_not else self._any
-            if key in meant:
-                raise ValueError(f"given twice; a list means one of these: {name}{operator}A,B")
+            if key in self._any and not is_not:
+                raise ValueError(f"given twice; a list means one of these: {name}=A,B")
             read = _READ.get(name, _as_they_are)
-            meant[key] = tuple(dict.fromkeys(read(_some(value, braces=name == "site"))))
+            items = read(_some(value, braces=name == "site"))
+            # None of these, and none of those, is none of both.
+            meant[key] = tuple(dict.fromkeys([*meant.get(key, ()), *items]))
 
     def meaning(self) -> MailFilter:
         """Return what all words mean."""
