@@ -11,7 +11,6 @@ Called by: cli.main, tests.  Raises: nothing.
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -56,8 +55,6 @@ WORDS = {
     "WORDS": "never success failure delay",
     "MODES": "full none full,none",
 }
-_CONDITION = re.compile(r"([a-z]+)!?=")
-"""A word of a filter whose name is complete."""
 
 PLACES = {"FILE": FILES, "PATH": FILES, "DIR": DIRECTORIES}
 
