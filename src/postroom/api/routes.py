@@ -65,7 +65,7 @@ MAIL_IN: tuple[Route, ...] = (
     Route("POST", "/messages", injection.inject, "send a message", INJECT, Accepted,
           query=injection.RawQuery, headers=injection.Once, body=MessageIn,
           takes=(injection.RAW,), status=202, tag="send"),
-    Route("POST", "/messages/batch", injection.inject_batch, "send messages, all or none", INJECT,
+    Route("POST", "/batch", injection.inject_batch, "send messages, all or none", INJECT,
           Accepted, headers=injection.Once, body=injection.Batch, status=202, tag="send"),
 )  # fmt: skip
 
