@@ -13,7 +13,7 @@ import msgspec
 
 from postroom.api.context import Context
 from postroom.api.problem import RETRY_AFTER_S, Problem
-from postroom.api.route import Call, Page
+from postroom.api.route import Call
 from postroom.core.ids import parse_queue_id
 from postroom.core.terms import parse_moment
 from postroom.core.units import parse_duration
@@ -44,7 +44,14 @@ class EventQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limit: Limit = 100
 
 
-async def events(context: Context, call: Call) -> Page[dict[str, Any]]:
+class EventPage(msgspec.Struct, frozen=True):
+    """Events as docs/events.md has them, with `event_id`; `next` is the `since` to go on with."""
+
+    items: list[dict[str, Any]]
+    next: str
+
+
+async def events(context: Context, call: Call) -> EventPage:
     """List events, the oldest first; `next` goes on, also with what comes later."""
     query: EventQuery = call.query
     policy = context.config.events
@@ -55,11 +62,11 @@ async def events(context: Context, call: Call) -> Page[dict[str, Any]]:
         raise Problem(503, "too many read the events", retry_after_s=RETRY_AFTER_S)
     reader = StreamReader(Path(policy.directory), context.clock)
 
-    def read() -> Page[dict[str, Any]]:
+    def read() -> EventPage:
         page = reader.read(_begin(reader, query, context.clock.now()), wanted, query.limit,
                            until=LATEST)  # fmt: skip
         items = [msgspec.json.decode(event.json) for event in page.events]
-        return Page(items, next=page.cursor)
+        return EventPage(items, page.cursor)
 
     try:
         async with context.event_readers:

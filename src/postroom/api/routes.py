@@ -98,7 +98,7 @@ WATCHING: tuple[Route, ...] = (
     Route("GET", "/counts", watching.counts, "exact counts of messages, recipients and octets",
           LOOK, watching.AllCounts, tag="look"),
     Route("GET", "/events", history.events, "what happened: to a message, at a site, at all",
-          LOOK, Page[dict[str, Any]], query=history.EventQuery, tag="look"),
+          LOOK, history.EventPage, query=history.EventQuery, tag="look"),
     Route("GET", "/load", watching.load, "the load of each queue, and what makes it", LOOK,
           watching.Loads, tag="look"),
 )  # fmt: skip
