@@ -196,11 +196,13 @@ class Keys:
         database.set_busy_timeout(5000)
         # One sync for each change, which is what makes it durable.
         database.execute("pragma journal_mode=wal; pragma synchronous=full")
+        # Two may open a new file at once, a console and the one that follows it: one makes it.
+        database.execute("begin immediate")
         (version,) = next(iter(database.execute("pragma user_version")))
         if version == 0:
-            with database:
-                database.execute(f"{_SCHEMA}; pragma user_version={VERSION}")
-        elif version != VERSION:
+            database.execute(f"{_SCHEMA}; pragma user_version={VERSION}")
+        database.execute("commit")
+        if version not in (0, VERSION):
             raise OSError(f"{self._path}: version {version}, this program knows {VERSION}")
         return database
 
