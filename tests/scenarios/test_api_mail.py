@@ -101,6 +101,17 @@ def test_a_verb_says_first_what_it_would_be_done_to() -> None:
         daemon.wait_until(is_told)
 
 
+def test_a_verb_that_is_asked_for_in_parts_goes_on_where_it_was() -> None:
+    with held(12) as (_daemon, user):
+        body = {"filter": "all", "patience_s": 0.000_001}
+        total, cursor, answers = 0, "", 0
+        while cursor is not None:
+            part = user.post("/mail/hold", {**body, "cursor": cursor})
+            total, cursor, answers = total + part["count"], part["next"], answers + 1
+        assert (total, answers > 1) == (12, True)
+        assert len(pages(user, filter="state=held")) == 12
+
+
 def test_a_large_content_comes_whole(tmp_path: Path) -> None:
     with held(0) as (_daemon, user):
         text = "\r\n".join("x" * 70 for _ in range(20_000))

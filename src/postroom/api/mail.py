@@ -33,10 +33,9 @@ from postroom.core.terms import NO_TERMS
 from postroom.spool.selection import state_of as of_recipient
 
 SAMPLE = 5
-PATIENCE_S = 20.0
-"""After which a verb answers how far it is, so that whoever asked can show it."""
 Limit = Annotated[int, msgspec.Meta(ge=1, le=PAGE_MAX)]
 Reason = Annotated[str, msgspec.Meta(max_length=500)]
+Patience = Annotated[float, msgspec.Meta(ge=0, le=600)]
 Filter = Annotated[str, msgspec.Meta(max_length=16_000)]
 RAW = "message/rfc822"
 
@@ -64,13 +63,15 @@ class VerbPath(msgspec.Struct, frozen=True):
 class VerbBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which messages ("all": every one). `dry_run` counts them, shows some and does nothing.
 
-    `reason` is kept with a hold, or told to the sender of what is bounced. `cursor` is the
-    `next` of an answer that was not all.
+    `reason` is kept with a hold, or told to the sender of what is bounced. With `patience_s` it
+    answers after so many seconds how far it is, to be asked again with `cursor`; else when all
+    is done.
     """
 
     filter: Filter
     reason: Reason = ""
     dry_run: bool = False
+    patience_s: Patience = 0.0
     cursor: str = ""
 
 
@@ -80,6 +81,7 @@ class MoveBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     filter: Filter
     to: Annotated[int, msgspec.Meta(ge=1, le=999_999)]
     dry_run: bool = False
+    patience_s: Patience = 0.0
     cursor: str = ""
 
 
@@ -125,7 +127,7 @@ class Transcript(msgspec.Struct, frozen=True):
 class VerbResult(msgspec.Struct, frozen=True):
     """How many messages it was done to, or (`dry_run`) would be; some of them then.
 
-    It stops after some seconds; then `next` is the `cursor` to go on with, else null.
+    Where the patience was over, `next` is the `cursor` to go on with, else null.
     """
 
     verb: str
@@ -243,17 +245,18 @@ async def _done(
     args: Callable[[MailFilter, Cursor], object],
     but: int = 0,
 ) -> VerbResult:
-    """Go through the queues page by page, until all is done or PATIENCE_S is over."""
+    """Go through the queues page by page, until all is done or patience is over."""
     which = chosen(body.filter, needed=True)
     cursor = _cursor(context, body.cursor)
-    until = context.clock.now() + PATIENCE_S
-    count, absent, sample = 0, list[int](), list[MessageOut]()
+    until = context.clock.now() + body.patience_s if body.patience_s else float("inf")
+    pages, count, absent, sample = 0, 0, list[int](), list[MessageOut]()
     for number in _queues(context, which, cursor):
         if number == but:
             continue
         here = cursor if number == cursor.queue else Cursor(number, "", cursor.now)
         while True:
-            if context.clock.now() > until:
+            # At least one page: whoever has no patience at all gets on as well.
+            if pages and context.clock.now() > until:
                 return VerbResult(
                     name, count, body.dry_run, sample, encode_cursor(here), tuple(absent)
                 )
@@ -267,7 +270,7 @@ async def _done(
             except ServerUnavailable:
                 absent.append(number)
                 break
-            count += changed.count
+            count, pages = count + changed.count, pages + 1
             if not changed.after:
                 break
             here = Cursor(number, changed.after, here.now)
