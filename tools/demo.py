@@ -21,6 +21,8 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+from postroom.control.tokens import Role, Tokens
+from postroom.core.clock import SystemClock
 from postroom.sink.counters import Counters
 from postroom.sink.profile import Profile, Site, parse_rule
 from postroom.sink.recorder import Recorder
@@ -63,12 +65,13 @@ def profile() -> Profile:
     )  # fmt: skip
 
 
-def configuration(base: Path, port: int, sink: Sink) -> str:
+def configuration(base: Path, port: int, console: int, sink: Sink) -> str:
     """Return the configuration of the demo's server."""
     lines = [
         'hostname = "demo.example"',
         f'[spool]\nbase = "{base}/spool"\ncount = 2',
         f'[listen.smtp]\naddress = ["127.0.0.1:{port}"]',
+        f'[console]\naddress = ["127.0.0.1:{console}"]',
         f'[log]\npath = "{base}/events.log"\nformat = "json"',
     ]
     for site in sink.addresses:
@@ -188,7 +191,16 @@ def program() -> str:
     return str(Path(sys.executable).with_name("postroom"))
 
 
-def explain(file: Path, port: int) -> str:
+def make_token(base: Path) -> str:
+    """Return a token of an operator, for the web pages of the demo."""
+    tokens = Tokens(base / "spool", SystemClock())
+    try:
+        return tokens.create("demo", Role.OPERATOR)[0]
+    finally:
+        tokens.close()
+
+
+def explain(file: Path, port: int, console: int, token: str) -> str:
     """Return what to look at, for another terminal."""
     command = shlex.join([os.path.relpath(program()), "--config", str(file)])
     sites = "\n".join(f"  {name + '.example':17} {what}" for name, what, *_ in SITES)
@@ -203,6 +215,10 @@ Try in another terminal:
   {command} mail list
   {command} route someone@slow.example
   tail -f {file.parent}/events.log
+
+In a browser: http://127.0.0.1:{console}/ with the token
+
+  {token}
 
 Ctrl-C stops. What each site has taken so far (and refused or dropped):
 """
@@ -226,14 +242,14 @@ async def demonstrate(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="postroom-demo-") as name:
         base = Path(name)
         file = base / "postroom.toml"
-        port = options.port or free_port()
+        port, console = options.port or free_port(), free_port()
         async with Sink(profile(), Recorder(str(base / "sink.jsonl"), content=False)) as sink:
-            file.write_text(configuration(base, port, sink))
+            file.write_text(configuration(base, port, console, sink))
             async with server(base, file) as process:
                 if not await wait_for_greeting(port, process):
                     print(f"The server does not start:\n{(base / 'serve.err').read_text()}")
                     return 1
-                print(explain(file, port), flush=True)
+                print(explain(file, port, console, make_token(base)), flush=True)
                 load = Load(port, options.rate / 2)
                 senders = [asyncio.create_task(load.run()) for _ in range(2)]
                 started = loop.time()

@@ -25,7 +25,7 @@ def daemon() -> Iterator[Daemon]:
 
 
 def _filled(path: str) -> str:
-    values = {"queue": "1", "verb": "enable", "name": "default", "id": "d25p0s33ec8hv000"}
+    values = {"queue": "1", "verb": "hold", "name": "default", "id": "d25p0s33ec8hv000"}
     for name, value in values.items():
         path = path.replace("{" + name + "}", value)
     return path

@@ -154,9 +154,9 @@ def test_a_batch_is_taken_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     with served(tmp_path) as (daemon, _sink):
         user = Http.of(daemon, Role.INJECTOR)
         good = [message(f"r{i}@example.net") for i in range(4)]
-        assert user.ask("POST", "/messages/batch", {"messages": good}).status == 202
+        assert user.ask("POST", "/batch", {"messages": good}).status == 202
         daemon.wait_for_event("delivered", 4)
-        reply = user.ask("POST", "/messages/batch", {"messages": [*good, message("not")]})
+        reply = user.ask("POST", "/batch", {"messages": [*good, message("not")]})
         assert reply.status == 422
         assert reply.json["field"] == "messages[4].to[0]"
         assert len(daemon.events("accepted")) == 4
@@ -170,12 +170,12 @@ def test_a_queue_that_refuses_one_message_of_a_batch_keeps_none_of_it(tmp_path: 
         batch = [message(f"r{i}@example.net") for i in range(6)]
         large = message("large@example.net", subject="large", text="x" * 50 + "\r\n" * 50_000)
         key = {"Idempotency-Key": "batch"}
-        reply = user.ask("POST", "/messages/batch", {"messages": [*batch, large]}, key)
+        reply = user.ask("POST", "/batch", {"messages": [*batch, large]}, key)
         assert (reply.status, reply.json["field"]) == (422, "messages[6]"), reply.body
         assert "552" in reply.json["detail"]
         assert daemon.recipients_left() == 0
         # Nothing was accepted, so the key is free, for another request as well.
-        assert user.ask("POST", "/messages/batch", {"messages": batch}, key).status == 202
+        assert user.ask("POST", "/batch", {"messages": batch}, key).status == 202
         daemon.wait_for_event("delivered", 6)
         assert sum(recipients_of(sink).values()) == 6
 

@@ -45,6 +45,17 @@ def test_a_record_is_there_for_whoever_opens_the_file_next(tmp_path: Path) -> No
     with_keys(tmp_path, read)
 
 
+def test_two_that_open_a_new_file_at_once_both_can(tmp_path: Path) -> None:
+    async def run() -> None:
+        every = [Keys(tmp_path) for _ in range(6)]
+        found = await asyncio.gather(*(one.find("a", "b") for one in every))
+        for one in every:
+            one.close()
+        assert found == [None] * 6
+
+    asyncio.run(run())
+
+
 def test_a_key_is_begun_once(tmp_path: Path) -> None:
     async def script(keys: Keys) -> None:
         await keys.begin(RECORD)

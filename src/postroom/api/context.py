@@ -5,6 +5,8 @@ Called by: console.server makes it, the handlers use it.  Raises: nothing.
 
 from __future__ import annotations
 
+import asyncio
+
 from postroom.api.injector import Injector
 from postroom.api.reach import Reach
 from postroom.api.sessions import Sessions
@@ -14,6 +16,9 @@ from postroom.control.metrics import Meter
 from postroom.control.tokens import Tokens
 from postroom.core.clock import Clock
 from postroom.observe.events import EventSink
+
+READERS_MAX = 4
+"""Requests that read the event stream at a time: each has a thread, and the disk to wait for."""
 
 
 class Context:
@@ -30,6 +35,7 @@ class Context:
         self.injector = Injector(config, self.reach, clock)
         self.ticks = Ticks(base, clock)
         self.meter = Meter()
+        self.event_readers = asyncio.Semaphore(READERS_MAX)
 
     def apply(self, config: Config) -> None:
         """Use a configuration from now on."""

@@ -115,7 +115,7 @@ class Injector:
         if record is not None and record.digest != digest:
             raise Problem(
                 422, "another request came with this key", field="Idempotency-Key",
-                kind="key-reused", expected="the same request, octet for octet",
+                kind="key-reused", expected="the same request",
                 remedy="use a new key for another request",
             )  # fmt: skip
         if record is not None and record.state in (KeyState.KEPT, KeyState.DONE):

@@ -27,7 +27,8 @@ from postroom.control.paths import make_private_directory
 
 LIFE_S = 86400.0
 """How long a key is known."""
-RECORDS_MAX = 2_000_000
+OCTETS_MAX = 4 << 30
+"""Of the file: millions of records."""
 VERSION = 1
 _SCHEMA = """
 create table records (
@@ -92,10 +93,13 @@ class Keys:
         """Write a new record."""
 
         def write(database: apsw.Connection) -> None:
-            (count,) = next(iter(database.execute("select count(*) from records")))
-            if count >= RECORDS_MAX:
+            # Not a count of the rows, which would read them all.
+            (pages,) = next(iter(database.execute("pragma page_count")))
+            (octets,) = next(iter(database.execute("pragma page_size")))
+            (free,) = next(iter(database.execute("pragma freelist_count")))
+            if (pages - free) * octets >= OCTETS_MAX:
                 raise Problem(
-                    503, f"{RECORDS_MAX} keys are in use", field="Idempotency-Key",
+                    503, "too many keys are in use", field="Idempotency-Key",
                     remedy="they are forgotten after a day", retry_after_s=600,
                 )  # fmt: skip
             database.execute(
@@ -192,11 +196,13 @@ class Keys:
         database.set_busy_timeout(5000)
         # One sync for each change, which is what makes it durable.
         database.execute("pragma journal_mode=wal; pragma synchronous=full")
+        # Two may open a new file at once, a console and the one that follows it: one makes it.
+        database.execute("begin immediate")
         (version,) = next(iter(database.execute("pragma user_version")))
         if version == 0:
-            with database:
-                database.execute(f"{_SCHEMA}; pragma user_version={VERSION}")
-        elif version != VERSION:
+            database.execute(f"{_SCHEMA}; pragma user_version={VERSION}")
+        database.execute("commit")
+        if version not in (0, VERSION):
             raise OSError(f"{self._path}: version {version}, this program knows {VERSION}")
         return database
 

@@ -9,7 +9,7 @@ Called by: the handlers.  Raises: ControlError.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from postroom.control.protocol import Code, ControlError
 from postroom.spool.embedded import read_manifest
 
 ANSWER_S = 15.0
+VERB_S = 60.0
+"""What is done to a page of messages."""
 CONNECTIONS_MAX = 12
 """To one process at a time; it takes 64, and the command line must find one."""
 LISTED_MAX = 20_000
@@ -63,10 +65,13 @@ class Reach:
         type: Any = Any,
         *,
         lists: bool = False,
+        deadline_s: float = ANSWER_S,
     ) -> Any:
         """Have one worker do a command."""
         path = self._paths.queue(number)
-        return await (self._list if lists else self._call)(path, command, args, type)
+        if lists:
+            return await self._list(path, command, args, type)
+        return await self._call(path, command, args, type, deadline_s)
 
     async def each(
         self,
@@ -76,6 +81,7 @@ class Reach:
         *,
         queues: Iterable[int] = (),
         lists: bool = False,
+        deadline_s: float = ANSWER_S,
     ) -> Asked:
         """Have every queue do a command, or those named; raises what a queue refuses.
 
@@ -87,7 +93,10 @@ class Reach:
             if number not in known:
                 raise ControlError(f"there is no queue{number}", "see /queues", Code.NOT_FOUND)
         asked = await asyncio.gather(
-            *(self.queue(number, command, args, type, lists=lists) for number in wanted),
+            *(
+                self.queue(number, command, args, type, lists=lists, deadline_s=deadline_s)
+                for number in wanted
+            ),
             return_exceptions=True,
         )
         found: dict[int, Any] = {}
@@ -106,9 +115,26 @@ class Reach:
     def _slot(self, path: Path) -> asyncio.Semaphore:
         return self._slots.setdefault(path, asyncio.Semaphore(CONNECTIONS_MAX))
 
-    async def _call(self, path: Path, command: str, args: object, type: Any) -> Any:
-        async with self._slot(path), AsyncControlClient(path, ANSWER_S) as client:
+    async def _call(
+        self, path: Path, command: str, args: object, type: Any, deadline_s: float = ANSWER_S
+    ) -> Any:
+        async with self._slot(path), AsyncControlClient(path, deadline_s) as client:
             return await client.call(command, args, type)
+
+    async def page(
+        self, number: int, command: str, args: object, type: Any, last: Any
+    ) -> tuple[list[Any], Any]:
+        """Have one worker list a page; return its items, and what it says at their end."""
+        path = self._paths.queue(number)
+        async with self._slot(path), AsyncControlClient(path, ANSWER_S) as client:
+            return await client.page(command, args, type, last)
+
+    async def items(self, number: int, command: str, args: object) -> AsyncIterator[msgspec.Raw]:
+        """Give what one worker lists, item by item, however much that is."""
+        path = self._paths.queue(number)
+        async with self._slot(path), AsyncControlClient(path, ANSWER_S) as client:
+            async for item in client.stream(command, args, msgspec.Raw):
+                yield item
 
     async def _list(self, path: Path, command: str, args: object, type: Any) -> list[Any]:
         items: list[Any] = []

@@ -13,7 +13,9 @@ from postroom.api import (
     access,
     destinations,
     explaining,
+    history,
     injection,
+    mail,
     operating,
     site_views,
     watching,
@@ -63,8 +65,25 @@ MAIL_IN: tuple[Route, ...] = (
     Route("POST", "/messages", injection.inject, "send a message", INJECT, Accepted,
           query=injection.RawQuery, headers=injection.Once, body=MessageIn,
           takes=(injection.RAW,), status=202, tag="send"),
-    Route("POST", "/messages/batch", injection.inject_batch, "send messages, all or none", INJECT,
+    Route("POST", "/batch", injection.inject_batch, "send messages, all or none", INJECT,
           Accepted, headers=injection.Once, body=injection.Batch, status=202, tag="send"),
+)  # fmt: skip
+
+MESSAGES: tuple[Route, ...] = (
+    Route("GET", "/messages", mail.listing, "list messages", LOOK, Page[mail.MessageOut],
+          query=mail.ListQuery, tag="messages"),
+    Route("GET", "/messages/{id}", mail.show, "one message with all its recipients", LOOK,
+          mail.MessageOut, path_type=mail.IdPath, tag="messages"),
+    Route("GET", "/messages/{id}/content", mail.content, "its content, octet for octet", CHANGE,
+          path_type=mail.IdPath, answers=mail.RAW, tag="messages"),
+    Route("GET", "/messages/{id}/transcript", mail.transcript,
+          "what was said in attempts that failed", CHANGE, mail.Transcript, path_type=mail.IdPath,
+          tag="messages"),
+    Route("POST", "/mail/move", mail.move, "move messages to another queue", CHANGE,
+          mail.VerbResult, body=mail.MoveBody, tag="messages"),
+    Route("POST", "/mail/{verb}", mail.verb,
+          "run, hold, release, bounce, quarantine, reroute or delete messages", CHANGE,
+          mail.VerbResult, path_type=mail.VerbPath, body=mail.VerbBody, tag="messages"),
 )  # fmt: skip
 
 WATCHING: tuple[Route, ...] = (
@@ -78,6 +97,8 @@ WATCHING: tuple[Route, ...] = (
           tag="look"),
     Route("GET", "/counts", watching.counts, "exact counts of messages, recipients and octets",
           LOOK, watching.AllCounts, tag="look"),
+    Route("GET", "/events", history.events, "what happened: to a message, at a site, at all",
+          LOOK, history.EventPage, query=history.EventQuery, tag="look"),
     Route("GET", "/load", watching.load, "the load of each queue, and what makes it", LOOK,
           watching.Loads, tag="look"),
 )  # fmt: skip
@@ -154,5 +175,5 @@ DESTINATIONS: tuple[Route, ...] = (
 )  # fmt: skip
 
 ROUTES: tuple[Route, ...] = (
-    *ACCESS, *MAIL_IN, *WATCHING, *EXPLAINING, *QUEUES, *CHANNELS, *DESTINATIONS,
+    *ACCESS, *MAIL_IN, *MESSAGES, *WATCHING, *EXPLAINING, *QUEUES, *CHANNELS, *DESTINATIONS,
 )  # fmt: skip

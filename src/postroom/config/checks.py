@@ -15,6 +15,7 @@ from pathlib import Path
 
 from postroom.channels.match import ChannelTable
 from postroom.config.addresses import is_loopback, too_wide
+from postroom.config.console import ConsolePolicy
 from postroom.config.console_settings import check_console
 from postroom.config.event_settings import check_events
 from postroom.config.given import Gathered, Name
@@ -231,6 +232,8 @@ def check_files(config: Config, gathered: Gathered) -> None:
         if listen.tls_certificate and listen.tls_key:
             _check_pair(listen, findings)
     _check_webhook_secrets(config, gathered)
+    if config.console.tls_certificate and config.console.tls_key:
+        _check_pair(config.console, _Findings(gathered, "console"))
     for name, route in config.routes.items():
         findings = _Findings(gathered, "route", name)
         if isinstance(route, RelayRoute) and route.password_file:
@@ -274,7 +277,7 @@ def _check_secret(path: str, setting: str, findings: _Findings) -> bool:
     return False
 
 
-def _check_pair(listen: ListenPolicy, findings: _Findings) -> None:
+def _check_pair(listen: ListenPolicy | ConsolePolicy, findings: _Findings) -> None:
     if not _check_secret(listen.tls_key, "tls_key", findings):
         return
     # Imported here: it takes as long as the rest of a command that only lists the queue, and

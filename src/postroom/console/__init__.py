@@ -1,3 +1,1 @@
-"""Layer 10: the console process: HTTP in front of the API, and the web pages.
-
-The only package that imports aiohttp."""
+"""Layer 10: the console process: HTTP in front of the API, and the web pages."""

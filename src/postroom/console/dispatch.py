@@ -262,6 +262,12 @@ class Dispatch:
                 # Waits for the client: who does not read gets nothing more made for it.
                 await response.write(piece)
             await response.write_eof()
+        except (ControlError, Problem):
+            if not response.prepared:
+                raise
+            # Half of it has gone: only a connection that breaks tells that it is not whole.
+            if request.transport is not None:
+                request.transport.abort()
         finally:
             await pieces.aclose()
         return response
