@@ -94,7 +94,9 @@ def navigation(front: str) -> str:
             above = name if heading[1] == "##" else above
             trees.append((name if heading[1] == "##" else f"{above}: {name.lower()}", []))
         elif (item := ITEM.match(line)) and trees:
-            trees[-1][1].append(f"{item[1]} <{item[2]}>")
+            # A title in the navigation is plain text.
+            title = item[1].replace("`", "")
+            trees[-1][1].append(f"{title} <{item[2]}>")
     trees.append(("The project", list(FROM_ELSEWHERE.values())))
     return "".join(
         f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n:maxdepth: 1\n\n"

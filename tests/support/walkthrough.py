@@ -25,10 +25,10 @@ LOOK_AGAIN_S = 60.0
 MARK = "end-of-step"
 BLOCK = re.compile(r"^```(console|sh)\n(.*?)^```", re.M | re.S)
 LOOKS = re.compile(
-    r"(?:cat (?!>)|grep |postroom (?:status|why|mailq|what-if|retry-table|check"
+    r"(?:cat (?!>)|grep |postroom (?:status|why|mailq|events|what-if|retry-table|check"
     r"|mail (?:list|show|count)|channel list|relay list|site list|queue list|source list))"
 )
-WILD = re.compile(r"…|[0-9a-z]{16}\b|\d[\d.,:]*(?:ms|[smhd]\b)?(?: \d+[smh]\b)?|\s+")
+WILD = re.compile(r"…|queue\d+|[0-9a-z]{16}\b|\d[\d.,:]*(?:ms|[smhd]\b)?(?: \d+[smh]\b)?|\s+")
 
 
 class Step(NamedTuple):
@@ -80,6 +80,8 @@ def _pattern(text: str) -> re.Pattern[str]:
             parts.append(r"\s+")
         elif len(wild[0]) == 16 and wild[0].isalnum():
             parts.append("[0-9a-z]{16}")
+        elif wild[0].startswith("queue"):
+            parts.append(r"queue\d+")
         else:
             parts.append(r"\d[\d.,:]*(?:ms|[smhd])?(?: \d+[smh])?")
     return re.compile("".join([*parts, re.escape(text[place:])]))
