@@ -76,6 +76,8 @@ def test_it_shows_every_tab_goes_down_to_messages_and_back_up() -> None:
                 lambda text: "messages of queue1" in text and "@slow.example" in text
             )
             assert "@away.example" not in shown, "it is of another site"
+            run.press("G\r")
+            run.wait_for("waits for channel slow may have 4 connections")
             run.press("\x1b[D")
             run.wait_for("sites of queue1")
             run.press("q")

@@ -12,7 +12,7 @@ from __future__ import annotations
 from postroom.cli.top.deeds import Deed
 from postroom.cli.top.frame import frame, table_lines
 from postroom.cli.top.sheet import Sheet, sheet_of
-from postroom.cli.top.state import Ask, Quit, State
+from postroom.cli.top.state import Ask, Explain, Quit, State
 from postroom.cli.top.terminal import Terminal
 from postroom.cli.top.watcher import News, Question, Watcher
 from postroom.control.overview import Overview
@@ -72,6 +72,8 @@ class Session:
                 case Ask():
                     self._ask_at = float("-inf")
                     sheet = EMPTY
+                case Explain() as what:
+                    self._watcher.ask(what)
                 case Deed() as deed:
                     self._watcher.ask(deed)
                     self._ask_at = float("-inf")
