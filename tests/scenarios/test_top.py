@@ -72,7 +72,12 @@ def test_it_shows_every_tab_goes_down_to_messages_and_back_up() -> None:
             run.wait_for(lambda text: "sites of queue1 > channel slow" in text)
             run.wait_for("relay:default")
             run.press("\r")
-            run.wait_for(lambda text: "messages of queue1" in text and "@slow.example" in text)
+            shown = run.wait_for(
+                lambda text: "messages of queue1" in text and "@slow.example" in text
+            )
+            assert "@away.example" not in shown, "it is of another site"
+            run.press("G\r")
+            run.wait_for("waits for channel slow may have 4 connections")
             run.press("\x1b[D")
             run.wait_for("sites of queue1")
             run.press("q")

@@ -4,13 +4,15 @@ Owns the order and the commands; the reasons are the words of `postroom why` (qu
 which the workers sent along. Where mail waits for a limit that does its work this is no trouble
 until it has waited for STUCK_S.
 
-Pure.  Guarantees: 1. at most TROUBLES_MAX, the worst.  2. one thing is named once.
+Pure.  Guarantees: 1. at most TROUBLES_MAX, the worst.  2. one thing is named once.  3. a command
+can be given to a shell as it is: names come from the DNS of strangers too.
 Called by: control.gather.  Raises: nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from shlex import quote
 
 from postroom.control.overview import ChannelView, HostView, Overview, QueueView, SiteView, Trouble
 from postroom.core.units import format_duration
@@ -105,24 +107,27 @@ def _of_channel(channel: ChannelView) -> Iterator[Trouble]:
     severity = "warning" if mail else "notice"
     match channel.state:
         case "suspended":
-            command = f"postroom channel resume {name}"
+            command = f"postroom channel resume {quote(name)}"
             yield Trouble(severity, "channel", name, channel_suspended(name), command, mail)
         case "held":
-            reason, command = held(f"channel {name}"), f"postroom channel set {name} concurrency=10"
+            reason, command = (
+                held(f"channel {name}"),
+                f"postroom channel set {quote(name)} concurrency=10",
+            )
             if not channel.limit:
                 yield Trouble(severity, "channel", name, reason, command, mail)
             else:
-                command = f"postroom channel set {name} per_site.concurrency=5"
+                command = f"postroom channel set {quote(name)} per_site.concurrency=5"
                 reason = f"channel {name} is held: its per_site.concurrency is 0"
                 yield Trouble(severity, "channel", name, reason, command, mail)
         case "closed" if mail:
             reason = f"the hours of channel {name}: {channel.reason}"
-            yield Trouble("notice", "channel", name, reason, f"postroom why {name}", mail)
+            yield Trouble("notice", "channel", name, reason, f"postroom why {quote(name)}", mail)
         case "gone" if mail:
             reason = "there is no such channel any more, and it has mail"
             yield Trouble("warning", "channel", name, reason, "postroom mail reroute all", mail)
         case "running" if _is_stuck(channel) and channel.binds.startswith(f"channel {name} "):
-            command = f"postroom what-if channel {name}"
+            command = f"postroom what-if channel {quote(name)}"
             yield Trouble("warning", "channel", name, channel.binds, command, channel.ready)
 
 
@@ -131,19 +136,21 @@ def _of_site(site: SiteView) -> Iterator[Trouble]:
     match site.state:
         case "resting":
             reason = f"{site.binds}: {site.reply}" if site.reply else site.binds
-            command = f"postroom site purge {site.site}"
+            command = f"postroom site purge {quote(site.site)}"
             yield Trouble("warning", "site", site.site, reason, command, mail)
         case "suspended":
             reason = f"{site.binds}: {site.reply}" if site.reply else site.binds
-            command = f"postroom site resume {site.site}"
+            command = f"postroom site resume {quote(site.site)}"
             yield Trouble("warning", "site", site.site, reason, command, mail)
         case "full" if _is_stuck(site) and not site.binds.startswith(f"channel {site.channel} "):
-            command = f"postroom why {site.site}"
+            command = f"postroom why {quote(site.site)}"
             yield Trouble("notice", "site", site.site, site.binds, command, site.ready)
         case "up" if site.done.deferred >= DEFERRED_MANY and not site.done.delivered:
             said = f": {site.error.reply}" if site.error is not None else ""
             reason = f"nothing was delivered, {site.done.deferred} recipients were put off{said}"
-            yield Trouble("notice", "site", site.site, reason, f"postroom why {site.site}", mail)
+            yield Trouble(
+                "notice", "site", site.site, reason, f"postroom why {quote(site.site)}", mail
+            )
 
 
 def _is_stuck(one: ChannelView | SiteView) -> bool:
@@ -164,15 +171,17 @@ def _of_hosts(overview: Overview) -> Iterator[Trouble]:
             )
             reason = f"the host{where} is down{for_s}: {one.error}"
             severity = "critical" if is_whole else "warning"
-            yield Trouble(severity, "host", one.host, reason, f"postroom relay purge {one.host}")
+            yield Trouble(
+                severity, "host", one.host, reason, f"postroom relay purge {quote(one.host)}"
+            )
 
 
 def _of_sources(overview: Overview) -> Iterator[Trouble]:
     for source in overview.sources:
         for pause in source.status.pauses:
-            command = f"postroom source resume {source.name}"
+            command = f"postroom source resume {quote(source.name)}"
             if pause.site:
-                command += f" --site {pause.site}"
+                command += f" --site {quote(pause.site)}"
             severity = "notice" if pause.site else "warning"
             yield Trouble(severity, "source", source.name, str(pause), command)
 
@@ -180,7 +189,7 @@ def _of_sources(overview: Overview) -> Iterator[Trouble]:
 def _of_tenants(overview: Overview) -> Iterator[Trouble]:
     for tenant in overview.tenants:
         if tenant.limit == 0 and tenant.ready:
-            reason, command = held(f"tenant {tenant.name}"), f"postroom why {tenant.name}"
+            reason, command = held(f"tenant {tenant.name}"), f"postroom why {quote(tenant.name)}"
             yield Trouble("warning", "tenant", tenant.name, reason, command, tenant.ready)
 
 

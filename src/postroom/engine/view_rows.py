@@ -5,6 +5,7 @@ Called by: engine.survey.  Raises: nothing.
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -164,11 +165,14 @@ class ViewRows:
 
     def tenants(self, limit: int) -> tuple[tuple[QueueTenant, ...], int]:
         """Return the tenants with the most to do, and how many there are."""
-        rows = [
-            _tenant(name, state) for name, state in self._engine.scheduler.tenants.each() if name
-        ]
-        rows.sort(key=lambda one: (-one.ready - one.in_flight, one.name))
-        return tuple(rows[:limit]), len(rows)
+        states = [one for one in self._engine.scheduler.tenants.each() if one[0]]
+        first = heapq.nsmallest(limit, states, key=_by_work)
+        return tuple(_tenant(name, state) for name, state in first), len(states)
+
+
+def _by_work(one: tuple[str, TenantState]) -> tuple[int, str]:
+    name, state = one
+    return -state.busy - sum(state.ready.values()), name
 
 
 def _oldest_due(lane: Lane) -> float:

@@ -145,6 +145,13 @@ def test_a_site_that_rests_is_named_with_what_it_said(rule: str, command: str) -
     assert (one.command, one.mail) == (f"postroom {command}", 4)
 
 
+def test_a_command_is_safe_to_give_to_a_shell_whatever_strangers_call_their_hosts() -> None:
+    row = site(name="mx;reboot $(x)", binds="it rests", rests_until=NOW + 60)
+    assert only(overview(None, answer(sites=(row,)))).command == (
+        "postroom site purge 'mx;reboot $(x)'"
+    )
+
+
 def test_a_site_that_puts_everything_off_is_worth_a_look() -> None:
     error = LastError(NOW, "451 4.7.1 Greylisted")
     row = site(done=Done(deferred=6), error=error)

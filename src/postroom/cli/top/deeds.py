@@ -21,6 +21,7 @@ from postroom.control.commands import (
     SiteArgs,
     SourceArgs,
     SourcePauseArgs,
+    WhyArgs,
 )
 from postroom.control.overview import (
     ChannelView,
@@ -30,7 +31,9 @@ from postroom.control.overview import (
     SourceView,
 )
 from postroom.control.paths import RunPaths
+from postroom.core.ids import QueueId
 from postroom.core.message import StoredMessage
+from postroom.engine.why import Why
 from postroom.spool.query import Query
 from postroom.spool.queue_state import QueueState
 from postroom.spool.store import Selection
@@ -143,6 +146,21 @@ def purge(value: object) -> Deed | None:
                 (Step("mail run", MailVerbArgs(_this(value)), ()),),
             )  # fmt: skip
     return None
+
+
+def explain(base: str, queue_id: QueueId, queues: tuple[int, ...]) -> str:
+    """Return what a message waits for, as `postroom why` says it of its first recipient left."""
+    for number in queues:
+        with ControlClient(RunPaths(base).queue(number)) as worker:
+            answer: Why = worker.call("why", WhyArgs(id=queue_id), Why)
+        if answer.message is None:
+            continue
+        left = [one for one in answer.message.recipients if one.waits_for]
+        if not left:
+            break
+        more = f" (and {len(left) - 1} more recipients)" if len(left) > 1 else ""
+        return f"{left[0].address} waits for {left[0].waits_for}{more}"
+    return "the message is gone: the event log knows"
 
 
 def do(base: str, deed: Deed, queues: tuple[int, ...]) -> str:

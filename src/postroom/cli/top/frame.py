@@ -26,7 +26,7 @@ STYLES = {BAD: "bold red", WARN: "yellow", QUIET: "dim"}
 HELP = """\
 1 to 7, Tab   queues, channels, sites, relays, troubles, sources, tenants
 up, down, j, k  select a row; PgUp, PgDn, g and G go further
-Enter, right  go down: queue, its channels, their sites, their messages
+Enter, right  go down: queue, channels, sites, messages, why one waits
 Esc, left     go back up; where there is no way up: clear the filter
 /             only rows with a text; sites are found among all there are
 s, r          another order; the other way round

@@ -12,7 +12,7 @@ from __future__ import annotations
 from postroom.cli.top.deeds import Deed
 from postroom.cli.top.frame import frame, table_lines
 from postroom.cli.top.sheet import Sheet, sheet_of
-from postroom.cli.top.state import Ask, Quit, State
+from postroom.cli.top.state import Ask, Explain, Quit, State
 from postroom.cli.top.terminal import Terminal
 from postroom.cli.top.watcher import News, Question, Watcher
 from postroom.control.overview import Overview
@@ -39,6 +39,7 @@ class Session:
         self._histories: dict[int, History] = {0: self._history}
         self._overview: Overview | None = None
         self._messages: tuple[StoredMessage, ...] = ()
+        self._answered: Question | None = None
         self._trouble = ""
         self._is_asking = False
         self._ask_at = float("-inf")
@@ -53,7 +54,8 @@ class Session:
 
     def _turn(self) -> bool:
         now = self._clock.now()
-        if not self._is_asking and now >= self._ask_at and not self._state.is_paused:
+        stands_still = self._state.is_paused and self._answered == self._question
+        if not self._is_asking and now >= self._ask_at and not stands_still:
             self._is_asking, self._ask_at = True, now + self._interval_s
             self._watcher.ask(self._question)
         size = self._terminal.size()
@@ -61,7 +63,7 @@ class Session:
         lines = frame(self._state, sheet, self._overview, self._histories_of(), size, self._trouble)
         self._terminal.show(lines, size)
         wait_s = max(0.0, self._ask_at - self._clock.now())
-        if self._is_asking or self._state.is_paused:
+        if self._is_asking or stands_still:
             wait_s = self._interval_s
         for key in self._terminal.keys(wait_s):
             match self._state.press(key, sheet, table_lines(size)):
@@ -70,6 +72,8 @@ class Session:
                 case Ask():
                     self._ask_at = float("-inf")
                     sheet = EMPTY
+                case Explain() as what:
+                    self._watcher.ask(what)
                 case Deed() as deed:
                     self._watcher.ask(deed)
                     self._ask_at = float("-inf")
@@ -97,6 +101,7 @@ class Session:
             return
         if news.overview is not None:
             self._overview, self._messages = news.overview, news.messages
+            self._answered = news.question
             self._histories.setdefault(news.question.queue, History()).add(news.overview)
 
     def _sheet(self) -> Sheet:

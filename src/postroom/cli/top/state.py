@@ -15,6 +15,8 @@ from postroom.cli.top.deeds import Deed, hold, purge, resume
 from postroom.cli.top.sheet import MESSAGES, SORTS, TABS, Sheet
 from postroom.control.commands import OverviewArgs
 from postroom.control.overview import ChannelView, QueueView, SiteView, Trouble
+from postroom.core.ids import QueueId
+from postroom.core.message import StoredMessage
 
 TEXT_MAX = 60
 SITES_SENT = 200
@@ -29,7 +31,13 @@ class Ask(NamedTuple):
     """Ask the server anew, soon: something else is to be shown."""
 
 
-Wish = Quit | Ask | Deed | None
+class Explain(NamedTuple):
+    """Say why a message waits."""
+
+    id: QueueId
+
+
+Wish = Quit | Ask | Explain | Deed | None
 
 
 class Place(NamedTuple):
@@ -177,6 +185,9 @@ class State:
                 place = Place("sites", place.queue, row.value.name)
             case SiteView():
                 place = Place(MESSAGES, place.queue, row.value.channel, row.value.site)
+            case StoredMessage():
+                self.note = "..."
+                return Explain(row.value.id)
             case Trouble():
                 self.note = row.value.command or row.value.reason
                 return None

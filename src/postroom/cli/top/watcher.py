@@ -14,8 +14,9 @@ from collections.abc import Callable
 
 import msgspec
 
-from postroom.cli.top.deeds import Deed, do
+from postroom.cli.top.deeds import Deed, do, explain
 from postroom.cli.top.messages import messages_of
+from postroom.cli.top.state import Explain
 from postroom.control.commands import OverviewArgs
 from postroom.control.gather import gather
 from postroom.control.overview import Overview
@@ -50,14 +51,14 @@ class Watcher:
         self._base = base
         self._clock = clock
         self._on_news = on_news
-        self._work: queue.SimpleQueue[Question | Deed | None] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[Question | Explain | Deed | None] = queue.SimpleQueue()
         self._news: queue.SimpleQueue[News] = queue.SimpleQueue()
         self._queues: tuple[int, ...] = ()
         # It ends with the process: a server that hangs must not keep a person from leaving.
         self._thread = threading.Thread(target=self._run, name="postroom-top", daemon=True)
         self._thread.start()
 
-    def ask(self, work: Question | Deed) -> None:
+    def ask(self, work: Question | Explain | Deed) -> None:
         """Ask, or do, after what was wished before."""
         self._work.put(work)
 
@@ -78,7 +79,7 @@ class Watcher:
                 news = self._do(work)
             except (PostroomError, OSError) as error:
                 said = str(error)
-                if isinstance(work, Deed):
+                if not isinstance(work, Question):
                     news = News(done=f"not done: {said}")
                 else:
                     news = News(work, trouble=said)
@@ -87,7 +88,9 @@ class Watcher:
             self._news.put(news)
             self._on_news()
 
-    def _do(self, work: Question | Deed) -> News:
+    def _do(self, work: Question | Explain | Deed) -> News:
+        if isinstance(work, Explain):
+            return News(done=explain(self._base, work.id, self._queues))
         if isinstance(work, Deed):
             return News(done=do(self._base, work, self._queues))
         only = (work.queue,) if work.queue else ()
