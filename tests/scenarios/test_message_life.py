@@ -190,3 +190,17 @@ def test_what_cannot_be_asked_for_is_refused_with_a_remedy() -> None:
             assert (code, hint in out) == (2, True), out
         code, out = postroom(daemon, "--set", f"events.directory={daemon.base}/not", "events")
         assert (code, "there is no event stream" in out) == (1, True)
+
+
+def test_what_an_operator_does_while_the_server_is_down_is_in_the_stream_as_well() -> None:
+    rule = "rcpt=*@later.example reply=451 4.2.0 Not now"
+    with SinkThread(rule) as sink, Daemon(relay=sink.port, queues=1, config=CONFIG) as daemon:
+        daemon.send("a@example.org", ["b@later.example"])
+        queue_id = accepted(daemon, 1)
+        daemon.wait_for_event("deferred")
+        assert daemon.stop() == 0
+        for verb in ("hold", "release", "delete"):
+            code, out = postroom(daemon, "mail", verb, queue_id, *["--yes"] * (verb == "delete"))
+            assert code == 0, out
+        wait_for_life(daemon, queue_id, "accepted", "deferred", "held", "released", "deleted")
+        assert {event["queue"] for event in life(daemon, queue_id)} == {"queue1"}

@@ -33,6 +33,8 @@ KINDS = {
     "SITE|all": ("site",),
     "TENANT": ("tenant",),
     "HOST": ("relay",),
+    "EVENTS": ("event",),
+    "WEBHOOK": ("webhook",),
     "HOST|all": ("relay",),
     "ID|SITE|DOMAIN|CHANNEL": ("site", "channel"),
 }
@@ -54,6 +56,7 @@ WORDS = {
     "LIMIT": LIMIT_WORDS,
     "WORDS": "never success failure delay",
     "MODES": "full none full,none",
+    "WHEN": "start now 1h",
 }
 
 PLACES = {"FILE": FILES, "PATH": FILES, "DIR": DIRECTORIES}

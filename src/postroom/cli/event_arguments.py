@@ -29,7 +29,7 @@ def event_arguments(parser: argparse.ArgumentParser) -> None:
     add("--until", default="", metavar="WHEN", help="up to then: 10m (ago), or a moment")
     add("--id", default="", metavar="ID", help="of this message: its whole life")
     add(
-        "--event", default="", metavar="NAMES",
+        "--event", default="", metavar="EVENTS",
         help="only these: deferred,failed; also expired and quarantined",
     )  # fmt: skip
     for name, value, help_text in FIELDS:

@@ -34,7 +34,10 @@ class _TooLate(Exception):
 
 
 def names(kind: str, config: str | None) -> list[str]:
-    """Return the names of a kind: channel, queue, source, relay, site, tenant or listener."""
+    """Return the names of a kind.
+
+    It is channel, queue, source, relay, site, tenant, listener, webhook or event.
+    """
     options = argparse.Namespace(config=config, set=None)
     before = signal.signal(signal.SIGALRM, _ring)
     signal.setitimer(signal.ITIMER_REAL, WAIT_S)
@@ -59,10 +62,20 @@ def _found(kind: str, options: argparse.Namespace) -> Iterator[str]:
     from postroom.control.client import ControlClient
     from postroom.control.paths import RunPaths
 
-    if kind in ("tenant", "listener"):
+    if kind == "event":
+        from postroom.observe.stream.wanted import known_events
+
+        yield from known_events()
+        return
+    if kind in ("tenant", "listener", "webhook"):
         # The server says these nowhere; its file does.
         config = load_configuration(options).config
-        yield from (one.name for one in (config.tenants if kind == "tenant" else config.listen))
+        tables = {
+            "tenant": [one.name for one in config.tenants],
+            "listener": [one.name for one in config.listen],
+            "webhook": [one.name for one in config.webhooks],
+        }
+        yield from tables[kind]
         return
     spool = Spool(options)
     with master(spool) as client:

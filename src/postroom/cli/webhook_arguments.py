@@ -22,10 +22,10 @@ def webhook_commands(commands: Any, add: Add) -> None:
     test = _json(
         add(below, "test", "post a signed test body once, and say what came of it", "webhooks:test")
     )
-    test.add_argument("name", metavar="NAME", help="as in the configuration")
+    test.add_argument("name", metavar="WEBHOOK", help="its name in the configuration")
     again = "send events again from some time on, or leave out what is before it"
     replay = _json(add(below, "replay", again, "webhooks:replay"))
-    replay.add_argument("name", metavar="NAME", help="as in the configuration")
+    replay.add_argument("name", metavar="WEBHOOK", help="its name in the configuration")
     replay.add_argument(
         "--since", required=True, metavar="WHEN",
         help="1h (ago), 2026-12-01T08:00Z, a cursor, start, or now: what waits is left out",

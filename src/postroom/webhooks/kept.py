@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from postroom.observe.stream.cursor import CursorError, parse_cursor
+from postroom.observe.stream.owner import give_to_owner
 from postroom.spool.embedded.disk import RealDisk, write_atomically
 
 DIRECTORY = "_webhooks"
@@ -56,13 +57,11 @@ class KeptFiles:
 
     def write(self, name: str, kept: Kept) -> None:
         """Keep how a consumer is, durably."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_atomically(RealDisk(), self._path(name), msgspec.json.encode(kept))
+        self._put(self._path(name), msgspec.json.encode(kept))
 
     def order_replay(self, name: str, cursor: str) -> None:
         """Have a consumer go back (or on) to a cursor."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_atomically(RealDisk(), self._order(name), cursor.encode())
+        self._put(self._order(name), cursor.encode())
 
     def replay(self, name: str) -> str:
         """Return the cursor that a consumer is to go to; "" where there is no order."""
@@ -78,6 +77,12 @@ class KeptFiles:
     def replayed(self, name: str) -> None:
         """Forget the order: it was carried out."""
         self._order(name).unlink(missing_ok=True)
+
+    def _put(self, path: Path, octets: bytes) -> None:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomically(RealDisk(), path, octets)
+        for one in (self._directory, path):
+            give_to_owner(one, self._directory.parent)
 
     def _path(self, name: str) -> Path:
         return self._directory / f"{name}.json"

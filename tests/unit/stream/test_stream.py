@@ -353,3 +353,12 @@ def test_an_empty_directory_reads_as_nothing(tmp_path: Path) -> None:
     page = stream.reader.read()
     assert not page.events and not page.is_more
     assert FILE_HEAD.endswith(b"\n")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away: run this as root")
+def test_what_root_writes_is_of_the_user_that_the_stream_is_of(stream: Stream) -> None:
+    stream.directory.mkdir(mode=0o700)
+    os.chown(stream.directory, 12345, 12346)
+    stream.write("queue1", MessageDone("x"))
+    for path in stream.directory.rglob("*"):
+        assert (path.stat().st_uid, path.stat().st_gid) == (12345, 12346), path

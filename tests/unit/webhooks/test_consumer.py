@@ -201,7 +201,7 @@ def test_a_receiver_that_asks_for_time_gets_it_and_one_try_at_a_time(tmp_path: P
     world.mail(20)
     world.stream.clock.advance(1)
     world.answer = lambda now: Answer("HTTP status 429", 600.0)
-    world.run(590)
+    world.run(590, step_s=2.0)
     first = len(world.tried_at)
     assert 4 <= first <= 8, "as many as were under way; none after that"
     world.run(30)

@@ -116,9 +116,14 @@ def occurs(needles: tuple[tuple[bytes, ...], ...], text: bytes) -> bool:
     return True
 
 
+def known_events() -> list[str]:
+    """Return the names of all events, and those for a part of them."""
+    return [str(kind.__struct_config__.tag) for kind in ALL_EVENTS] + list(SPECIAL)
+
+
 def event_names(words: tuple[str, ...]) -> tuple[str, ...]:
     """Return names of events that are known; raises ValueError that says which is not."""
-    known = [str(kind.__struct_config__.tag) for kind in ALL_EVENTS] + list(SPECIAL)
+    known = known_events()
     for word in words:
         if word not in known:
             near = difflib.get_close_matches(word, known, 1)

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from postroom.core.clock import Clock
 from postroom.observe.stream.block import FILE_HEAD, frame, pieces
+from postroom.observe.stream.owner import give_to_owner
 from postroom.observe.stream.policy import EventsPolicy
 from postroom.observe.stream.segment import LOCK, SegmentName, end_of, segments_of
 
@@ -192,9 +193,16 @@ class StreamWriter:
         for number in range(1, NAMES_MAX + 1):
             name = self._name if number == 1 else f"{self._name}.{number}"
             directory = self._base / name
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                lock = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except PermissionError:
+                if not directory.is_dir():
+                    raise
+                continue  # it is another user's
+            try:
+                for path in (directory, directory / LOCK):
+                    give_to_owner(path, self._base)
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 os.close(lock)
@@ -204,7 +212,7 @@ class StreamWriter:
                 raise
             break
         else:
-            raise OSError(f"{self._base / self._name}: other processes write there")
+            raise OSError(f"{self._base / self._name}: other processes or users write there")
         self._epoch, self._next = int(self._clock.now() * 1000), 1
         try:
             names = segments_of(directory)
@@ -228,6 +236,7 @@ class StreamWriter:
             # An earlier try may have left a part of its head.
             os.ftruncate(descriptor, 0)
             os.write(descriptor, FILE_HEAD)
+            give_to_owner(path, self._base)
             _sync_directory(self._directory)
         except BaseException:
             os.close(descriptor)
