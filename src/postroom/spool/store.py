@@ -120,8 +120,6 @@ def is_arrival(arrival: Arrival) -> bool:
     return is_whole and not all(status.state.is_final for status in arrival.statuses)
 
 
-QUARANTINE = "quarantine: "
-"""How the reason of a hold begins where trying the message would do harm."""
 STATES = ("waiting", "deferred", "scheduled", "held", "quarantined")
 """A message that is held is in no other state; one that is quarantined is not called held."""
 

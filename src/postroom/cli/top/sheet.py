@@ -24,6 +24,7 @@ from postroom.control.overview import (
 from postroom.control.rates import History, host_name, site_name
 from postroom.core.message import StoredMessage
 from postroom.queueing.why import NEXT
+from postroom.spool.selection import state_of
 
 MESSAGES = "messages"
 """No tab of its own: those of one site."""
@@ -294,9 +295,7 @@ def _message(one: StoredMessage, now: float) -> Row:
         if not status.state.is_final
     ]
     recipient, status = left[0] if left else (one.envelope.recipients[0], one.statuses[0])
-    state = "held" if one.hold else "deferred" if status.attempts else "waiting"
-    if one.scheduled_until(now):
-        state = "scheduled"
+    state = state_of(one, status, now)
     more = f" +{len(left) - 1}" if len(left) > 1 else ""
     return Row(
         one.id,

@@ -26,7 +26,7 @@ from postroom.spool.embedded.narrowing import Driver, Narrowing
 from postroom.spool.selection import SelectionTest
 from postroom.spool.store import Selection
 
-ROWS_MAX: Final = 20_000  # rows of the table of messages that one look walks over
+ROWS_MAX: Final = 50_000  # rows of the table of messages that one look walks over
 SPARSE_MAX: Final = 20_000  # entries of an index that are read anew by each look
 WHOLE_MAX: Final = 200  # messages read whole by one look
 

@@ -56,7 +56,7 @@ function facts(row, status) {
     ["In flight", `${format.number(row.in_flight)} of ${format.number(row.limit)}`],
     ["Each site", `at most ${format.number(row.site_limit)}`],
     ["Sites with mail", h("a", { href: to("sites", { channel: row.name }) }, format.number(row.sites))],
-    ...partsOf(row.stored).map(([name, value]) => [name.charAt(0).toUpperCase() + name.slice(1), h("a", { href: to("messages", { q: `channel=${row.name} state=${name === "quarantined" ? "held" : name}` }) }, format.number(value))]),
+    ...partsOf(row.stored).map(([name, value]) => [name.charAt(0).toUpperCase() + name.slice(1), h("a", { href: to("messages", { q: `channel=${row.name} state=${name}` }) }, format.number(value))]),
     ["Oldest that is due", row.oldest_s ? format.span(row.oldest_s) : "–"],
     ["Done", `${format.number(row.done.delivered)} delivered, ${format.number(row.done.deferred)} put off, ${format.number(row.done.failed)} failed`],
     row.binds && ["What binds", `${row.binds}${row.binds_site ? ` (${row.binds_site})` : ""}`],

@@ -128,7 +128,7 @@ function backlog(overview) {
         "ul",
         { class: "parts" },
         parts.map(([name, value]) =>
-          h("li", null, h("i", { class: name, "aria-hidden": "true" }), h("a", { href: to("messages", { q: `state=${name === "quarantined" ? "held" : name}` }) }, name), h("b", null, format.number(value))),
+          h("li", null, h("i", { class: name, "aria-hidden": "true" }), h("a", { href: to("messages", { q: `state=${name}` }) }, name), h("b", null, format.number(value))),
         ),
       ),
     ),
