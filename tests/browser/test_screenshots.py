@@ -59,7 +59,7 @@ def _take_limits(visit: Visit) -> None:
 
 
 def _take_messages(visit: Visit, town: Town) -> None:
-    main = visit.open("messages?q=channel%3Dnews,default")
+    main = visit.open("messages?q=domain%3Dnews.example")
     expect(main.get_by_role("rowheader").first).to_be_visible()
     visit.shoot("messages")
     visit.button("Delete …").click()
