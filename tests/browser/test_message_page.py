@@ -30,7 +30,9 @@ def test_a_message_shows_what_became_of_each_recipient_and_why(
     expect(timeline.get_by_role("listitem").first).to_contain_text("accepted")
     expect(timeline).to_contain_text("deferred")
     visit.button("Show it").click()
-    expect(main.get_by_label("Transcript", exact=True)).to_contain_text("RCPT TO:<hostile@lists.example>")
+    expect(main.get_by_label("Transcript", exact=True)).to_contain_text(
+        "RCPT TO:<hostile@lists.example>"
+    )
     content = download_of(
         visit.page, main.get_by_role("link", name="Download"), tmp_path / "content.eml"
     )
