@@ -32,7 +32,7 @@ def _grow(visit: Visit, town: Town) -> None:
 
 @pytest.mark.timeout(400)
 def test_the_pictures(chromium: Chromium) -> None:
-    with Town() as town:
+    with Town(is_hostile=False) as town:
         with chromium.visit(town.operator, signed_in=False) as visit:
             visit.page.goto(f"{visit.base}/")
             expect(visit.page.get_by_label("Token")).to_be_focused()
