@@ -140,7 +140,7 @@ def test_a_verb_is_counted_confirmed_by_its_number_and_done(
         expect(dialog.get_by_role("listitem").first).to_contain_text(f"{verb}@bulk.example")
         yes = dialog.get_by_role("button", name=f"{label} {count}")
         if verb in ("bounce", "delete"):
-            expect(dialog.get_by_role("button", name="…")).to_be_disabled()
+            expect(yes).to_be_disabled()
             dialog.get_by_label(f"Type {moved} to confirm").fill(str(moved))
         if verb in ("hold", "quarantine"):
             dialog.get_by_label("Why").fill("too many complaints")

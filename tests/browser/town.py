@@ -22,7 +22,7 @@ RATE = "421 4.7.28 Our system has detected an unusual rate of mail from your add
 class Town:
     """The server, its sinks and its users."""
 
-    def __init__(self, queues: int = 3) -> None:
+    def __init__(self, queues: int = 3, *, is_hostile: bool = True) -> None:
         self._stack = ExitStack()
         self.good = self._stack.enter_context(
             SinkThread(
@@ -38,6 +38,8 @@ class Town:
         self.operator = Http.of(self.daemon, Role.OPERATOR, "anna")
         self.viewer = Http.of(self.daemon, Role.VIEWER, "watcher")
         self.fill()
+        if is_hostile:
+            self.fill_hostile()
 
     def _config(self) -> str:
         good, strict = f"127.0.0.1:{self.good.port}", f"127.0.0.1:{self.strict.port}"
@@ -85,13 +87,17 @@ address = "127.0.0.2"
             for number in range(many):
                 name = {0: "late", 1: "unknown"}.get(number, "reader")
                 daemon.send("bounces@sender.example", [f"{name}{number}@{domain}"])
+        daemon.wait_for_event("deferred")
+
+    def fill_hostile(self) -> None:
+        """Have a message from and to those who would like to be markup."""
+        daemon = self.daemon
         daemon.send(
             '"<b>bold</b>"@sender.example',
             ["hostile@lists.example", "second@news.example"],
             f"Subject: {MARKUP}\r\n\r\n{MARKUP}\r\n",
         )
-        self.daemon.wait_for_event("deferred")
-        self.daemon.wait_until(
+        daemon.wait_until(
             lambda: any("onerror" in str(one) for one in daemon.events("deferred")), 60, "hostile"
         )
 

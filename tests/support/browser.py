@@ -91,10 +91,12 @@ class Visit:
         head = self.page.get_by_role("rowheader").filter(has_text=name)
         return self.page.get_by_role("row").filter(has=head)
 
-    def shoot(self, name: str) -> None:
-        """Take a screenshot for the documentation."""
+    def shoot(self, name: str, *, whole: bool = False) -> None:
+        """Take a screenshot for the documentation, of what is seen or of the whole page."""
         IMAGES.mkdir(exist_ok=True)
-        self.page.screenshot(path=IMAGES / f"console-{name}.png", animations="disabled")
+        path = IMAGES / f"console-{name}.png"
+        self.page.mouse.move(0, 0)
+        self.page.screenshot(path=path, full_page=whole, animations="disabled")
 
     def seen(self) -> str:
         """Return what the page shows, and what went wrong in it."""

@@ -5,8 +5,10 @@ import { h } from "./dom.js";
 import * as format from "./format.js";
 import { done } from "./notices.js";
 import { field } from "./parts.js";
+import { Problem } from "./server.js";
 
 const LOOK_MS = 1000;
+const MUCH = 1000;
 
 /** Ask for a verb over a filter; resolves with how many it was done to, undefined on no. */
 export async function askVerb(page, verb, filter, queues = []) {
@@ -27,6 +29,7 @@ class VerbDialog {
   #absent = [];
   #problem = null;
   #begunAt = 0;
+  #done = 0;
   #redraw = () => {};
   #abort = new AbortController();
   #reason = h("input", { type: "text", maxlength: 300, "data-first": true });
@@ -48,7 +51,8 @@ class VerbDialog {
     const shown = ask({
       title: `${label} messages`,
       isHarm: Boolean(this.#verb.isHarm),
-      yes: () => this.#yes(),
+      yes: () => (this.#count ? `${label} ${format.count(this.#count, "message")}` : label),
+      isReady: () => this.#isReady(),
       body: (redraw) => {
         this.#redraw = redraw;
         return this.#body();
@@ -88,10 +92,9 @@ class VerbDialog {
     this.#redraw();
   }
 
-  #yes() {
-    if (!this.#count || this.#begunAt) return "";
-    if (this.#verb.isHarm && Number(this.#typed.value.replace(/[\s,]/g, "")) !== this.#count) return "";
-    return `${this.#verb.label} ${format.count(this.#count, "message")}`;
+  #isReady() {
+    const typed = Number(this.#typed.value.replace(/[\s,]/g, ""));
+    return this.#count > 0 && !this.#begunAt && (!this.#verb.isHarm || typed === this.#count);
   }
 
   #body() {
@@ -103,7 +106,7 @@ class VerbDialog {
       h("p", { class: "quiet" }, verb.means),
       verb.needs === "reason" && field({ id: "verb-reason", label: "Why", help: "Kept with the messages, and shown to others.", input: this.#reason }),
       verb.isHarm && this.#count > 0 && field({ id: "verb-typed", label: `Type ${this.#count} to confirm`, input: this.#typed }),
-      this.#begunAt > 0 && progress((performance.now() - this.#begunAt) / 1000, verb),
+      this.#begunAt > 0 && progress((performance.now() - this.#begunAt) / 1000, this.#done, this.#count, verb),
     ];
   }
 
@@ -123,24 +126,40 @@ class VerbDialog {
   }
 
   async #run() {
-    this.#begunAt = performance.now();
+    [this.#begunAt, this.#done] = [performance.now(), 0];
     const clock = setInterval(this.#redraw, LOOK_MS);
     this.#redraw();
     try {
-      return (await this.#page.server.mail(this.#verb.name, this.#request())).count;
+      for (const filter of this.#parts()) {
+        const part = await this.#page.server.mail(this.#verb.name, this.#request({ filter }));
+        this.#done += part.count;
+        this.#redraw();
+      }
+      return this.#done;
+    } catch (error) {
+      if (error instanceof Problem && this.#done) error.remedy = `${format.count(this.#done, "message")} ${this.#verb.done} before that. ${error.remedy}`;
+      throw error;
     } finally {
       clearInterval(clock);
       this.#begunAt = 0;
     }
   }
+
+  // What is much is done queue by queue, so that one sees how far it is.
+  #parts() {
+    const queues = (this.#page.feed.overview?.queues ?? []).map((one) => one.queue);
+    const filter = this.#filter;
+    if (this.#count <= MUCH || queues.length < 2 || /\bqueue=/.test(filter)) return [filter];
+    return queues.map((number) => (filter === "all" ? `queue=${number}` : `${filter} queue=${number}`));
+  }
 }
 
-// A request does all of it, and how far it is nobody tells: that it goes on is what can be shown.
-function progress(seconds, verb) {
+// Within a queue nobody tells how far it is: then that it goes on is what can be shown.
+function progress(seconds, done, whole, verb) {
   return h(
     "div",
     { role: "group", "aria-label": "Progress" },
-    h("progress", { "aria-label": `${verb.label} goes on` }),
-    h("p", { class: "small quiet" }, `For ${format.span(Math.round(seconds))}. It goes on at the server, also when this page is closed.`),
+    h("progress", { max: whole, value: done || null, "aria-label": `${verb.label}: how far it is` }),
+    h("p", { class: "small quiet" }, `${format.number(done)} of ${format.number(whole)} ${verb.done}, for ${format.span(Math.round(seconds))}.`),
   );
 }

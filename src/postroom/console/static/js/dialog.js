@@ -6,10 +6,10 @@ let numbered = 0;
 
 /**
  * Ask, and do it on a yes. `body()` gives what is shown, anew at each `redraw`; `yes` is the label
- * of the button, or a function that gives it ("" where it cannot be pressed); `run(redraw)` does
- * it, and what it throws as a Problem is shown. Resolves with what `run` returned; undefined on no.
+ * of the button, or a function that gives it; `isReady()` says whether it may be pressed.
+ * `run(redraw)` does it, and what it throws as a Problem is shown. Resolves with what `run` returned; undefined on no.
  */
-export function ask({ title, body, yes, run, isHarm = false, no = "Cancel" }) {
+export function ask({ title, body, yes, run, isReady = () => true, isHarm = false, no = "Cancel" }) {
   return new Promise((resolve) => {
     const id = `dialog-${++numbered}`;
     let [problem, isBusy, result] = [null, false, undefined];
@@ -41,8 +41,8 @@ export function ask({ title, body, yes, run, isHarm = false, no = "Cancel" }) {
             h("button", { class: "button", type: "button", disabled: isBusy, on: { click: () => dialog.close() } }, no),
             h(
               "button",
-              { class: `button main-one ${isHarm ? "harm" : ""}`, type: "submit", disabled: isBusy || !label },
-              label || "…",
+              { class: `button main-one ${isHarm ? "harm" : ""}`, type: "submit", disabled: isBusy || !isReady() },
+              label,
             ),
           ),
         ),
@@ -50,7 +50,7 @@ export function ask({ title, body, yes, run, isHarm = false, no = "Cancel" }) {
     };
     const pressed = async (event) => {
       event.preventDefault();
-      if (isBusy) return;
+      if (isBusy || !isReady()) return;
       [isBusy, problem] = [true, null];
       redraw();
       try {

@@ -65,7 +65,7 @@ function turn() {
   page?.close?.();
   page = view.open(context(where));
   [shown, isMenuOpen] = [identity, false];
-  document.title = `${page.title} – Postroom`;
+  document.title = `${page.title} - Postroom`;
   redraw();
   if (!isFirst) {
     scrollTo(0, 0);
@@ -86,7 +86,7 @@ function end(reason) {
   feed.stop();
   remember(false);
   [who, page, shown] = [null, null, ""];
-  document.title = "Sign in – Postroom";
+  document.title = "Sign in - Postroom";
   openSignIn(app, server, begin, reason);
 }
 

@@ -1,6 +1,5 @@
 // Small parts of pages: tags, meters, sparklines, a panel, a command to copy, a button that acts.
 import { h } from "./dom.js";
-import * as format from "./format.js";
 import { done, failed, say } from "./notices.js";
 import { Problem } from "./server.js";
 
@@ -158,6 +157,9 @@ export function empty(title, more) {
   return [h("strong", null, title), more];
 }
 
-export function ago(seconds, now) {
-  return h("span", { class: "quiet nowrap" }, format.distance(seconds, now));
+/** An address, which may be broken where it is read best: before its domain. */
+export function address(text) {
+  const at = text.lastIndexOf("@");
+  if (at < 0) return text || "<>";
+  return h("span", { class: "address" }, text.slice(0, at), h("wbr"), text.slice(at));
 }

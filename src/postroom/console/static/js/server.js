@@ -2,6 +2,7 @@
 
 const PREFIX = "/api/v1";
 const DEADLINE_MS = 30_000;
+const SEARCH_DEADLINE_MS = 120_000; // a rare word in a long queue
 const VERB_DEADLINE_MS = 600_000;
 
 /** What the server refused, or that it does not answer (status 0). */
@@ -109,7 +110,7 @@ export class Server {
 
   /** A page of the messages that match: {items, next, absent}. */
   messages(filter, cursor, limit, signal) {
-    return this.get("/messages", { filter, cursor, limit }, { signal });
+    return this.get("/messages", { filter, cursor, limit }, { signal, deadline: SEARCH_DEADLINE_MS });
   }
 
   message(id, signal) {

@@ -4,7 +4,7 @@ import { askVerb } from "../bulk.js";
 import { h } from "../dom.js";
 import { filterHelp } from "../filter_help.js";
 import * as format from "../format.js";
-import { empty, pageHead, state } from "../parts.js";
+import { address, empty, pageHead, state } from "../parts.js";
 import { Poll } from "../poll.js";
 import { change, to } from "../router.js";
 import { table } from "../table.js";
@@ -118,7 +118,7 @@ function found(page, { items, next, absent }, { q, after, picked, toggle }) {
         { label: "Id", isHead: true, cell: (row) => [h("a", { class: "mono", href: to("message", {}, row.id) }, row.id), h("span", { class: "under" }, `queue${row.queue}, ${format.size(row.size_octets)}`)] },
         { label: "State", cell: (row) => state(row.state) },
         { label: "Age", num: true, cell: (row) => h("span", { title: format.moment(row.arrived_at, { full: true }) }, format.span(Math.max(0, now - row.arrived_at))) },
-        { label: "Sender", wide: true, cell: (row) => row.sender || "<>" },
+        { label: "Sender", wide: true, cell: (row) => address(row.sender) },
         { label: "Recipients", wide: true, cell: (row) => recipients(row) },
         { label: "Next try", cell: (row) => [nextTry(row, now), h("span", { class: "under" }, format.count(Math.max(0, ...row.recipients.map((one) => one.attempts)), "try", "tries"))] },
         { label: "Last reply", wide: true, cell: (row) => row.hold || lastReply(row) },
@@ -140,7 +140,7 @@ function recipients(row) {
   const waiting = row.recipients.filter((one) => one.state === "waiting");
   const [first] = waiting.length ? waiting : row.recipients;
   const more = (waiting.length ? row.live : row.total) - 1;
-  return [first?.address ?? "–", more > 0 && h("span", { class: "under" }, `and ${format.number(more)} more`)];
+  return [first ? address(first.address) : "–", more > 0 && h("span", { class: "under" }, `and ${format.number(more)} more`)];
 }
 
 function nextTry(row, now) {
