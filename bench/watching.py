@@ -59,8 +59,8 @@ OVERVIEW_GOAL_S = 1.0
 PAGE_GOAL_S = 0.5
 FILTERS = (
     "domain=d7.example",
-    "recipient=r70001@d1.example",
-    "sender=a@bench.example",
+    "domain=rare.example",
+    "sender=bounce-7@lists.bench.example",
     "state=deferred",
     "age>30m",
     "due<2h",
@@ -85,7 +85,7 @@ def looks(daemon: Daemon, http: Http) -> list[Row]:
     ]
     for words in FILTERS:
         page_s = statistics.median(
-            _asked_s(http, "/messages", q=words, limit="50") for _ in range(ASKED)
+            _asked_s(http, "/messages", filter=words, limit="50") for _ in range(ASKED)
         )
         rows.append(_row(f"first page of {words}, over HTTP", page_s, PAGE_GOAL_S))
     return rows
@@ -113,7 +113,9 @@ def watchers(daemon: Daemon, http: Http) -> Iterator[None]:
         [*command, "top"], env=environment, stdin=theirs, stdout=theirs, stderr=theirs,
         start_new_session=True,
     )  # fmt: skip
-    reader = subprocess.Popen(["cat"], stdin=ours, stdout=subprocess.DEVNULL)
+    reader = subprocess.Popen(
+        ["cat"], stdin=ours, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     looker = subprocess.Popen(
         page, env={**environment, "POSTROOM_TOKEN": http.token}, cwd=ROOT,
         stdout=subprocess.DEVNULL,
@@ -147,7 +149,7 @@ def be_a_page(address: str) -> None:
         if time.monotonic() - looked_at < LOOK_EVERY_S:
             continue
         looked_at = time.monotonic()
-        for path in ("/api/v1/messages?q=state%3Ddeferred&limit=50", "/api/v1/counts"):
+        for path in ("/api/v1/messages?filter=state%3Ddeferred&limit=50", "/api/v1/counts"):
             other.request("GET", path, headers=headers)
             given = other.getresponse()
             assert given.status == 200, given.status
@@ -231,7 +233,7 @@ def main() -> int:
         return 0
     if options.rounds < 2 or options.messages < options.queues or options.load < 4:
         parser.error("--rounds needs 2 or more, --load 4, --messages as many as queues")
-    options.domains, options.due_percent = 1000, 0.0
+    options.domains, options.due_percent, options.octets = 1000, 0.0, OCTETS
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     print(machine(), flush=True)
     with tempfile.TemporaryDirectory(prefix="pr-watch-", dir=options.directory) as directory:
