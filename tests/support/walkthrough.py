@@ -28,6 +28,8 @@ LOOKS = re.compile(
     r"(?:cat (?!>)|grep |postroom (?:status|why|mailq|events|what-if|retry-table|check"
     r"|mail (?:list|show|count)|channel list|relay list|site list|queue list|source list))"
 )
+EXACT = re.compile(r"\d+(?: messages?.*)?")
+"""Counts of messages are as the page says, also where other numbers are not."""
 WILD = re.compile(r"…|queue\d+|[0-9a-z]{16}\b|\d[\d.,:]*(?:ms|[smhd]\b)?(?: \d+[smh]\b)?|\s+")
 
 
@@ -70,6 +72,8 @@ def is_shown(shown: tuple[str, ...], output: str) -> bool:
 
 
 def _pattern(text: str) -> re.Pattern[str]:
+    if EXACT.fullmatch(text):
+        return re.compile(re.escape(text))
     parts, place = [], 0
     for wild in WILD.finditer(text):
         parts.append(re.escape(text[place : wild.start()]))
