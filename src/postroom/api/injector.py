@@ -40,6 +40,8 @@ from postroom.groups.table import GroupTable
 AT_ONCE_MAX = 16
 """Messages of one request that are handed over at a time."""
 TRIES_MAX = 4
+HAND_OVER_S = 30.0
+"""For one step of handing over; a worker that hangs costs a request no more than some of it."""
 TEND_S = 30.0
 TENDED_MAX = 500
 
@@ -77,7 +79,7 @@ class Injector:
         self.config = config
         self._reach = reach
         self._clock = clock
-        self._client = Client(config.spool.base)
+        self._client = Client(config.spool.base, timeout_s=HAND_OVER_S)
         self._keys = Keys(config.spool.base)
         self._running: set[tuple[str, str]] = set()
         self._tasks: set[asyncio.Task[Accepted]] = set()

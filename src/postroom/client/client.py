@@ -219,8 +219,9 @@ class Client:
                 case Connect(path, fresh):
                     connection = None if fresh else self._take(path)
                     if connection is None:
-                        # To a Unix socket connect does not wait unless its backlog is full.
-                        connection = connect_unix(path, self._timeout_s)
+                        # Where the backlog of a worker that hangs is full this fails at once:
+                        # waiting here would hold up the whole loop.
+                        connection = connect_unix(path, 0.0)
                     connection.setblocking(False)
                     return connection
                 case Send(connection, parts):

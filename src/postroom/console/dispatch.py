@@ -34,6 +34,8 @@ from postroom.observe.events import Defect
 BODY_DEADLINE_S = 120.0
 """In which a body must have come."""
 BODIES_OCTETS_MAX = 256 << 20
+REQUESTS_MAX = 256
+"""Requests that are worked on at a time, streams included; a worker answers 12 of them."""
 REALM = 'Bearer realm="postroom"'
 CSRF_HEADER = "X-CSRF-Token"
 
@@ -49,6 +51,7 @@ class Dispatch:
         self._hosts = HostGuard(policy)
         self._wrong = WrongTokens()
         self._bodies_octets = 0
+        self._requests = 0
         self._secure = bool(policy.tls_certificate) or policy.behind_proxy
         self.stopping = asyncio.Event()
         """Set when streams are to end."""
@@ -71,7 +74,13 @@ class Dispatch:
     async def _guarded(self, request: web.Request, handler: _Next) -> web.StreamResponse:
         """Answer a request whatever happens; nothing gets past this."""
         response: web.StreamResponse
+        self._requests += 1
         try:
+            if self._requests > REQUESTS_MAX:
+                raise Problem(
+                    503, f"{REQUESTS_MAX} requests are being worked on", remedy="try again later",
+                    retry_after_s=RETRY_AFTER_S,
+                )  # fmt: skip
             self._hosts.check(request.headers.get("Host", ""))
             self._hosts.check_source(request.method, request.headers)
             response = await handler(request)
@@ -91,6 +100,8 @@ class Dispatch:
             self._context.events.emit(Defect(where="console", error=text))
             remedy = "the event log has it: postroom's event `defect`"
             response = _refusal(Problem(500, "a defect of the server", remedy=remedy))
+        finally:
+            self._requests -= 1
         if not response.prepared:
             self._add_headers(request, response)
         return response

@@ -382,3 +382,27 @@ def test_the_queues_asked_for_an_id_come_in_the_same_order_each_time(tmp_path: P
     assert orders == [[path.name for path in Queues(tmp_path).in_order_of(one)] for one in ids]
     assert len({order[0] for order in orders}) == 5
     assert all(len(set(order)) == 5 for order in orders)
+
+
+def test_a_queue_whose_backlog_is_full_does_not_hold_up_the_loop(tmp_path: Path) -> None:
+    """Its worker hangs: nobody takes connections, and more than a few do not fit."""
+    run = RunPaths(tmp_path)
+    run.directory.mkdir(mode=0o700)
+    hung = socket.socket(socket.AF_UNIX)
+    hung.bind(str(run.intake(1)))
+    hung.listen(0)
+    waiting = []
+    for _ in range(4):
+        one = socket.socket(socket.AF_UNIX)
+        one.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            one.connect(str(run.intake(1)))
+        waiting.append(one)
+
+    async def story() -> None:
+        with Client(tmp_path, timeout_s=30) as client, pytest.raises(Unavailable):
+            await client.asend(b"Subject: x\r\n\r\n", sender="a@b.c", recipients="d@e.f")
+
+    asyncio.run(asyncio.wait_for(story(), 20))
+    for one in (*waiting, hung):
+        one.close()
