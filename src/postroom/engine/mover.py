@@ -223,7 +223,7 @@ class Mover:
             self._events.emit(MessageMoved(one, str(to)))
         # The event stream has this before the other queue goes on with them: whoever reads the
         # events of all queues finds those of one message in their order.
-        self._events.flush()
+        await self._events.written()
         try:
             await self._peers.let_go(to, ids)
         except PeerLost:

@@ -26,6 +26,10 @@ class EventSink(Protocol):
         """Put down what was recorded now: the process may be about to die."""
         ...
 
+    async def written(self) -> None:
+        """Return once what was recorded can be read, or after a moment where a disk is slow."""
+        ...
+
 
 class EventList:
     """A sink that keeps events in memory: for tests and the simulator."""
@@ -38,4 +42,7 @@ class EventList:
         self.events.append(event)
 
     def flush(self) -> None:
+        """Nothing waits."""
+
+    async def written(self) -> None:
         """Nothing waits."""

@@ -82,6 +82,13 @@ class EventLog:
         if self._stream is not None:
             self._stream.flush(FLUSH_DEADLINE_S)
 
+    async def written(self) -> None:
+        """Return once the stream has what was recorded, or FLUSH_DEADLINE_S later."""
+        self._write_out()
+        if self._stream is not None:
+            # In a thread: who writes may just be waiting for the disk, and mail does not.
+            await asyncio.to_thread(self._stream.flush, FLUSH_DEADLINE_S)
+
     def _write_out(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
