@@ -96,6 +96,24 @@ def test_everything_is_done_by_keys_alone(chromium: Chromium, town: Town) -> Non
         visit.said("Channel spare is resumed")
 
 
+def test_what_is_typed_stays_while_figures_come(visit: Visit) -> None:
+    main = visit.open("messages")
+    visit.page.get_by_label("Filter", exact=True).press_sequentially("state=deferred", delay=250)
+    expect(visit.page.get_by_label("Filter", exact=True)).to_be_focused()
+    visit.page.keyboard.press("Enter")
+    expect(visit.page).to_have_url(re.compile("q=state%3Ddeferred"))
+    expect(main.get_by_role("cell", name="deferred").first).to_be_visible()
+    visit.open("sources")
+    visit.button("Pause source east").click()
+    visit.dialog().get_by_label("Why").press_sequentially("too many", delay=400)
+    expect(visit.dialog().get_by_label("Why")).to_have_value("too many")
+    expect(visit.dialog().get_by_label("Why")).to_be_focused()
+    visit.open("sites")
+    visit.page.get_by_label("Name contains").press_sequentially("strict", delay=400)
+    expect(visit.page.get_by_label("Name contains")).to_be_focused()
+    expect(visit.page.get_by_role("rowheader")).to_have_count(1)
+
+
 TABS_MAX = 80
 NAMED = "document.activeElement.getAttribute('aria-label') || document.activeElement.textContent"
 

@@ -31,11 +31,36 @@ export function h(tag, props, ...children) {
   return element;
 }
 
+/**
+ * Keep an element over drawings: what is typed in it, its focus and selection are its own. It stands
+ * in a new tree by a stub, and itself never leaves the page.
+ */
+export function kept(element) {
+  element.isKept = true;
+  return element;
+}
+
 function append(element, children) {
   for (const child of children.flat(Infinity)) {
     if (child === null || child === undefined || child === false || child === "") continue;
-    element.append(child instanceof Node ? child : document.createTextNode(String(child)));
+    if (!(child instanceof Node)) element.append(document.createTextNode(String(child)));
+    else element.append(child.isKept ? stubOf(child) : child);
   }
+}
+
+function stubOf(element) {
+  const stub = document.createComment("");
+  stub.stands = element;
+  return stub;
+}
+
+// A new part of the page gets the elements that stubs stand for.
+function settle(node) {
+  for (const child of [...node.childNodes]) {
+    if (child.stands) child.replaceWith(child.stands);
+    else settle(child);
+  }
+  return node;
 }
 
 function listen(element, listeners) {
@@ -63,13 +88,18 @@ function align(place, fresh) {
   for (const child of place.childNodes) if (child.key !== undefined) keyed.set(child.key, child);
   let at = place.firstChild;
   for (const wanted of [...fresh.childNodes]) {
+    if (wanted.stands) {
+      if (wanted.stands === at) at = at.nextSibling;
+      else place.insertBefore(wanted.stands, at);
+      continue;
+    }
     let found = null;
     if (wanted.key !== undefined) {
       found = keyed.get(wanted.key) ?? null;
       keyed.delete(wanted.key);
-    } else if (at !== null && at.key === undefined) found = at;
+    } else if (at !== null && at.key === undefined && !at.isKept) found = at;
     if (found === null || !isSame(found, wanted)) {
-      place.insertBefore(wanted, at);
+      place.insertBefore(settle(wanted), at);
       continue;
     }
     if (found === at) at = at.nextSibling;

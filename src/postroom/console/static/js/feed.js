@@ -38,6 +38,7 @@ export class Feed extends EventTarget {
   stop() {
     document.removeEventListener("visibilitychange", this.#look);
     clearInterval(this.#clock);
+    this.#clock = 0;
     this.#halt();
     [this.overview, this.problem, this.#at] = [null, null, 0];
     this.rates = new Rates();

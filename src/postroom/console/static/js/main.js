@@ -62,7 +62,7 @@ function turn() {
     return;
   }
   const isFirst = shown === "";
-  page?.close?.();
+  leave();
   page = view.open(context(where));
   [shown, isMenuOpen] = [identity, false];
   document.title = `${page.title} - Postroom`;
@@ -81,8 +81,14 @@ function begin(whoever) {
   turn();
 }
 
-function end(reason) {
+// A question that is open was about the page that is left.
+function leave() {
   page?.close?.();
+  for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+}
+
+function end(reason) {
+  leave();
   feed.stop();
   remember(false);
   [who, page, shown] = [null, null, ""];

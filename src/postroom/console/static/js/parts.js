@@ -1,5 +1,5 @@
 // Small parts of pages: tags, meters, sparklines, a panel, a command to copy, a button that acts.
-import { h } from "./dom.js";
+import { h, kept } from "./dom.js";
 import { done, failed, say } from "./notices.js";
 import { Problem } from "./server.js";
 
@@ -136,7 +136,7 @@ export function acts(label, { run, said, after, name, isLittle = true, kind = ""
   );
 }
 
-/** A field with its label, help and what is wrong with it. */
+/** A field with its label, help and what is wrong with it; the input is kept over drawings. */
 export function field({ id, label, help, wrong, input }) {
   const described = [help && `${id}-help`, wrong && `${id}-wrong`].filter(Boolean).join(" ");
   input.id = id;
@@ -146,7 +146,7 @@ export function field({ id, label, help, wrong, input }) {
     "div",
     { class: "field" },
     h("label", { for: id }, label),
-    input,
+    kept(input),
     help && h("span", { class: "help", id: `${id}-help` }, help),
     wrong && h("span", { class: "wrong", id: `${id}-wrong` }, wrong),
   );

@@ -1,7 +1,7 @@
 // Messages: found by the filter language, a page at a time; verbs over those picked, or over all
 // that match.
 import { askVerb } from "../bulk.js";
-import { h } from "../dom.js";
+import { h, kept } from "../dom.js";
 import { filterHelp } from "../filter_help.js";
 import * as format from "../format.js";
 import { address, empty, pageHead, state } from "../parts.js";
@@ -97,7 +97,7 @@ function searchForm(input, problem, search) {
     h(
       "div",
       { class: "row" },
-      h("div", { class: "field grow" }, h("label", { for: "q" }, "Filter"), input),
+      h("div", { class: "field grow" }, h("label", { for: "q" }, "Filter"), kept(input)),
       h("button", { class: "button main-one", type: "submit" }, "Search"),
     ),
     h("div", { id: "q-wrong", role: "alert" }, problem && [h("p", { class: "critical" }, problem.message), problem.expected && h("p", { class: "small quiet" }, `Expected: ${problem.expected}`), problem.remedy && h("p", { class: "small quiet" }, problem.remedy)]),
