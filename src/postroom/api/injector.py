@@ -143,14 +143,30 @@ class Injector:
     async def tend_once(self) -> None:
         """Do so once."""
         now = self._clock.now()
-        for record in await self._keys.unfinished(TENDED_MAX):
-            if (record.scope, record.key) in self._running:
-                continue
+        records = await self._keys.unfinished(now - LIFE_S, TENDED_MAX)
+        while records:
+            # Side by side: a queue that does not answer keeps the others' mail from nobody.
+            slots = asyncio.Semaphore(AT_ONCE_MAX)
+            await asyncio.gather(*(self._tend_one(one, slots) for one in records))
+            records = await self._keys.unfinished(now - LIFE_S, TENDED_MAX, records[-1])
+        await self._keys.forget_old(now - LIFE_S)
+
+    async def _tend_one(self, record: Record, slots: asyncio.Semaphore) -> None:
+        async with slots:
+            name = (record.scope, record.key)
             if record.state is KeyState.KEPT:
                 await self._let_go(record)
-            elif record.state is KeyState.DROPPED or now - record.created_at > LIFE_S:
+                return
+            if name in self._running:
+                return
+            # Ours while it is dropped: a request that comes again now hears 409.
+            self._running.add(name)
+            try:
                 await self._drop(record)
-        await self._keys.forget_old(now - LIFE_S)
+            except (Problem, ControlError):
+                pass  # it has gone on meanwhile, or there is no disk: next time
+            finally:
+                self._running.discard(name)
 
     # Inside.
 
@@ -197,7 +213,7 @@ class Injector:
         octets = msgspec.json.encode(answer)
         kept = msgspec.structs.replace(work.record, state=KeyState.KEPT, answer=octets)
         # Commit point.
-        await self._keys.change(kept)
+        await self._keys.change(kept, work.record)
         await self._let_go(kept)
         return answer
 
@@ -298,7 +314,8 @@ class Injector:
             return
         try:
             if await self._confirm(record.parts, drop=False):
-                await self._keys.change(msgspec.structs.replace(record, state=KeyState.DONE))
+                done = msgspec.structs.replace(record, state=KeyState.DONE)
+                await self._keys.change(done, record)
         except (Problem, ControlError):
             pass
 
@@ -311,7 +328,8 @@ class Injector:
     async def _drop(self, record: Record) -> bool:
         """Drop what is kept of a request that was not accepted; its record goes with it."""
         dropped = msgspec.structs.replace(record, state=KeyState.DROPPED)
-        await self._keys.change(dropped)
+        # From here on nobody can say that it is kept, whoever else goes on with it.
+        await self._keys.change(dropped, record)
         try:
             is_done = await self._confirm(record.parts, drop=True)
         except ControlError:
@@ -362,7 +380,7 @@ class _Work:
             parts = list(self.record.parts)
             parts[index] = Part(parts[index].id, queue)
             record = msgspec.structs.replace(self.record, parts=tuple(parts))
-            await keys.change(record)
+            await keys.change(record, self.record)
             self.record = record
 
 
