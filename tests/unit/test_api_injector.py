@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
 
-import msgspec
 import pytest
 
-from postroom.api.injector import Injector, Outgoing
-from postroom.api.keys import LIFE_S, Keys, KeyState, Part, Record
+from postroom.api.injector import Injector
+from postroom.api.keys import LIFE_S, KeyState, Part, Record
+from postroom.api.outgoing import Outgoing
 from postroom.api.problem import Problem
 from postroom.api.reach import Asked, Reach
 from postroom.client import Client, NotAccepted
@@ -21,7 +21,6 @@ from postroom.control.client import ServerUnavailable
 from postroom.control.commands import MailConfirmArgs
 from postroom.control.mail_commands import MailCommands
 from postroom.core.clock import ManualClock
-from postroom.core.errors import ReplyError
 from postroom.core.ids import QueueId, QueueIdGenerator
 from postroom.core.message import Envelope, Provenance, Recipient
 from postroom.core.reply import Reply
@@ -211,9 +210,7 @@ def test_what_nobody_came_back_for_does_not_stand_in_the_way_of_what_is_accepted
             )
         part = Part(server.new_id(), 2)
         await server.queues[2].keep(QueueId(part.id), (await made(NOW))[0].envelope, BODY)
-        await injector._keys.begin(
-            Record("t", "k", b"", NOW + 20, KeyState.KEPT, (part,), b"{}")
-        )
+        await injector._keys.begin(Record("t", "k", b"", NOW + 20, KeyState.KEPT, (part,), b"{}"))
         await injector.tend_once()
         assert await server.queues[2].held() == {part.id: False}
         # A day later nobody can come back for what was only begun.
