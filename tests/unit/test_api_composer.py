@@ -120,3 +120,40 @@ def test_whatever_is_written_becomes_one_message_or_a_mistake(
         "from", "to", "subject", "date", "x-a", "mime-version", "content-type",
         "content-transfer-encoding",
     }  # fmt: skip
+
+
+BREAK = "=?utf-8?q?x=0D=0AEvil:_1=0D=0A=0D=0Abody?="
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"subject": BREAK},
+        {"subject": "=?utf-8?b?eApFdmlsOiAx?="},
+        {"subject": "{{a}}", "to": [{"address": "c@d.example", "substitutions": {"a": BREAK}}]},
+        {"headers": {"X-Campaign": BREAK}},
+        {"tag": BREAK},
+        {"from": {"address": "a@b.example", "name": BREAK}},
+        {"to": [{"address": "c@d.example", "name": BREAK}]},
+        {"reply_to": [{"address": "c@d.example", "name": BREAK}]},
+        {"attachments": [{"name": BREAK, "content": b"x"}]},
+    ],
+)
+def test_no_value_makes_a_second_field(more: dict[str, Any]) -> None:
+    with pytest.raises(Problem) as caught:
+        made(**more)
+    assert caught.value.status == 422
+    assert "line ends" in caught.value.body.detail
+
+
+def test_words_that_are_encoded_without_line_ends_are_as_they_were() -> None:
+    [(_, message)] = made(subject="=?utf-8?q?Gr=C3=BC=C3=9Fe?=")
+    assert message["Subject"] == "Grüße"
+
+
+def test_a_long_address_in_a_field_stays_one_that_readers_find() -> None:
+    address = f"<https://shop.example/u/{'y' * 300}>"
+    body = msgspec.convert({**GOOD, "headers": {"List-Unsubscribe": address}}, MessageIn)
+    [one] = compose(body, CONFIG, NOW)
+    assert address.encode() in one.content
+    assert max(map(len, one.content.split(b"\r\n"))) <= 998

@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.headerregistry import Address as HeaderAddress
 from email.message import EmailMessage
-from email.policy import SMTP, SMTPUTF8
+from email.policy import EmailPolicy
 from email.utils import format_datetime, getaddresses
 
 import msgspec
 
-from postroom.api.injector import Outgoing
+from postroom.api.outgoing import Outgoing
 from postroom.api.problem import Problem
 from postroom.client.header import with_crlf
 from postroom.client.submission import envelope_of, parse_notify
@@ -41,6 +41,35 @@ _OWN_FIELDS = frozenset(
     ("from", "to", "cc", "bcc", "subject", "date", "message-id", "mime-version", "reply-to",
      "received", "return-path", "sender")
 )  # fmt: skip
+
+
+_TORN = re.compile(rb"\n(?![ \t])|\r(?!\n)|(?<!\r)\n")
+_WORD_CHARACTERS_MAX = 70
+LINE_CHARACTERS_MAX = 998
+"""RFC 5322 §2.1.1."""
+
+
+class _Lines(EmailPolicy):
+    """Writes header fields: each is one field, whatever was given for it.
+
+    The library decodes words such as =?utf-8?q?=0A?= and writes what was in them, line ends
+    too; and it encodes what has no place to fold, which readers of an address in
+    List-Unsubscribe do not expect.
+    """
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        """Return a field as octets; raises ValueError where it would be more than one."""
+        text, wide = str(value), self
+        if text.isascii() and any(len(one) > _WORD_CHARACTERS_MAX for one in text.split()):
+            wide = self.clone(max_line_length=LINE_CHARACTERS_MAX)
+        octets: bytes = super(_Lines, wide).fold_binary(name, value)
+        if _TORN.search(octets.removesuffix(b"\r\n")):
+            raise ValueError(f"the value of {name} has line ends in it, perhaps encoded")
+        return octets
+
+
+_SMTP = _Lines(linesep="\r\n")
+_SMTPUTF8 = _SMTP.clone(utf8=True)
 
 
 class Mailbox(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -189,7 +218,7 @@ def _built(
     if given.text is None and given.html is None:
         raise _wrong(f"{at}text", "the message has no body", "text, html, or both")
     addresses = (author, *to, *cc)
-    policy = SMTP if all(one.address.isascii() for one in addresses) else SMTPUTF8
+    policy = _SMTP if all(one.address.isascii() for one in addresses) else _SMTPUTF8
     message = EmailMessage(policy=policy)
     try:
         message["From"] = _shown(author)
@@ -217,7 +246,9 @@ def _built(
     try:
         return with_crlf(message.as_bytes(policy=policy))
     except (ValueError, UnicodeError) as error:
-        raise _wrong(f"{at}text", f"the message cannot be made: {error}", "valid text") from error
+        raise _wrong(
+            f"{at}headers", f"the message cannot be made: {error}", "valid text"
+        ) from error
 
 
 def _add_html(message: EmailMessage, given: MessageIn, values: dict[str, str], at: str) -> None:

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from email import message_from_bytes
-from email.policy import compat32
+import re
 from email.utils import getaddresses
 
 import msgspec
 
 from postroom.api.composer import BATCH_MAX, RECIPIENTS_MAX, MessageIn, Wishes, compose, wished
 from postroom.api.context import Context
-from postroom.api.injector import Make, Outgoing
+from postroom.api.outgoing import Make, Outgoing
 from postroom.api.problem import Problem
 from postroom.api.route import Answer, Call
+from postroom.client.header import Header
 from postroom.client.submission import submission_of
 from postroom.control.tokens import Role, Token
 from postroom.core.message import Envelope, Notify
@@ -27,6 +27,8 @@ from postroom.ingress.local_protocol import is_address
 RAW = "message/rfc822"
 KEY_CHARACTERS_MAX = 255
 REPLAYED = "Idempotent-Replayed"
+_SHOWN = re.compile(r'[^\s<>()\[\],;:"]+@([^\s<>()\[\],;:"\\@]+\.[^\s<>()\[\],;:"\\@]+)')
+"""What people take for an address."""
 
 
 class Once(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -190,12 +192,13 @@ def _check_right(context: Context, token: Token, one: Outgoing) -> None:
         return
     path = one.envelope.reverse_path
     if token.senders:
-        authors = _authors(one.content)
-        wrong = next((a for a in (path, *authors) if not _is_of(a, token.senders)), None)
-        if wrong is not None or not authors:
+        is_own = _is_of(path, token.senders)
+        wrong = foreign_author(one.content, token.senders) if is_own else path or "<>"
+        if wrong is not None:
             raise Problem(
-                403, f"the token {token.name} may not send from {wrong or 'nobody'!r}",
-                field="from", kind="wrong-sender", expected=f"from {', '.join(token.senders)}",
+                403, f"the token {token.name} may not send from {wrong!r}",
+                field="from", kind="wrong-sender",
+                expected=f"sender and From of {', '.join(token.senders)}",
                 remedy="make another: postroom token create NAME --role injector",
             )  # fmt: skip
     if token.tenant:
@@ -213,11 +216,30 @@ def _tenant_of(context: Context, envelope: Envelope, token: Token) -> str:
     return table.name_of(envelope.reverse_path, "local", token.name)
 
 
-def _authors(content: bytes) -> list[str]:
-    """Return the addresses of From, which is what people see."""
-    head = content.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
-    fields = message_from_bytes(head, policy=compat32).get_all("from", [])
-    return [address for _, address in getaddresses([str(one) for one in fields])]
+def foreign_author(content: bytes, senders: tuple[str, ...]) -> str | None:
+    """Return who in the From fields, which is what people see, is none of the senders, if any.
+
+    Readers differ in how they take a header that is not well formed, so one that might be taken
+    in two ways is nobody's. An address in the name of an author counts as one.
+    """
+    header = Header(content)
+    rest = content[sum(len(field) for _, field in header.fields) :]
+    values = [
+        field.partition(b":")[2].decode("utf-8", "replace").replace("\r\n", "").strip()
+        for name, field in header.fields
+        if name == b"from"
+    ]
+    if not values or (rest and not rest.startswith(b"\r\n")):
+        return "nobody"
+    domains = {one.rpartition("@")[2] for one in senders}
+    for value in values:
+        authors = [address for _, address in getaddresses([value])]
+        if wrong := [one for one in authors if not _is_of(one, senders)]:
+            return wrong[0] or "nobody"
+        for shown in _SHOWN.finditer(value):
+            if shown[1].lower().rstrip(".") not in domains:
+                return shown[0]
+    return None
 
 
 def _is_of(address: str, senders: tuple[str, ...]) -> bool:

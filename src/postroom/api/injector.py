@@ -18,11 +18,12 @@ Called by: api.injection.  Raises: Problem.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from postroom.api.keys import LIFE_S, Keys, KeyState, Part, Record
+from postroom.api.outgoing import Accepted, Kept, Lost, Make, Outgoing, addresses, lost, refused
 from postroom.api.problem import RETRY_AFTER_S, Problem
 from postroom.api.reach import Reach
 from postroom.client import Client, NotAccepted, Unavailable
@@ -32,7 +33,7 @@ from postroom.control.commands import MailConfirmArgs
 from postroom.control.protocol import ControlError
 from postroom.core.clock import Clock
 from postroom.core.ids import QueueId
-from postroom.core.message import Envelope, Provenance
+from postroom.core.message import Provenance
 from postroom.core.reply import Reply
 from postroom.groups.policy import GroupPolicy
 from postroom.groups.table import GroupTable
@@ -44,32 +45,6 @@ HAND_OVER_S = 30.0
 """For one step of handing over; a worker that hangs costs a request no more than some of it."""
 TEND_S = 30.0
 TENDED_MAX = 500
-
-
-class Outgoing(msgspec.Struct, frozen=True):
-    """One message to hand over; `number` is its place in the request."""
-
-    envelope: Envelope
-    content: bytes
-    number: int = 0
-
-
-class Kept(msgspec.Struct, frozen=True):
-    """One message that is kept: its queue id, for whom, and of which message of the request."""
-
-    id: str
-    recipients: tuple[str, ...]
-    message: int = 0
-
-
-class Accepted(msgspec.Struct, frozen=True):
-    """The messages are durable in their queues, and will be delivered."""
-
-    messages: list[Kept]
-
-
-Make = Callable[[float], Awaitable[list[Outgoing]]]
-"""Makes the messages of a request that came at this time."""
 
 
 class Injector:
@@ -98,10 +73,10 @@ class Injector:
         try:
             queue_id = await self._client.asubmit(one.envelope, one.content, user=user)
         except NotAccepted as error:
-            raise _refused(error.reply, one) from error
+            raise refused(error.reply, one) from error
         except (Unavailable, TimeoutError, OSError) as error:
-            raise _lost(str(error)) from error
-        return Accepted([Kept(queue_id, _addresses(one.envelope), one.number)])
+            raise lost(str(error)) from error
+        return Accepted([Kept(queue_id, addresses(one.envelope), one.number)])
 
     async def send_once(
         self, scope: str, key: str, digest: bytes, make: Make, user: str
@@ -145,14 +120,30 @@ class Injector:
     async def tend_once(self) -> None:
         """Do so once."""
         now = self._clock.now()
-        for record in await self._keys.unfinished(TENDED_MAX):
-            if (record.scope, record.key) in self._running:
-                continue
+        records = await self._keys.unfinished(now - LIFE_S, TENDED_MAX)
+        while records:
+            # Side by side: a queue that does not answer keeps the others' mail from nobody.
+            slots = asyncio.Semaphore(AT_ONCE_MAX)
+            await asyncio.gather(*(self._tend_one(one, slots) for one in records))
+            records = await self._keys.unfinished(now - LIFE_S, TENDED_MAX, records[-1])
+        await self._keys.forget_old(now - LIFE_S)
+
+    async def _tend_one(self, record: Record, slots: asyncio.Semaphore) -> None:
+        async with slots:
+            name = (record.scope, record.key)
             if record.state is KeyState.KEPT:
                 await self._let_go(record)
-            elif record.state is KeyState.DROPPED or now - record.created_at > LIFE_S:
+                return
+            if name in self._running:
+                return
+            # Ours while it is dropped: a request that comes again now hears 409.
+            self._running.add(name)
+            try:
                 await self._drop(record)
-        await self._keys.forget_old(now - LIFE_S)
+            except (Problem, ControlError):
+                pass  # it has gone on meanwhile, or there is no disk: next time
+            finally:
+                self._running.discard(name)
 
     # Inside.
 
@@ -192,14 +183,14 @@ class Injector:
             await self._give_up(work.record, wrong)
         answer = Accepted(
             [
-                Kept(part.id, _addresses(one.envelope), one.number)
+                Kept(part.id, addresses(one.envelope), one.number)
                 for part, (one, _) in zip(work.record.parts, messages, strict=True)
             ]
         )
         octets = msgspec.json.encode(answer)
         kept = msgspec.structs.replace(work.record, state=KeyState.KEPT, answer=octets)
         # Commit point.
-        await self._keys.change(kept)
+        await self._keys.change(kept, work.record)
         await self._let_go(kept)
         return answer
 
@@ -228,20 +219,20 @@ class Injector:
             except NotAccepted as error:
                 refusal = error.reply
                 if not refusal.is_transient:
-                    raise _refused(refusal, one) from error
+                    raise refused(refusal, one) from error
             except Unavailable as error:
                 if error.queue_id:
-                    raise _lost(str(error)) from error
+                    raise lost(str(error)) from error
             except (TimeoutError, OSError) as error:
-                raise _lost(f"queue{part.queue}: {error or 'no answer in time'}") from error
+                raise lost(f"queue{part.queue}: {error or 'no answer in time'}") from error
             tried.append(part.queue)
             if len(tried) >= TRIES_MAX:
-                raise _refused(refusal or Reply(451, "4.3.2", "no queue can be reached"), one)
+                raise refused(refusal or Reply(451, "4.3.2", "no queue can be reached"), one)
             try:
                 queue = self._choose(group, tried)
             except Problem:
                 if refusal is not None:
-                    raise _refused(refusal, one) from None
+                    raise refused(refusal, one) from None
                 raise
             # Written before it is tried there: whoever comes again asks the right queue.
             await work.place(self._keys, index, queue)
@@ -300,20 +291,22 @@ class Injector:
             return
         try:
             if await self._confirm(record.parts, drop=False):
-                await self._keys.change(msgspec.structs.replace(record, state=KeyState.DONE))
+                done = msgspec.structs.replace(record, state=KeyState.DONE)
+                await self._keys.change(done, record)
         except (Problem, ControlError):
             pass
 
     async def _begun_anew(self, record: Record) -> Record:
         """Return the record of a request of which nothing is left."""
         if not await self._drop(record):
-            raise _lost("a queue that has a part of an earlier try cannot be asked")
+            raise lost("a queue that has a part of an earlier try cannot be asked")
         return msgspec.structs.replace(record, state=KeyState.BEGUN, parts=())
 
     async def _drop(self, record: Record) -> bool:
         """Drop what is kept of a request that was not accepted; its record goes with it."""
         dropped = msgspec.structs.replace(record, state=KeyState.DROPPED)
-        await self._keys.change(dropped)
+        # From here on nobody can say that it is kept, whoever else goes on with it.
+        await self._keys.change(dropped, record)
         try:
             is_done = await self._confirm(record.parts, drop=True)
         except ControlError:
@@ -347,10 +340,6 @@ class Injector:
         return True
 
 
-class Lost(Problem):
-    """A queue went away and may have kept the message."""
-
-
 class _Work:
     """The record of one request while its parts find their queues."""
 
@@ -364,31 +353,10 @@ class _Work:
             parts = list(self.record.parts)
             parts[index] = Part(parts[index].id, queue)
             record = msgspec.structs.replace(self.record, parts=tuple(parts))
-            await keys.change(record)
+            await keys.change(record, self.record)
             self.record = record
 
 
 def _chunks(parts: Sequence[Part], size: int = 500) -> list[tuple[QueueId, ...]]:
     ids = [QueueId(part.id) for part in parts]
     return [tuple(ids[start : start + size]) for start in range(0, len(ids), size)]
-
-
-def _addresses(envelope: Envelope) -> tuple[str, ...]:
-    return tuple(recipient.address for recipient in envelope.recipients)
-
-
-def _refused(reply: Reply, one: Outgoing) -> Problem:
-    status = 503 if reply.is_transient else 422
-    retry = RETRY_AFTER_S if reply.is_transient else 0
-    return Problem(
-        status, f"the queue refused it: {reply}", field=f"messages[{one.number}]",
-        kind="refused", retry_after_s=retry,
-        remedy="try again later" if reply.is_transient else "change the message",
-    )  # fmt: skip
-
-
-def _lost(text: str) -> Problem:
-    return Lost(
-        503, text, kind="lost", retry_after_s=RETRY_AFTER_S,
-        remedy="come again with the same Idempotency-Key; without one it may be sent twice",
-    )  # fmt: skip

@@ -5,8 +5,11 @@ queue; engine.unconfirmed shows the steps. It lies in BASE/console/keys.db, sync
 change, and is written by one thread, so that no event loop waits for a disk.
 
 Guarantees: 1. what a method did is durable when it returns.  2. one record for each key of a
-scope (a token).
-Called by: api.injector.  Raises: Problem (503) where the disk does not take it.
+scope (a token).  3. a change is made to the record that its author saw, or not at all: of two
+that go on with one request, such as a console and the one that follows it, one alone gets
+further.
+Called by: api.injector.  Raises: Problem (503) where the disk does not take it, (409) where
+another has changed the record.
 """
 
 from __future__ import annotations
@@ -112,37 +115,49 @@ class Keys:
 
         await self._do(write)
 
-    async def change(self, record: Record) -> None:
-        """Write the state, the parts and the answer of a record that is there."""
+    async def change(self, record: Record, was: Record) -> None:
+        """Write the state, the parts and the answer of a record that is still as it `was`."""
 
         def write(database: apsw.Connection) -> None:
             database.execute(
-                "update records set state = ?, parts = ?, answer = ? where scope = ? and key = ?",
+                "update records set state = ?, parts = ?, answer = ? "
+                "where scope = ? and key = ? and state = ? and parts = ?",
                 (
                     int(record.state), msgspec.msgpack.encode(record.parts), record.answer,
-                    record.scope, record.key,
+                    *_identity(was),
                 ),
             )  # fmt: skip
+            _must_have_changed(database)
 
         await self._do(write)
 
     async def forget(self, record: Record) -> None:
-        """Delete a record."""
+        """Delete a record that is still as it is here."""
 
         def delete(database: apsw.Connection) -> None:
             database.execute(
-                "delete from records where scope = ? and key = ?", (record.scope, record.key)
+                "delete from records where scope = ? and key = ? and state = ? and parts = ?",
+                _identity(record),
             )
+            _must_have_changed(database)
 
         await self._do(delete)
 
-    async def unfinished(self, limit: int) -> list[Record]:
-        """Return records that are not DONE, the oldest first."""
+    async def unfinished(
+        self, begun_before: float, limit: int, after: Record | None = None
+    ) -> list[Record]:
+        """Return records that are kept or dropped and not DONE, and those begun so long ago.
+
+        The oldest first, and of those what comes `after` one.
+        """
+        last = (after.created_at, after.scope, after.key) if after is not None else (-1e300, "", "")
 
         def read(database: apsw.Connection) -> list[Record]:
             rows = database.execute(
-                f"select {_COLUMNS} from records where state <> 2 order by created_at limit ?",
-                (limit,),
+                f"select {_COLUMNS} from records where state <> 2 "
+                "and (state <> 0 or created_at < ?) and (created_at, scope, key) > (?, ?, ?) "
+                "order by created_at, scope, key limit ?",
+                (begun_before, *last, limit),
             )
             return list(map(_record, rows))
 
@@ -209,6 +224,19 @@ class Keys:
 
 _COLUMNS = "scope, key, digest, state, created_at, parts, answer"
 _PARTS = msgspec.msgpack.Decoder(tuple[Part, ...])
+
+
+def _identity(record: Record) -> tuple[str, str, int, bytes]:
+    parts = msgspec.msgpack.encode(record.parts)
+    return record.scope, record.key, int(record.state), parts
+
+
+def _must_have_changed(database: apsw.Connection) -> None:
+    if not database.changes():
+        raise Problem(
+            409, "another goes on with the request of this key", field="Idempotency-Key",
+            kind="key-in-use", remedy="try again later", retry_after_s=1,
+        )  # fmt: skip
 
 
 def _record(row: tuple[object, ...]) -> Record:

@@ -22,8 +22,8 @@ from postroom.api import (
 )
 from postroom.api.composer import MessageIn
 from postroom.api.context import Context
-from postroom.api.injector import Accepted
 from postroom.api.openapi import document
+from postroom.api.outgoing import Accepted
 from postroom.api.route import ANYBODY, CHANGE, INJECT, LOOK, Call, Page, Route
 from postroom.api.ticks import Tick
 from postroom.control.answers import (
