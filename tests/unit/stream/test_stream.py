@@ -353,3 +353,16 @@ def test_an_empty_directory_reads_as_nothing(tmp_path: Path) -> None:
     page = stream.reader.read()
     assert not page.events and not page.is_more
     assert FILE_HEAD.endswith(b"\n")
+
+
+def test_with_more_writers_than_blocks_in_a_budget_every_event_is_given(stream: Stream) -> None:
+    for number in range(12):
+        stream.write(f"queue{number}", *(MessageDone(f"{number}.{one}") for one in range(3)))
+    cursor, found = "", []
+    for _ in range(100):
+        page = stream.reader.read(cursor, limit=5, budget_octets=400)
+        found += page.events
+        if page.cursor == cursor:
+            break
+        cursor = page.cursor
+    assert len({event.id for event in found}) == len(found) == 36
