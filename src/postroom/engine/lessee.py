@@ -44,6 +44,8 @@ class Lessee:
         """Those that have, or use, anything: a sweep has nothing to do with others."""
         self._asking: dict[LimitKey, Gate] = {}
         """Those that wait for tokens."""
+        self._revised: dict[LimitKey, Gate] = {}
+        """Those among them for which something else is needed along than was asked for."""
         self.on_open: Callable[[Gate], None] = lambda gate: None
         """Told of a gate that lets more through."""
         self.on_refused: Callable[[Gate], None] = lambda gate: None
@@ -84,6 +86,10 @@ class Lessee:
         if tokens and not gate.asked_tokens:
             gate.needs = needs
             gate.missing = self._missing(needs, tokens, now)
+        elif tokens and needs != gate.needs:
+            # Mail of another tenant, a source that is paused no more: the next sweep says so.
+            gate.needs = needs
+            self._revised[gate.key] = gate
         if slots > gate.asked or (tokens > 0 and not gate.asked_tokens):
             self._claim(gate, 0, max(slots, gate.busy), tokens)
 
@@ -161,6 +167,10 @@ class Lessee:
                 self._forgotten.discard(key)
         if lapsed:
             self._ask_along(lapsed, now)
+        revised, self._revised = self._revised, {}
+        for gate in revised.values():
+            if gate.asked_tokens:
+                self._ask_anew(gate, now)
         self.flush()
 
     def gates(self) -> Iterable[Gate]:
@@ -185,10 +195,14 @@ class Lessee:
         """
         for gate in list(self._asking.values()):
             if gate.needs.keys() & lapsed:
-                missing = self._missing(gate.needs, gate.asked_tokens, now)
-                if missing != gate.missing:
-                    gate.missing = missing
-                    self._claim(gate, 0, gate.asked, gate.asked_tokens)
+                self._ask_anew(gate, now)
+
+    def _ask_anew(self, gate: Gate, now: float) -> None:
+        """Say what the tokens that are waited for need along by now, where that has changed."""
+        missing = self._missing(gate.needs, gate.asked_tokens, now)
+        if missing != gate.missing:
+            gate.missing = missing
+            self._claim(gate, 0, gate.asked, gate.asked_tokens)
 
     def _take_tokens(self, gate: Gate, grant: Grant, now: float) -> None:
         since = grant.until - LENT_MAX_S

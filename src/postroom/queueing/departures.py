@@ -17,11 +17,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Sequence
 
-from postroom.core.limits import DAY_S, UNLIMITED, Limit, LimitKey, format_rate
+from postroom.core.limits import DAY_S, UNLIMITED, Limit, LimitKey
 from postroom.core.units import format_duration
 from postroom.queueing.lane import Lane, LaneKey
 from postroom.queueing.patience import Patience
-from postroom.queueing.shortage import Shortage, shortage
+from postroom.queueing.shortage import Shortage, said_of, shortage
 from postroom.queueing.way import Way
 from postroom.shaping.allowance import Allowance
 from postroom.shaping.gate import Gate, Gates
@@ -88,7 +88,13 @@ class Departures:
         if not way.pool:
             return Needs(along)
         site = lane.key.site
-        left = [one for one in way.pool if self._ready_at(one, site, now) <= now]
+        left = []
+        for one in way.pool:
+            if (ready_at := self._ready_at(one, site, now)) <= now:
+                left.append(one)
+            else:
+                # It will do as well by then, and what is asked for now does not name it.
+                self._look_at(lane, ready_at)
         # The one that is drawn, then those that have a connection free.
         left.sort(key=lambda one: (one is not way.drawn, not self._has_slot(one, site, now)))
         way.is_asked_for = True
@@ -240,7 +246,7 @@ class Departures:
             return ""
         if not self._may_count_on_kept(lane, way):
             for gate in _without_token(way.connects, now):
-                return self._said(gate, now)
+                return said_of(gate, self._used[gate.key][1], now)
         reasons = []
         for source in way.pool:
             pause = self.pauses.of(source.name, lane.key.site, now)
@@ -253,21 +259,10 @@ class Departures:
             elif source.plan is not None and source.plan.number(now) < 1:
                 reasons.append(f"the warm-up of source {source.name} has not begun")
             else:
-                reasons.append(self._said(closed[0], now))
+                reasons.append(said_of(closed[0], self._used[closed[0].key][1], now))
         return "; ".join(reasons)
 
     # Inside.
-
-    def _said(self, gate: Gate, now: float) -> str:
-        """Say what a closed gate allows."""
-        limit = self._used[gate.key][1]
-        if limit.slots == 0:
-            return f"{gate.key} is held: its concurrency is 0"
-        if limit.plan is not None:
-            return f"{gate.key}: {limit.plan.today(now)} messages today, over all queues"
-        if limit.rate is not None and not gate.has_token(now):
-            return f"{gate.key}: {format_rate(limit.rate)}, over all queues"
-        return f"{gate.key} may have {limit.slots} connections, over all queues"
 
     @staticmethod
     def _may_count_on_kept(lane: Lane, way: Way) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from postroom.core.limits import Limit, format_rate
 from postroom.shaping.gate import Gate
 from postroom.shaping.needs import NOTHING, Needs
 
@@ -33,3 +34,14 @@ def shortage(gate: Gate, slots: int, tokens: int, needs: Needs, lanes: int = 1) 
     own = gate.key
     needs = needs.where(lambda key: key != own and (lanes == 1 or not key.site))
     return Shortage(gate, slots, tokens, needs)
+
+
+def said_of(gate: Gate, limit: Limit, now: float) -> str:
+    """Say what a closed gate of a source or of new connections allows."""
+    if limit.slots == 0:
+        return f"{gate.key} is held: its concurrency is 0"
+    if limit.plan is not None:
+        return f"{gate.key}: {limit.plan.today(now)} messages today, over all queues"
+    if limit.rate is not None and not gate.has_token(now):
+        return f"{gate.key}: {format_rate(limit.rate)}, over all queues"
+    return f"{gate.key} may have {limit.slots} connections, over all queues"

@@ -28,10 +28,11 @@ from math import inf
 from postroom.core.limits import PROBE, Limit, LimitKey
 from postroom.shaping.agenda import Agenda
 from postroom.shaping.gate import UNBOUNDED
-from postroom.shaping.ledger import SLICE_S, Ledger, Share, turn_of
+from postroom.shaping.ledger import SLICE_S, Ledger, Rated, Share, turn_of, used_up
 from postroom.shaping.ledger import Claim as Claim
 from postroom.shaping.ledger import Grant as Grant
-from postroom.shaping.meters import AnyMeter, Live, Meters, Uses
+from postroom.shaping.lingering import Lingering
+from postroom.shaping.meters import Live, Meters, Uses
 from postroom.shaping.needs import Needs
 from postroom.shaping.parked import Parked
 from postroom.shaping.shares import fair_shares
@@ -52,6 +53,7 @@ class Governor:
         self._again = Agenda()
         """Limits that are to be looked at again by time alone, and when."""
         self._parked = Parked()
+        self._lingering = Lingering()
         self._windows: dict[LimitKey, Window] = {}
         self.on_window: Callable[[LimitKey, int, int, bool], None] = lambda *_: None
         """Told how many slots a site takes, how many it took, and whether nothing is known now."""
@@ -84,6 +86,7 @@ class Governor:
             if share.want_tokens and claim.key.kind == PROBE:
                 # Silence would be taken for that of a master that is not there.
                 self._grants.setdefault(holder, []).append(Grant(claim.key, cap=share.cap))
+        self._forget_some(now)
 
     def leave(self, holder: int, now: float) -> None:
         """Note that a holder has ended: its slots are free; its tokens count as used."""
@@ -136,6 +139,11 @@ class Governor:
         grants, self._grants = self._grants, {}
         return grants
 
+    @property
+    def limits_known(self) -> int:
+        """How many limits something is known of."""
+        return len(self._ledgers)
+
     def held(self, key: LimitKey) -> dict[int, int]:
         """Return the slots that each holder has of a limit."""
         ledger = self._ledgers.get(key)
@@ -143,19 +151,7 @@ class Governor:
 
     def waited_for(self, holder: int) -> int:
         """Return how many slots others could use that this holder has, and nobody else can give."""
-        slots = 0
-        for ledger in self._ledgers.values():
-            mine, bound = ledger.shares.get(holder), ledger.limit.slots
-            if mine is None or not mine.held or bound is None:
-                continue
-            bound = ledger.bound
-            shares = ledger.shares
-            if sum(share.held for share in shares.values()) >= bound:
-                missing = (
-                    max(0, one.want - one.held) for one in shares.values() if one is not mine
-                )
-                slots += min(mine.held, sum(missing))
-        return slots
+        return sum(ledger.waited_for(holder) for ledger in self._ledgers.values())
 
     def window(self, key: LimitKey) -> int | None:
         """Return how many connections a site takes, as far as it has said so."""
@@ -246,8 +242,20 @@ class Governor:
         if self._parked.is_awaited(key):
             self._serve_parked(key, ledger, now)
         elif not ledger.shares and not ledger.is_along and key in self._ledgers:
-            del self._ledgers[key]
-            self._meters.keep(key, ledger.meter, now)
+            self._forget(key, ledger, now)
+
+    def _forget(self, key: LimitKey, ledger: Ledger, now: float) -> None:
+        del self._ledgers[key]
+        self._meters.keep(key, ledger.meter, now)
+
+    def _forget_some(self, now: float) -> None:
+        """Forget limits whose tokens were lent along, and of which nothing counts any more."""
+        for key in self._lingering.take():
+            ledger = self._ledgers[key]
+            if ledger.shares or self._parked.is_awaited(key) or not ledger.is_over(now):
+                self._lingering.put_back(key)
+            else:
+                self._forget(key, ledger, now)
 
     def _grant(
         self, holder: int, key: LimitKey, ledger: Ledger, slots: int, tokens: int, now: float
@@ -343,17 +351,15 @@ class Governor:
             given.setdefault(holder, [0, 0])[1] += tokens
         return None
 
-    def _along(
-        self, key: LimitKey, share: Share, now: float
-    ) -> list[tuple[LimitKey, Ledger, AnyMeter]] | None:
+    def _along(self, key: LimitKey, share: Share, now: float) -> list[Rated] | None:
         """Return the limits that lend a holder tokens along with one; None: it has to wait."""
         along, choices = share.needs
         found = self._rated(along)
-        waits_for = _used_up(found, now)
+        waits_for = used_up(found, now)
         for choice in choices if waits_for is None else ():
             ways = []
             for rates in map(self._rated, choice):
-                lacks = _used_up(rates, now)
+                lacks = used_up(rates, now)
                 if lacks is None:
                     found += rates
                     break
@@ -368,26 +374,19 @@ class Governor:
             return None
         return found
 
-    def _wait_for(
-        self, key: LimitKey, other: tuple[LimitKey, Ledger, AnyMeter], share: Share, now: float
-    ) -> None:
+    def _wait_for(self, key: LimitKey, other: Rated, share: Share, now: float) -> None:
         """Have a limit looked at again as soon as another has a token."""
         self._parked.park(key, other[0], share.tokens_since)
         self._again.no_later(other[0], other[2].next_at(now))
 
-    def _rated(self, keys: Iterable[LimitKey]) -> list[tuple[LimitKey, Ledger, AnyMeter]]:
+    def _rated(self, keys: Iterable[LimitKey]) -> list[Rated]:
         """Return those of some limits that have rates."""
         found = []
         for key in keys:
             ledger = self._ledger(key)
             if ledger.meter is not None:
-                ledger.is_along = True
+                if not ledger.is_along:
+                    ledger.is_along = True
+                    self._lingering.add(key)
                 found.append((key, ledger, ledger.meter))
         return found
-
-
-def _used_up(
-    rates: Iterable[tuple[LimitKey, Ledger, AnyMeter]], now: float
-) -> tuple[LimitKey, Ledger, AnyMeter] | None:
-    """Return the first that has no token now."""
-    return next((one for one in rates if not one[2].available(now)), None)

@@ -8,11 +8,13 @@ supervisor.link.  Raises: nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import inf
 
 import msgspec
 
 from postroom.core.limits import Limit, LimitKey
+from postroom.shaping.days import DayMeter
 from postroom.shaping.gate import UNBOUNDED
 from postroom.shaping.meters import AnyMeter
 from postroom.shaping.needs import NOTHING, Choice
@@ -90,7 +92,7 @@ class Ledger:
     def __init__(self, limit: Limit, meter: AnyMeter | None, window: Window | None) -> None:
         self.limit = limit
         self.is_along = False
-        """Tokens of it were lent along with those of others; it is kept, to know them again."""
+        """Tokens of it were lent along with those of others: kept, to know what comes back."""
         self.window = window
         """What a site takes, where it has said so."""
         self.is_watched = False
@@ -104,6 +106,21 @@ class Ledger:
         waiting = (one.tokens_since for one in self.shares.values() if one.want_tokens)
         return min(waiting, default=inf)
 
+    def waited_for(self, holder: int) -> int:
+        """Return how many slots others could use that a holder has, and nobody else can give."""
+        mine, shares = self.shares.get(holder), self.shares
+        if mine is None or not mine.held or self.limit.slots is None:
+            return 0
+        if sum(share.held for share in shares.values()) < self.bound:
+            return 0
+        missing = sum(max(0, one.want - one.held) for one in shares.values() if one is not mine)
+        return min(mine.held, missing)
+
+    def is_over(self, now: float) -> bool:
+        """Say whether nothing that comes back would count; of a plan the number used is kept."""
+        meter = self.meter
+        return meter is None or isinstance(meter, DayMeter) or meter.is_fresh(now)
+
     @property
     def bound(self) -> int:
         """How many slots there are, by the limit and by what the site takes."""
@@ -116,3 +133,12 @@ def turn_of(share: Share, now: float) -> tuple[int, float]:
     if not share.held:
         return 1, share.since
     return (0 if now - share.since < SLICE_S else 2), share.since
+
+
+Rated = tuple[LimitKey, Ledger, AnyMeter]
+"""A limit that has a rate or a plan."""
+
+
+def used_up(rates: Iterable[Rated], now: float) -> Rated | None:
+    """Return the first that has no token now."""
+    return next((one for one in rates if not one[2].available(now)), None)

@@ -162,6 +162,21 @@ def test_a_token_is_lent_along_with_those_that_it_needs_or_not_at_all() -> None:
     assert lender.next_at is None
 
 
+def test_limits_whose_tokens_were_lent_along_are_forgotten_when_nothing_of_them_counts() -> None:
+    rate = Rate(10, 10, 10)
+    lender, now = Governor(lambda key: Limit(None, rate)), 1000.0
+    for number in range(3000):
+        site, opened = (LimitKey(kind, "c", f"s{number}") for kind in ("site", "connect-site"))
+        lender.claim(1, [Claim(site, want_tokens=1, along=(opened,))], now)
+        assert len(lender.grants()[1]) == 2
+        now += 0.1
+    # Three tokens count for half a minute, in which three hundred others come.
+    assert lender.limits_known < 500
+    # What was lent just now does, and comes back.
+    lender.claim(1, [Claim(opened, tokens=3, since=now - 0.05)], now)
+    assert opened not in lender.arrivals(now)
+
+
 def test_a_token_that_comes_back_goes_to_a_limit_that_waits_for_it() -> None:
     site, channel = LimitKey("site", "c", "s"), LimitKey("channel", "c")
     rates = {"site": Rate(100, 100, 10), "channel": Rate(10, 1000, 1)}

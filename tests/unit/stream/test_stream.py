@@ -362,3 +362,16 @@ def test_what_root_writes_is_of_the_user_that_the_stream_is_of(stream: Stream) -
     stream.write("queue1", MessageDone("x"))
     for path in stream.directory.rglob("*"):
         assert (path.stat().st_uid, path.stat().st_gid) == (12345, 12346), path
+
+
+def test_with_more_writers_than_blocks_in_a_budget_every_event_is_given(stream: Stream) -> None:
+    for number in range(12):
+        stream.write(f"queue{number}", *(MessageDone(f"{number}.{one}") for one in range(3)))
+    cursor, found = "", []
+    for _ in range(100):
+        page = stream.reader.read(cursor, limit=5, budget_octets=400)
+        found += page.events
+        if page.cursor == cursor:
+            break
+        cursor = page.cursor
+    assert len({event.id for event in found}) == len(found) == 36

@@ -83,15 +83,21 @@ class Feed:
         return line
 
     def fill(self, wanted: Wanted, needles: tuple[tuple[bytes, ...], ...], budget: Budget) -> bool:
-        """Find the next head; False where the budget was used up before."""
+        """Find the next head; False where the budget was used up before.
+
+        What others read does not keep it from one block: else where there are more writers than
+        blocks in a budget the last of them would be waited for by all, for ever.
+        """
+        has_read = False
         while self.head is None:
             if self._lines:
                 self.head = self._lines.popleft()
                 return True
             # All that was read is behind us.
             self.position = self._at
-            if budget.octets <= 0:
+            if budget.octets <= 0 and has_read:
                 return False
+            has_read = True
             block = self._next_block(budget)
             if block is None and not self._lines:
                 self.position, self.is_at_end = self._at, True
