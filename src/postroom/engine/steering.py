@@ -198,7 +198,7 @@ class Steering:
 
         async def hold(batch: list[StoredMessage]) -> None:
             ids = _ids(batch)
-            # Who is in transit stays so, and is held for this reason where it goes on.
+            # Who is in transit or not confirmed stays so, and is held for this reason then.
             await self._holds.hold(ids, lambda message: held_anew(message.hold, reason))
             if self._active is not None:
                 self._active.forget(ids)

@@ -27,6 +27,7 @@ import msgspec
 from postroom.core.clock import Clock
 from postroom.core.ids import QueueId
 from postroom.core.message import StoredMessage
+from postroom.engine.unconfirmed import is_unconfirmed, unconfirmed
 from postroom.spool.store import HELD, Store
 
 SCAN_MESSAGES = 500
@@ -76,11 +77,15 @@ def transit_of(hold: str) -> Transit | None:
 
 
 def held_anew(hold: str, reason: str) -> str:
-    """Return the reason of the hold of a message, so held, that is to be held for `reason`."""
+    """Return the reason of the hold of a message, so held, that is to be held for `reason`.
+
+    On its way between queues it stays so, and what is not confirmed stays that: dropped, it is
+    gone; confirmed, it is held for the new reason.
+    """
     transit = transit_of(hold)
     if transit is None:
-        return reason
-    return msgspec.structs.replace(transit, before=reason).reason
+        return unconfirmed(reason) if is_unconfirmed(hold) else reason
+    return msgspec.structs.replace(transit, before=held_anew(transit.before, reason)).reason
 
 
 async def in_transit(store: Store, clock: Clock) -> AsyncIterator[tuple[StoredMessage, Transit]]:

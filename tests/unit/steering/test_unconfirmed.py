@@ -14,6 +14,7 @@ from postroom.core.ids import QueueId, encode
 from postroom.core.message import Envelope, NewMessage, Provenance, Recipient
 from postroom.engine.intake import Intake
 from postroom.engine.steering import Steering
+from postroom.engine.transit import Direction, Place, Transit, held_anew, transit_of
 from postroom.engine.unconfirmed import REASON, held_then, is_unconfirmed, unconfirmed
 from postroom.observe.events import EventList
 from postroom.spool.memory import MemoryStore
@@ -106,7 +107,30 @@ def test_what_an_operator_holds_meanwhile_stays_held() -> None:
         bench = Bench()
         await bench.keep(ID)
         await bench.steering.hold((ID,), "wait")
-        assert await bench.confirm(ID) == 0
+        await bench.steering.hold((ID,), "wait longer")
+        assert await bench.confirm(ID) == 1
         assert await bench.due() == []
+        message = await bench.store.get(ID)
+        assert message is not None and message.hold == "wait longer"
 
     asyncio.run(story())
+
+
+def test_what_an_operator_holds_can_still_be_dropped_and_so_is_not_sent_beside_its_repetition() -> (
+    None
+):
+    async def story() -> None:
+        bench = Bench()
+        await bench.keep(ID)
+        await bench.steering.hold((ID,), "wait")
+        assert await bench.confirm(ID, drop=True) == 1
+        assert await bench.store.get(ID) is None
+
+    asyncio.run(story())
+
+
+def test_on_its_way_to_another_queue_it_stays_unconfirmed_for_whoever_holds_it() -> None:
+    moving = Transit(Direction.MOVING, Place(2, "0" * 36), unconfirmed()).reason
+    held = transit_of(held_anew(moving, "wait"))
+    assert held is not None
+    assert held.before == unconfirmed("wait")
