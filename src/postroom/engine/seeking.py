@@ -14,6 +14,7 @@ Called by: engine.steering.  Raises: StoreUnavailable; SiteUnknown where no site
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -24,7 +25,7 @@ from postroom.core.errors import PostroomError
 from postroom.core.ids import QueueId
 from postroom.core.message import Recipient, RecipientStatus, StoredMessage
 from postroom.engine.headers import HEADER_MAX_OCTETS, HeaderTests
-from postroom.engine.ways import Way, Ways
+from postroom.engine.ways import SLICE, Way, Ways
 from postroom.spool.query import Query
 from postroom.spool.selection import SelectionTest
 from postroom.spool.store import Selection, Store
@@ -108,11 +109,15 @@ class Seeker:
         if len(names) == NAMES_MAX:
             return selection
         test = NameTest(selection.domain, str.lower)
-        names = [one for one in names if test.accepts(one)]
-        sure = [one for one in names if not ways.depends(one)]
-        asked = [(one, 0) for one in sure]
-        by_way = _WayTest(query, await ways.find(asked, sites=bool(query.site)))
-        meant = set(names).difference(sure).union(one for one in sure if by_way.takes(one, 0))
+        meant: set[str] = set()
+        for start in range(0, len(names), SLICE):
+            some = [one for one in names[start : start + SLICE] if test.accepts(one)]
+            sure = {(one, 0) for one in some if not ways.depends(one)}
+            # Nothing is looked up here: what is not known may be meant, and each message is asked.
+            known = await ways.find(sure, sites=bool(query.site), looks_up=False)
+            by_way = _WayTest(query, known)
+            meant.update(one for one in some if (one, 0) not in known or by_way.takes(one, 0))
+            await asyncio.sleep(0)
         if not meant:
             return None
         if len(meant) > DOMAINS_MAX:

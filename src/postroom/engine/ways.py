@@ -23,6 +23,8 @@ from postroom.groups.tenants import TenantTable
 
 LOOKUPS_MAX = 200
 LOOKUPS_S = 5.0
+SLICE = 500
+"""Domains that the rules are asked about before others have their turn: some milliseconds."""
 
 Way = tuple[str, str]
 """Names of the channel and of the site; the site is "" where it is not known."""
@@ -64,12 +66,17 @@ class Ways:
         return self._kinds.depends(domain)
 
     async def find(
-        self, asked: Iterable[tuple[str, int]], *, sites: bool
+        self, asked: Iterable[tuple[str, int]], *, sites: bool, looks_up: bool = True
     ) -> dict[tuple[str, int], Way]:
-        """Return the ways of mail for domains, by kind; `sites`: look for sites too."""
+        """Return the ways of mail for domains, by kind; `sites`: look for sites too.
+
+        Without `looks_up` those are left out that only MX hosts can tell.
+        """
         found: dict[tuple[str, int], Way] = {}
         unknown: list[tuple[str, int]] = []
-        for domain, kind in asked:
+        for number, (domain, kind) in enumerate(asked, 1):
+            if number % SLICE == 0:
+                await asyncio.sleep(0)
             destination = self._router.lookup(domain, kind) if self._router is not None else None
             if destination is not None:
                 found[domain, kind] = (destination.channel.name, destination.site)
@@ -77,11 +84,11 @@ class Ways:
                 unknown.append((domain, kind))
             else:
                 found[domain, kind] = (self._by_name(domain, kind), "")
-        if unknown:
-            await self._look_up(unknown[:LOOKUPS_MAX], found)
-        for domain, kind in unknown:
-            if (domain, kind) not in found:
-                found[domain, kind] = (self._by_name(domain, kind), "")
+        if unknown and looks_up:
+            await self._look_up(unknown, found)
+            for domain, kind in unknown:
+                if (domain, kind) not in found:
+                    found[domain, kind] = (self._by_name(domain, kind), "")
         return found
 
     async def channels_of(self, messages: Sequence[StoredMessage]) -> list[tuple[str, ...]]:
@@ -136,9 +143,11 @@ class Ways:
             found[domain, kind] = (destination.channel.name, destination.site)
 
         try:
-            async with asyncio.timeout(LOOKUPS_S), asyncio.TaskGroup() as lookups:
-                for domain, kind in asked:
-                    lookups.create_task(one(domain, kind))
+            async with asyncio.timeout(LOOKUPS_S):
+                for start in range(0, len(asked), LOOKUPS_MAX):
+                    async with asyncio.TaskGroup() as lookups:
+                        for domain, kind in asked[start : start + LOOKUPS_MAX]:
+                            lookups.create_task(one(domain, kind))
         except TimeoutError:
             pass  # what is not known by now counts by its name
 

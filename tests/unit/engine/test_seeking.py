@@ -19,7 +19,7 @@ from postroom.core.message import Envelope, NewMessage, Provenance, Recipient, S
 from postroom.engine import seeking
 from postroom.engine.kinds import Kinds
 from postroom.engine.seeking import Seeker, SiteUnknown, Walk
-from postroom.engine.ways import Ways, ways_without_server
+from postroom.engine.ways import LOOKUPS_MAX, Ways, ways_without_server
 from postroom.groups.classes import ClassPolicy, ClassTable
 from postroom.groups.tenants import TenantPolicy, TenantTable
 from postroom.routing.policy import MxRoute
@@ -186,6 +186,31 @@ def test_sites_and_channels_by_mx_hosts_are_looked_up() -> None:
         assert await pages(seeker, Query(site=Names(("mx.b.example",))), 9) == [ids[1]]
         # Nobody answers for it: no site is known of it.
         assert await pages(seeker, Query(site=Names(("",))), 9) == [ids[2]]
+
+    run(scene())
+
+
+def test_more_domains_than_are_looked_up_at_once_are_found_all_the_same() -> None:
+    domains = [f"d{number:03}.example" for number in range(LOOKUPS_MAX + 50)]
+    channels = (ChannelPolicy("big", match=("mx:*.big.example",)), ChannelPolicy("default"))
+    resolver = StaticResolver(mx={one: ["10 mx1.big.example"] for one in domains})
+
+    def seeker(store: MemoryStore) -> Seeker:
+        router = Router(channels, {"default": MxRoute()}, resolver, ManualClock(NOW), "us.example")
+        return Seeker(store, ManualClock(NOW), Ways(Kinds(router), channels_of, CLASSES, router))
+
+    channels_of = ChannelTable(channels)
+
+    async def scene() -> None:
+        store = await stored([("", [one], "") for one in domains])
+        found = await pages(seeker(store), Query(channel=Names(("big",))), 1000)
+        assert len(found) == len(domains)
+        found = await pages(seeker(store), Query(site=Names(("*big*",))), 1000)
+        assert len(found) == len(domains)
+        assert await pages(seeker(store), Query(channel=Names(("default",))), 1000) == []
+        # The recipients of one message alone may be of more domains.
+        store = await stored([("", domains, "")])
+        assert await pages(seeker(store), Query(channel=Names(("default",))), 9) == []
 
     run(scene())
 
