@@ -45,10 +45,12 @@ class Lost(Problem):
 
 
 def addresses(envelope: Envelope) -> tuple[str, ...]:
+    """Return whom a message goes to."""
     return tuple(recipient.address for recipient in envelope.recipients)
 
 
 def refused(reply: Reply, one: Outgoing) -> Problem:
+    """Return the problem of a message that its queue refuses."""
     status = 503 if reply.is_transient else 422
     retry = RETRY_AFTER_S if reply.is_transient else 0
     return Problem(
@@ -59,6 +61,7 @@ def refused(reply: Reply, one: Outgoing) -> Problem:
 
 
 def lost(text: str) -> Problem:
+    """Return the problem of a message that a queue may have kept, and did not answer for."""
     return Lost(
         503, text, kind="lost", retry_after_s=RETRY_AFTER_S,
         remedy="come again with the same Idempotency-Key; without one it may be sent twice",
