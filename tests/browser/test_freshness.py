@@ -26,12 +26,12 @@ def test_old_figures_and_a_server_that_is_gone_are_told(chromium: Chromium) -> N
             [console] = [one.pid for one in daemon.status().companions]
             os.kill(console, signal.SIGSTOP)
             try:
-                expect(main).to_contain_text("Nothing new has come for")
+                expect(main).to_contain_text("Nothing new has come since")
                 expect(visit.page.locator(".pulse")).to_contain_text("old")
             finally:
                 os.kill(console, signal.SIGCONT)
             expect(visit.page.locator(".pulse")).to_have_text(re.compile("Live|Every"))
-            expect(main).not_to_contain_text("Nothing new has come for")
+            expect(main).not_to_contain_text("Nothing new has come since")
             daemon.stop()
             expect(main).to_contain_text("The server does not answer")
             expect(main).to_contain_text("postroom status")

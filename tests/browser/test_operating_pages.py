@@ -29,6 +29,9 @@ def test_sites_are_filtered_and_ordered_by_the_address_and_tried_again(
     before = town.strict.counters.connections
     provider.get_by_role("button", name="Try relay:strict now").click()
     visit.said("relay:strict is tried now")
+    expect(provider).to_contain_text("slow by rule too-many-connections")
+    provider.get_by_role("button", name="Forget the lessons about relay:strict").click()
+    visit.said("What replies said of relay:strict is forgotten")
     town.daemon.wait_until(lambda: town.strict.counters.connections > before, what="tried")
     main.get_by_label("Name contains").fill("nosuch")
     expect(main).to_contain_text("No site matches")

@@ -16,7 +16,7 @@ from tests.support.http import CONSOLE, Http
 from tests.support.sink import SinkThread
 
 MARKUP = "<img src=x onerror=\"document.title='pwned'\"><script>document.title='pwned'</script>"
-RATE = "421 4.7.28 Our system has detected an unusual rate of mail from your address"
+RATE = "421 4.7.28 Too many connections, and an unusual rate of mail, from your address"
 
 
 class Town:

@@ -16,6 +16,7 @@ export class Feed extends EventTarget {
   overview = null;
   problem = null;
   rates = new Rates();
+  seenAt = 0; // when what we have came, by the clock of this browser
   #server;
   #at = 0;
   #timer = 0;
@@ -134,6 +135,7 @@ export class Feed extends EventTarget {
   #take({ overview, rates }) {
     if (this.overview && overview.at < this.overview.at) return;
     [this.overview, this.problem, this.#at] = [overview, null, performance.now()];
+    this.seenAt = Date.now() / 1000;
     this.rates.add(overview, rates);
     this.#tell("change");
   }

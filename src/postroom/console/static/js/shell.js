@@ -1,6 +1,6 @@
 // The frame around every page: the bar, the navigation, how fresh what is shown is.
 import { h } from "./dom.js";
-import { count, span } from "./format.js";
+import { count, moment, span } from "./format.js";
 import { tag } from "./parts.js";
 import { to } from "./router.js";
 
@@ -71,15 +71,15 @@ function worst(overview) {
   return (overview?.troubles ?? []).filter((one) => one.severity !== "notice").length;
 }
 
-/** Say where what is shown is not what is. */
+/** Say where what is shown is not what is; in words that stay the same, for they are read out. */
 function freshness(feed) {
-  const { state, problem, overview } = feed;
+  const { state, problem, overview, seenAt } = feed;
   let banner = null;
   if (state === "gone") {
-    const old = overview ? `What you see is ${span(Math.round(feed.age))} old.` : "";
+    const old = overview ? `What you see is of ${moment(seenAt)}.` : "";
     banner = ["critical", `${sentence(problem.message)} ${old}`, problem.remedy];
   } else if (state === "late") {
-    banner = ["warning", `Nothing new has come for ${span(Math.round(feed.age))}; what you see is that old.`, ""];
+    banner = ["warning", `Nothing new has come since ${moment(seenAt)}; what you see is of then.`, ""];
   } else if (problem) {
     banner = ["warning", sentence(problem.message), problem.remedy];
   } else if (overview?.silent?.length) {
