@@ -528,6 +528,7 @@ class StoreContract:
                 == []
             )
             assert await found(sender=Names(("",))) == [3]
+            assert await found(sender=Names(("a" * 60_000 + "*",))) == []
             assert await found(sender=Names(("A@HERE.example",))) == [1, 2, 4]
             assert await found(state=Names(("held",))) == [4]
             assert await found(state=Names(("deferred",))) == [2]

@@ -49,6 +49,7 @@ _NAMES = {
     "channel": "channel", "site": "site", "tenant": "tenant", "class": "mail_class",
 }  # fmt: skip
 _OF_QUERY = ("channel", "site", "tenant", "mail_class")
+ATTEMPTS_MAX = 999_999_999
 _RANGES = ("age", "due", "attempts", "size")
 
 
@@ -256,8 +257,12 @@ def _range(name: str, operator: str, value: str) -> Range:
         if not (text.isascii() and text.isdigit() and len(text) < 10):
             raise ValueError(f"{text!r} is no number")
         number = int(text)
+        if operator == ">" and number >= ATTEMPTS_MAX:
+            raise ValueError(f"no message has more attempts than {ATTEMPTS_MAX}")
     else:
         number = parse_size(text)
+    if operator == "<" and number == 0:
+        raise ValueError("nothing is less than 0")
     match operator:
         case ">":
             return Range(number + 1.0)

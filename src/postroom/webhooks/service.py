@@ -12,6 +12,8 @@ import os
 import random
 from collections.abc import Sequence
 
+import msgspec
+
 from postroom.config.model import Config
 from postroom.config.webhook import WebhookPolicy
 from postroom.core.clock import Clock
@@ -88,6 +90,8 @@ class _Run:
         self._reader = StreamReader(directory, clock)
         self._files = KeptFiles(directory)
         self._saved_at = 0.0
+        self._is_changed = False
+        """Whether it has other settings than before: what failed may work now."""
         self._moved = asyncio.Event()
         """Set when a request was answered."""
 
@@ -96,6 +100,7 @@ class _Run:
         if before:
             # One of them is the same webhook with other settings: it writes down where it was.
             await asyncio.wait(before)
+        self._is_changed = bool(before)
         while True:
             try:
                 await self._run()
@@ -116,6 +121,9 @@ class _Run:
             text = "its place cannot be read: it begins with the first event that is kept"
             self._log.emit(SettingIgnored(f"webhook.{name}", text))
             kept = Kept(str(START))
+        if self._is_changed:
+            kept = msgspec.structs.replace(kept, next_at=0.0)
+            self._is_changed = False
         consumer = Consumer(self._policy, kept, random.SystemRandom())
         async with Sender(self._policy, self._clock) as sender:
             sending = asyncio.TaskGroup()

@@ -17,6 +17,7 @@ from postroom.core.ids import QueueId
 from postroom.spool.store import STATES, Selection
 
 PATTERNS_MAX: Final = 20  # patterns of one list that SQL looks for
+PATTERN_MAX: Final = 1000  # characters: SQLite refuses patterns beyond some length
 STARS_MAX: Final = 3  # in one pattern: LIKE tries again for each of them
 SLACK_S: Final = 1.0  # the test computes ages in another order, which may differ in the last bit
 _HELD = ("held", "quarantined")
@@ -180,6 +181,8 @@ def _names(column: str, names: Names, key: str) -> tuple[str, dict[str, Any]] | 
     if not patterns or len(patterns) > PATTERNS_MAX:
         return None
     if any(not one.isascii() or one.count("*") > STARS_MAX for one in patterns):
+        return None
+    if any(len(one) > PATTERN_MAX for one in patterns):
         return None
     values = {f"{key}{number}": _like(one) for number, one in enumerate(patterns)}
     return "(" + " OR ".join(f"{column} LIKE :{one} ESCAPE '\\'" for one in values) + ")", values
