@@ -175,3 +175,21 @@ def test_what_matches_nothing_is_not_done(visit: Visit, town: Town) -> None:
     visit.page.keyboard.press("Escape")
     expect(visit.dialog()).to_have_count(0)
     expect(visit.button("Hold …")).to_be_focused()
+
+
+def test_what_is_much_is_done_queue_by_queue(visit: Visit, town: Town) -> None:
+    _mail(town, "much", 1100)
+    asked: list[str] = []
+    visit.page.on(
+        "request",
+        lambda request: asked.append(request.post_data or "") if "/mail/" in request.url else None,
+    )
+    visit.open("messages?q=sender%3Dmuch@bulk.example")
+    expect(visit.page.get_by_role("rowheader")).to_have_count(50)
+    visit.button("Hold …").click()
+    visit.dialog().get_by_role("button", name="Hold 1,100 messages").click()
+    visit.said("1,100 messages held")
+    done = [one for one in asked if "dry_run" not in one]
+    assert [re.findall(r"queue=\d", one) for one in done] == [["queue=1"], ["queue=2"], ["queue=3"]]
+    counted = {"filter": "sender=much@bulk.example state=held", "dry_run": True}
+    assert town.operator.post("/mail/delete", counted)["count"] == 1100

@@ -56,6 +56,15 @@ def test_it_looks_right_in_the_dark_and_on_a_phone(chromium: Chromium, town: Tow
         expect(visit.page.get_by_role("heading", level=1)).to_have_text("Channels")
 
 
+def test_each_part_of_the_backlog_leads_to_its_messages(visit: Visit) -> None:
+    for part in ("waiting", "deferred", "scheduled", "held", "quarantined"):
+        main = visit.open("overview")
+        main.get_by_role("link", name=part, exact=True).click()
+        expect(visit.page.get_by_label("Filter", exact=True)).to_have_value(f"state={part}")
+        expect(main.get_by_text("Asking the server")).to_have_count(0)
+        expect(main.get_by_role("alert")).to_be_empty()
+
+
 def test_an_address_without_a_page_says_so(visit: Visit) -> None:
     main = visit.open("nosuch")
     expect(main).to_contain_text("There is nothing at this address")

@@ -96,8 +96,7 @@ function list(page, seen, { text, channel }, after) {
       columns: [
         { label: "Site", isHead: true, cell: (row) => [row.site, h("span", { class: "under" }, "channel ", h("a", { href: to("channel", {}, row.channel) }, row.channel))] },
         { label: "State", cell: (row) => [state(row.state), row.next_at > 0 && h("span", { class: "under" }, "until ", format.time(row.next_at))] },
-        { label: "In flight", num: true, cell: (row) => [`${format.number(row.in_flight)} / ${row.limit === null ? "∞" : format.number(row.limit)}`, row.limit !== null && meter(row.in_flight, row.limit, `${row.in_flight} of ${row.limit} in flight`)] },
-        { label: "Window", num: true, cell: (row) => format.number(row.window) },
+        { label: "In flight", num: true, cell: (row) => [`${format.number(row.in_flight)} / ${row.limit === null ? "∞" : format.number(row.limit)}`, row.limit !== null && meter(row.in_flight, row.limit, `${row.in_flight} of ${row.limit} in flight`), h("span", { class: "under" }, `window ${format.number(row.window)}`)] },
         { label: "Waiting", num: true, cell: (row) => h("a", { href: to("messages", { q: `site=${quoted(row.site)}` }) }, format.number(Math.max(row.recipients, row.ready))) },
         { label: "Oldest", num: true, cell: (row) => (row.oldest_s ? format.span(row.oldest_s) : "–") },
         { label: "Done", num: true, cell: (row) => [format.number(row.done.delivered), h("span", { class: "under" }, `${format.number(row.done.deferred)} put off, ${format.number(row.done.failed)} failed`)] },
