@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench.big_queue import fill
+from bench.big_queue import SIZE_OCTETS, fill
 from postroom.channels.policy import ChannelPolicy
 from postroom.core.clock import SystemClock
 from postroom.core.ids import QueueId
@@ -124,6 +124,7 @@ async def cpu_of(work: object) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.set_defaults(octets=SIZE_OCTETS)
     parser.add_argument("--messages", type=int, default=1_000_000)
     parser.add_argument("--sites", type=int, default=100_000)
     parser.add_argument("--domains", type=int, default=100_000)

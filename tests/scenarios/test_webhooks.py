@@ -129,6 +129,19 @@ def test_a_webhook_is_tested_replayed_added_and_taken_away_while_the_server_runs
         assert len(receiver.events) == 30
 
 
+def test_another_url_is_tried_at_once_however_long_the_old_one_was_to_wait(secret: Path) -> None:
+    with Receiver(SECRET) as asleep, Receiver(SECRET) as receiver, SinkThread() as sink:
+        asleep.status, asleep.headers = 503, {"retry-after": "3000"}
+        with Daemon(relay=sink.port, queues=1, config=config(asleep, secret)) as daemon:
+            daemon.wait_until(lambda: companion(daemon) != 0)
+            send(daemon, 0, 3)
+            daemon.wait_until(lambda: asleep.refused > 0)
+            daemon.write_config(config(receiver, secret))
+            assert postroom(daemon, "reload")[0] == 0
+            daemon.wait_until(lambda: len(receiver.by_message()) == 3)
+            assert not asleep.bodies
+
+
 def test_a_redirect_is_not_followed_and_counts_as_a_failure(secret: Path) -> None:
     with Receiver(SECRET) as elsewhere, Receiver(SECRET) as receiver, SinkThread() as sink:
         receiver.status, receiver.headers = 307, {"location": elsewhere.url}

@@ -9,7 +9,6 @@ tokens in blocks, so that no message pays a round trip, and give back what they 
     along     a token is lent along with those of the other limits of the same mail, or not at all:
               one that waits for another here would lapse, and come again when that has lapsed
     caps      holders above their target give back what they are not using, as it falls free
-
 Where more holders want a slot than there are, those without one get a turn after SLICE_S.
 
 Pure; time is passed in.  Guarantees: 1. the sum of what all hold never exceeds a limit, but
@@ -38,6 +37,7 @@ from postroom.shaping.parked import Parked
 from postroom.shaping.shares import fair_shares
 from postroom.shaping.window import FORGET_S, Window
 
+SET_BACK_S = 1.0  # a clock that is set back by more
 BLOCK_SHARE = 4
 """Where there is plenty, a holder gets a quarter of its part of it beyond what it asked for."""
 
@@ -52,6 +52,7 @@ class Governor:
         self._grants: dict[int, list[Grant]] = {}
         self._again = Agenda()
         """Limits that are to be looked at again by time alone, and when."""
+        self._seen_at = 0.0
         self._parked = Parked()
         self._lingering = Lingering()
         self._windows: dict[LimitKey, Window] = {}
@@ -64,6 +65,7 @@ class Governor:
 
     def claim(self, holder: int, claims: Iterable[Claim], now: float) -> None:
         """Take what a holder says; what comes of it is in `grants`."""
+        self._see(now)
         for claim in claims:
             ledger = self._ledger(claim.key)
             share = ledger.shares.get(holder)
@@ -119,8 +121,7 @@ class Governor:
     def open(self, now: float) -> None:
         """Grant from now on."""
         self.is_open = True
-        for key, ledger in list(self._ledgers.items()):
-            self._settle(key, ledger, now)
+        self._settle_all(now)
 
     @property
     def next_at(self) -> float | None:
@@ -129,6 +130,7 @@ class Governor:
 
     def tick(self, now: float) -> None:
         """Look at what has waited for time to pass."""
+        self._see(now)
         for key in self._again.take_due(now):
             ledger = self._ledgers.get(key)
             if ledger is not None:
@@ -139,8 +141,7 @@ class Governor:
         grants, self._grants = self._grants, {}
         return grants
 
-    @property
-    def limits_known(self) -> int:
+    def __len__(self) -> int:
         """How many limits something is known of."""
         return len(self._ledgers)
 
@@ -220,6 +221,15 @@ class Governor:
                 window = None
         ledger.window = window
 
+    def _see(self, now: float) -> None:
+        if now < self._seen_at - SET_BACK_S:
+            self._settle_all(now)  # or all would wait until it is as late again
+        self._seen_at = now
+
+    def _settle_all(self, now: float) -> None:
+        for key, ledger in list(self._ledgers.items()):
+            self._settle(key, ledger, now)
+
     def _settle(self, key: LimitKey, ledger: Ledger, now: float) -> None:
         """Grant what can be granted of one limit, and of those that wait for its tokens."""
         again = None
@@ -242,11 +252,8 @@ class Governor:
         if self._parked.is_awaited(key):
             self._serve_parked(key, ledger, now)
         elif not ledger.shares and not ledger.is_along and key in self._ledgers:
-            self._forget(key, ledger, now)
-
-    def _forget(self, key: LimitKey, ledger: Ledger, now: float) -> None:
-        del self._ledgers[key]
-        self._meters.keep(key, ledger.meter, now)
+            del self._ledgers[key]
+            self._meters.keep(key, ledger.meter, now)
 
     def _forget_some(self, now: float) -> None:
         """Forget limits whose tokens were lent along, and of which nothing counts any more."""
@@ -255,7 +262,8 @@ class Governor:
             if ledger.shares or self._parked.is_awaited(key) or not ledger.is_over(now):
                 self._lingering.put_back(key)
             else:
-                self._forget(key, ledger, now)
+                del self._ledgers[key]
+                self._meters.keep(key, ledger.meter, now)
 
     def _grant(
         self, holder: int, key: LimitKey, ledger: Ledger, slots: int, tokens: int, now: float
