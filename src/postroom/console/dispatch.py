@@ -8,8 +8,8 @@ What a request passes, in this order:
   5. the handler; what that raises becomes a problem
 Guarantees: 1. a handler runs only for a role of its route.  2. bodies in memory are bounded:
 BODIES_OCTETS_MAX in all, and whoever has no token keeps nobody's from being taken.  3. a stream
-ends with the token, or the session, that began it.  4. what goes wrong within us is an event, and tells the client no
-more than that.
+ends with the token, or the session, that began it.  4. what goes wrong within us is an event,
+and tells the client no more than that.
 Called by: console.server.  Raises: nothing; it answers.
 """
 
