@@ -27,6 +27,7 @@ from postroom.api.route import JSON, Answer, Call, Octets, Route
 from postroom.api.sessions import COOKIE, LIFE_S, Session, is_csrf
 from postroom.config.console import ConsolePolicy
 from postroom.console import decode
+from postroom.console.body import read, too_large
 from postroom.console.guard import HEADERS, SAFE, HostGuard, WrongTokens
 from postroom.control.protocol import ControlError
 from postroom.control.tokens import Role, Token, TokenError
@@ -41,6 +42,8 @@ ORDER_OCTETS_MAX = 1 << 20
 """A body that is no mail: a verb and what it is about."""
 STRANGER_OCTETS_MAX = 16 << 10
 """A body of whoever has no token yet."""
+STRANGER_DEADLINE_S, STRANGERS_MAX = 10.0, 32
+"""In which it must have come, and how many such at a time: they may not fill REQUESTS_MAX."""
 VALID_S = 1.0
 """How often it is looked whether the token of a stream is still valid."""
 REALM = 'Bearer realm="postroom"'
@@ -57,7 +60,7 @@ class Dispatch:
         self._policy = policy
         self._hosts = HostGuard(policy)
         self._wrong = WrongTokens()
-        self._bodies_octets = 0
+        self._bodies_octets = self._strangers = 0
         self._requests = 0
         self._secure = bool(policy.tls_certificate) or policy.behind_proxy
         self.stopping = asyncio.Event()
@@ -211,7 +214,7 @@ class Dispatch:
         limit = self._limit(route)
         size = request.content_length
         if size is not None and size > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         size = limit if size is None else size
         if self._bodies_octets and self._bodies_octets + size > BODIES_OCTETS_MAX:
             raise Problem(
@@ -246,17 +249,16 @@ class Dispatch:
                 415, f"a body with the encoding {encoding!r} is not taken",
                 field="Content-Encoding", expected="none", remedy="send it as it is",
             )  # fmt: skip
-        limit = self._limit(route)
-        read = bytearray()
-        try:
-            async with asyncio.timeout(BODY_DEADLINE_S):
-                async for piece in request.content.iter_any():
-                    read += piece
-                    if len(read) > limit:
-                        raise _too_large(limit)
-        except TimeoutError:
-            raise Problem(408, f"the body did not come within {BODY_DEADLINE_S:.0f} s") from None
-        octets = bytes(read)
+        if route.roles is not None:
+            octets = await read(request, self._limit(route), BODY_DEADLINE_S)
+        else:
+            if self._strangers >= STRANGERS_MAX:
+                raise Problem(503, "too many begin a session", retry_after_s=RETRY_AFTER_S)
+            self._strangers += 1
+            try:
+                octets = await read(request, STRANGER_OCTETS_MAX, STRANGER_DEADLINE_S)
+            finally:
+                self._strangers -= 1
         if media_type == JSON:
             return decode.json_body(octets, route.body), media_type
         return octets, media_type
@@ -378,10 +380,3 @@ def _of_http(error: web.HTTPException, request: web.Request) -> web.Response:
         response.headers["Allow"] = allow
         return response
     return _refusal(Problem(error.status, error.reason))
-
-
-def _too_large(limit: int) -> Problem:
-    return Problem(
-        413, f"the body has more than {limit} octets", field="body",
-        expected=f"at most {limit} octets", remedy="raise console.size_limit",
-    )  # fmt: skip
