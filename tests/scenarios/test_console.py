@@ -15,8 +15,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from postroom.api.injector import Accepted, Kept
 from postroom.api.keys import Keys, KeyState, Part, Record
+from postroom.api.outgoing import Accepted, Kept
 from postroom.client import Client
 from postroom.config.loader import load_text
 from postroom.control.answers import ReloadResult
@@ -150,7 +150,7 @@ async def _leave(base: Path, now: float) -> None:
             answer = msgspec.json.encode(Accepted([Kept(queue_id, (recipient,))]))
             record = Record("t", name, b"", at, parts=(Part(queue_id, 1),))
             await keys.begin(record)
-            await keys.change(msgspec.structs.replace(record, state=state, answer=answer))
+            await keys.change(msgspec.structs.replace(record, state=state, answer=answer), record)
     keys.close()
 
 

@@ -33,6 +33,7 @@ class BareCompanion:
         writer.close()
 
     def apply(self, config: Config) -> None:
+        assert config.hostname != "unbearable", "a defect"
         self._note(f"apply:{config.hostname}")
 
     async def stop(self, deadline_s: float) -> None:

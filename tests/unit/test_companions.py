@@ -122,6 +122,20 @@ def test_a_reload_reaches_it_and_a_stop_is_graceful(tmp_path: Path) -> None:
     assert running.said() == ["apply:two", "stop"]
 
 
+def test_one_that_cannot_follow_an_order_is_begun_anew_and_hears_again(tmp_path: Path) -> None:
+    async def script(running: Running) -> None:
+        await until(lambda: running.state == "running")
+        first = running.pid
+        running.companions.commit(msgspec.structs.replace(running.config, hostname="unbearable"))
+        await until(lambda: running.state == "failed")
+        assert "a defect" in running.companions.status()[0].error
+        running.companions.commit(running.config)
+        await until(lambda: running.state == "running" and running.pid != first)
+
+    running = with_companions(tmp_path, script)
+    assert running.said()[-1] == "stop"
+
+
 def test_one_that_is_not_wanted_any_more_stops_and_starts_when_it_is(tmp_path: Path) -> None:
     async def script(running: Running) -> None:
         await until(lambda: running.state == "running")

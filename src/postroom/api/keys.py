@@ -194,7 +194,7 @@ class Keys:
             except (apsw.Error, OSError) as error:
                 raise Problem(
                     503, f"keys cannot be kept: {error}", retry_after_s=RETRY_AFTER_S,
-                    remedy=f"make room for {self._path}",
+                    remedy=f"see that {self._path} can be written, and is not damaged",
                 ) from error  # fmt: skip
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, run)

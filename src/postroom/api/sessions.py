@@ -56,6 +56,10 @@ class Sessions:
         self._by_key.move_to_end(key)
         return session
 
+    def has(self, session: Session) -> bool:
+        """Say whether a session goes on."""
+        return any(one is session for one in self._by_key.values())
+
     def end(self, session: Session) -> None:
         """End a session."""
         for key, one in list(self._by_key.items()):

@@ -7,8 +7,9 @@ What a request passes, in this order:
   4. its values, by their types
   5. the handler; what that raises becomes a problem
 Guarantees: 1. a handler runs only for a role of its route.  2. bodies in memory are bounded:
-BODIES_OCTETS_MAX in all.  3. what goes wrong within us is an event, and tells the client no
-more than that.
+BODIES_OCTETS_MAX in all, and whoever has no token keeps nobody's from being taken.  3. a stream
+ends with the token, or the session, that began it.  4. what goes wrong within us is an event,
+and tells the client no more than that.
 Called by: console.server.  Raises: nothing; it answers.
 """
 
@@ -26,9 +27,10 @@ from postroom.api.route import JSON, Answer, Call, Octets, Route
 from postroom.api.sessions import COOKIE, LIFE_S, Session, is_csrf
 from postroom.config.console import ConsolePolicy
 from postroom.console import decode
+from postroom.console.body import read, too_large
 from postroom.console.guard import HEADERS, SAFE, HostGuard, WrongTokens
 from postroom.control.protocol import ControlError
-from postroom.control.tokens import Token, TokenError
+from postroom.control.tokens import Role, Token, TokenError
 from postroom.observe.events import Defect
 
 BODY_DEADLINE_S = 120.0
@@ -36,6 +38,14 @@ BODY_DEADLINE_S = 120.0
 BODIES_OCTETS_MAX = 256 << 20
 REQUESTS_MAX = 256
 """Requests that are worked on at a time, streams included; a worker answers 12 of them."""
+ORDER_OCTETS_MAX = 1 << 20
+"""A body that is no mail: a verb and what it is about."""
+STRANGER_OCTETS_MAX = 16 << 10
+"""A body of whoever has no token yet."""
+STRANGER_DEADLINE_S, STRANGERS_MAX = 10.0, 32
+"""In which it must have come, and how many such at a time: they may not fill REQUESTS_MAX."""
+VALID_S = 1.0
+"""How often it is looked whether the token of a stream is still valid."""
 REALM = 'Bearer realm="postroom"'
 CSRF_HEADER = "X-CSRF-Token"
 
@@ -50,7 +60,7 @@ class Dispatch:
         self._policy = policy
         self._hosts = HostGuard(policy)
         self._wrong = WrongTokens()
-        self._bodies_octets = 0
+        self._bodies_octets = self._strangers = 0
         self._requests = 0
         self._secure = bool(policy.tls_certificate) or policy.behind_proxy
         self.stopping = asyncio.Event()
@@ -134,7 +144,7 @@ class Dispatch:
                     raise
             finally:
                 self._bodies_octets -= reserved
-            return await self._respond(route, request, value)
+            return await self._respond(route, request, value, call)
 
         return handle
 
@@ -180,6 +190,13 @@ class Dispatch:
             )  # fmt: skip
         return self._context.tokens.by_id(session.token_id), session
 
+    def _is_still(self, call: Call) -> bool:
+        """Say whether whoever began a stream may still have it."""
+        tokens, sessions = self._context.tokens, self._context.sessions
+        if call.token is not None and tokens.by_id(call.token.id) is None:
+            return False
+        return call.session is None or sessions.has(call.session)
+
     def _client(self, request: web.Request) -> str:
         if self._policy.behind_proxy:
             # The last one is what the proxy saw itself; what stands before it anybody may write.
@@ -194,10 +211,10 @@ class Dispatch:
         """Count a body before it is read; return how many octets were counted."""
         if route.body is None:
             return 0
-        limit = self._policy.size_limit_octets
+        limit = self._limit(route)
         size = request.content_length
         if size is not None and size > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         size = limit if size is None else size
         if self._bodies_octets and self._bodies_octets + size > BODIES_OCTETS_MAX:
             raise Problem(
@@ -206,6 +223,14 @@ class Dispatch:
             )  # fmt: skip
         self._bodies_octets += size
         return size
+
+    def _limit(self, route: Route) -> int:
+        """Return how many octets the body of a request may have."""
+        if route.roles is None:
+            return STRANGER_OCTETS_MAX
+        if Role.INJECTOR in route.roles:
+            return self._policy.size_limit_octets
+        return min(self._policy.size_limit_octets, ORDER_OCTETS_MAX)
 
     async def _body(self, route: Route, request: web.Request) -> tuple[object, str]:
         if route.body is None:
@@ -217,13 +242,23 @@ class Dispatch:
                 415, f"a body of type {media_type or 'nothing'!r} is not taken",
                 field="Content-Type", expected=" or ".join(accepted),
             )  # fmt: skip
-        try:
-            async with asyncio.timeout(BODY_DEADLINE_S):
-                octets = await request.read()
-        except TimeoutError:
-            raise Problem(408, f"the body did not come within {BODY_DEADLINE_S:.0f} s") from None
-        except web.HTTPRequestEntityTooLarge:
-            raise _too_large(self._policy.size_limit_octets) from None
+        encoding = request.headers.get("Content-Encoding", "identity")
+        if encoding.strip().lower() != "identity":
+            # RFC 9110 §8.4: what is small on the way might be of any size in memory.
+            raise Problem(
+                415, f"a body with the encoding {encoding!r} is not taken",
+                field="Content-Encoding", expected="none", remedy="send it as it is",
+            )  # fmt: skip
+        if route.roles is not None:
+            octets = await read(request, self._limit(route), BODY_DEADLINE_S)
+        else:
+            if self._strangers >= STRANGERS_MAX:
+                raise Problem(503, "too many begin a session", retry_after_s=RETRY_AFTER_S)
+            self._strangers += 1
+            try:
+                octets = await read(request, STRANGER_OCTETS_MAX, STRANGER_DEADLINE_S)
+            finally:
+                self._strangers -= 1
         if media_type == JSON:
             return decode.json_body(octets, route.body), media_type
         return octets, media_type
@@ -231,14 +266,14 @@ class Dispatch:
     # What it gets.
 
     async def _respond(
-        self, route: Route, request: web.Request, value: object
+        self, route: Route, request: web.Request, value: object, call: Call
     ) -> web.StreamResponse:
         status, cookies, headers = route.status, dict[str, str](), dict[str, str]()
         if isinstance(value, Answer):
             status, cookies = value.status or status, value.cookies
             headers, value = value.headers, value.value
         if isinstance(value, Octets):
-            return await self._stream(request, value, headers)
+            return await self._stream(request, value, headers, call)
         if status == 204:
             response = web.Response(status=status, headers=headers)
         else:
@@ -256,7 +291,7 @@ class Dispatch:
         return response
 
     async def _stream(
-        self, request: web.Request, octets: Octets, headers: dict[str, str]
+        self, request: web.Request, octets: Octets, headers: dict[str, str], call: Call
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers=headers)
         response.headers["Content-Type"] = octets.media_type
@@ -269,7 +304,13 @@ class Dispatch:
             first = await anext(pieces, b"")
             await response.prepare(request)
             await response.write(first)
+            loop = asyncio.get_running_loop()
+            looked_at = loop.time()
             async for piece in pieces:
+                if loop.time() - looked_at >= VALID_S:
+                    looked_at = loop.time()
+                    if not self._is_still(call):
+                        break
                 # Waits for the client: who does not read gets nothing more made for it.
                 await response.write(piece)
             await response.write_eof()
@@ -339,10 +380,3 @@ def _of_http(error: web.HTTPException, request: web.Request) -> web.Response:
         response.headers["Allow"] = allow
         return response
     return _refusal(Problem(error.status, error.reason))
-
-
-def _too_large(limit: int) -> Problem:
-    return Problem(
-        413, f"the body has more than {limit} octets", field="body",
-        expected=f"at most {limit} octets", remedy="raise console.size_limit",
-    )  # fmt: skip

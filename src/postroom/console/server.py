@@ -59,7 +59,7 @@ class Console:
         self._runner = web.AppRunner(
             application, access_log=None, handle_signals=False,
             max_line_size=LINE_OCTETS_MAX, keepalive_timeout=KEEP_ALIVE_S,
-            shutdown_timeout=STOP_DEADLINE_S - 0.5,
+            shutdown_timeout=STOP_DEADLINE_S - 0.5, auto_decompress=False,
         )  # fmt: skip
         self._ended = asyncio.Event()
 

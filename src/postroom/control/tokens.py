@@ -155,8 +155,7 @@ class Tokens:
 
     def by_id(self, token_id: str) -> Token | None:
         """Return a token that is still valid."""
-        rows = self._database.execute(f"select {_COLUMNS} from tokens where id = ?", (token_id,))
-        row = next(iter(rows), None)
+        row = self._row(f"select {_COLUMNS} from tokens where id = ?", token_id)
         token = _token(row) if row is not None else None
         expired = token is not None and 0 < token.expires_at <= self._clock.now()
         return None if expired else token
@@ -166,8 +165,7 @@ class Tokens:
         parts = text.split("_", 2)
         if len(parts) != 3 or parts[0] != PREFIX:
             return None
-        rows = self._database.execute("select hash from tokens where id = ?", (parts[1],))
-        row = next(iter(rows), None)
+        row = self._row("select hash from tokens where id = ?", parts[1])
         kept = bytes(row[0]) if row is not None and isinstance(row[0], bytes) else b""
         if not hmac.compare_digest(kept, _hash(parts[2])):
             return None
@@ -175,6 +173,12 @@ class Tokens:
         if token is not None:
             self._note_use(token)
         return token
+
+    def _row(self, ask: str, token_id: str) -> tuple[object, ...] | None:
+        try:
+            return next(iter(self._database.execute(ask, (token_id,))), None)
+        except apsw.Error as error:
+            raise TokenError(f"{self.path}: {error}") from error
 
     def _note_use(self, token: Token) -> None:
         now = self._clock.now()

@@ -95,10 +95,14 @@ async def _work(connection: socket.socket, open_it: OpenCompanion) -> int:
         asked = asyncio.create_task(stopping.wait())
         link.send(Ready())
         try:
-            await asyncio.wait({running, asked}, return_when=asyncio.FIRST_COMPLETED)
+            every = {running, asked, listening}
+            await asyncio.wait(every, return_when=asyncio.FIRST_COMPLETED)
             if not running.done():
                 await companion.stop(STOP_DEADLINE_S)
             await running
+            if listening.done():
+                # Who hears no orders any more would outlive its master: begun anew, it does.
+                listening.result()
         finally:
             for task in (listening, asked):
                 task.cancel()
