@@ -51,8 +51,12 @@ def test_mailq_lists_all_queues_with_states_reasons_channels_and_the_total() -> 
         assert lines[-1] == "Total requests: 5"
 
         # Each queue under the name of its directory, with its own number.
-        numbers = {q.queue: q.messages for q in daemon.status().queues}
-        assert sum(numbers.values()) == 5
+        def by_queue() -> dict[int, int]:
+            return {q.queue: q.messages for q in daemon.status().queues}
+
+        # Workers say how they are about once a second.
+        daemon.wait_until(lambda: sum(by_queue().values()) == 5, what="all are counted")
+        numbers = by_queue()
         for number, messages in numbers.items():
             name = f"{daemon.base}/spool/queue{number}"
             noun = "request" if messages == 1 else "requests"

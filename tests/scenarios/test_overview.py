@@ -220,9 +220,12 @@ def test_an_overview_has_the_figures_of_load_and_status_and_counts_what_was_done
         done = rows["default"].done
         assert (done.delivered, done.deferred, done.failed) == (1, 1, 1)
         assert rows["default"].stored.deferred == 1 and rows["slow"].stored.waiting == 12
-        status = {one.queue: one for one in daemon.status().queues}
-        for one in found.queues:
-            assert one.status.accepted == status[one.queue].accepted
+        accepted = {one.queue: one.status.accepted for one in found.queues}
+        assert sum(accepted.values()) == 15
+        daemon.wait_until(
+            lambda: {one.queue: one.accepted for one in daemon.status().queues} == accepted,
+            what="workers have said the same of themselves, as they do once a second",
+        )
         [relay] = found.hosts
         assert (relay.state, relay.share, relay.real, relay.delivered) == ("closed", 1.0, 1.0, 1)
 

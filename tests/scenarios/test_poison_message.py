@@ -76,7 +76,7 @@ def test_a_poison_message_is_quarantined_after_three_crashes_and_others_are_deli
         assert max(taken.values()) <= 2
         assert sum(taken.values()) - len(taken) <= len(suspected) - 1
 
-        listed = run(daemon, "mail", "list")
+        listed = run(daemon, "mail", "list", "-Q")
         assert held["id"] in listed and "quarantine: the worker died 3 times" in listed
         [entry] = in_json(daemon, "mail", "list")
         assert entry["id"] == held["id"] and entry["hold"] == held["reason"]
