@@ -107,7 +107,8 @@ def test_the_queues_of_a_group_may_go_without_syncs_and_it_is_said_loudly() -> N
                     daemon.send(sender, [f"r{place}@example.com"])
                 syncs[number] = counted.stop()
         sink.wait_for(40)
-        assert syncs[1] >= 20 and syncs[3] == 0, syncs
+        # The event stream is synced about once a second, by a thread of its own.
+        assert syncs[1] >= 20 and syncs[3] <= 5, syncs
 
 
 class Syncs:
