@@ -303,6 +303,11 @@ def main() -> int:
         (base / "server").mkdir(mode=0o700)
         compile_bytecode(base / "bytecode")
         rows = measure(options, base)
+    return told(rows)
+
+
+def told(rows: list[Row]) -> int:
+    """Print the rows of a table; return the exit status, 1 where a goal is missed."""
     for row in rows:
         verdict = ("met" if row.met else "MISSED") if row.goal else ""
         print(f"{row.what:46} {row.value:44} {row.goal:10} {verdict}".rstrip())

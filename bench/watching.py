@@ -38,6 +38,7 @@ from bench.big_queue import (
     fill_queue,
     first_page_s,
     machine,
+    told,
 )
 from postroom.control.tokens import Role
 from postroom.spool.embedded import prepare_base
@@ -241,10 +242,7 @@ def main() -> int:
         (base / "server").mkdir(mode=0o700)
         compile_bytecode(base / "bytecode")
         rows = measure(options, base)
-    for row in rows:
-        verdict = ("met" if row.met else "MISSED") if row.goal else ""
-        print(f"{row.what:44} {row.value:44} {row.goal:10} {verdict}".rstrip())
-    return 0 if all(row.met for row in rows) else 1
+    return told(rows)
 
 
 if __name__ == "__main__":

@@ -28,9 +28,9 @@ from postroom.control.client import ServerUnavailable
 from postroom.control.commands import PAGE_MAX, MailShowArgs
 from postroom.control.filters import MailFilter
 from postroom.core.ids import QueueId, parse_queue_id
-from postroom.core.message import Provenance, StoredMessage
+from postroom.core.message import Provenance
 from postroom.core.terms import NO_TERMS
-from postroom.spool.selection import state_of as of_recipient
+from postroom.spool.selection import message_state
 
 SAMPLE = 5
 Limit = Annotated[int, msgspec.Meta(ge=1, le=PAGE_MAX)]
@@ -306,7 +306,7 @@ def shown(message: ListedMessage, queue: int, now: float) -> MessageOut:
     return MessageOut(
         message.id,
         queue,
-        state_of(message, now),
+        message_state(message, now),
         message.hold,
         message.arrived_at,
         message.scheduled_until(now),
@@ -328,16 +328,3 @@ def shown(message: ListedMessage, queue: int, now: float) -> MessageOut:
         message.live_count,
         message.total_count,
     )  # fmt: skip
-
-
-def state_of(message: StoredMessage, now: float) -> str:
-    """Return the state of a message in a word, as filters name it.
-
-    A message of several recipients is deferred as soon as one of them is.
-    """
-    states = {
-        of_recipient(message, status, now)
-        for status in message.statuses
-        if not status.state.is_final
-    }
-    return next((one for one in states if one != "waiting"), "waiting")

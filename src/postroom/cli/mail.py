@@ -36,12 +36,11 @@ from postroom.core.message import (
     Recipient,
     RecipientState,
     RecipientStatus,
-    StoredMessage,
 )
 from postroom.core.terms import NO_TERMS
 from postroom.core.units import format_duration, format_size
 from postroom.spool.query import Query
-from postroom.spool.selection import state_of as of_recipient
+from postroom.spool.selection import message_state
 from postroom.spool.store import Counts, Selection
 
 HEADS = (
@@ -73,19 +72,6 @@ def messages_of(
         after = page.after
 
 
-def state_of(message: StoredMessage, now: float) -> str:
-    """Return the state of a message in a word, as filters name it.
-
-    A message of several recipients is deferred as soon as one of them is.
-    """
-    states = {
-        of_recipient(message, status, now)
-        for status in message.statuses
-        if not status.state.is_final
-    }
-    return next((one for one in states if one != "waiting"), "waiting")
-
-
 def recipients_of(
     message: ListedMessage,
 ) -> Iterator[tuple[Recipient, RecipientStatus, str]]:
@@ -115,7 +101,7 @@ def in_json(message: ListedMessage, queue: int, now: float) -> dict[str, Any]:
     return {
         "id": message.id,
         "queue": queue,
-        "state": state_of(message, now),
+        "state": message_state(message, now),
         "hold": message.hold,
         "arrived_at": message.arrived_at,
         "scheduled_until": message.scheduled_until(now),
@@ -214,7 +200,7 @@ def _row(message: ListedMessage, queue: int, now: float) -> tuple[object, ...]:
         message.id,
         f"queue{queue}",
         channel,
-        state_of(message, now),
+        message_state(message, now),
         format_duration(max(0.0, now - message.arrived_at)),
         format_size(message.size_octets),
         message.envelope.reverse_path or "<>",
@@ -285,7 +271,7 @@ def _print_message(message: ListedMessage, queue: int, now: float) -> None:
     facts = [
         ("id", message.id),
         ("queue", f"queue{queue}"),
-        ("state", state_of(message, now) + (f": {message.hold}" if message.hold else "")),
+        ("state", message_state(message, now) + (f": {message.hold}" if message.hold else "")),
         ("arrived", f"{_moment(message.arrived_at)} ({age} ago)"),
         *([("scheduled", f"until {_moment(scheduled)}")] if scheduled else []),
         ("from", f"{provenance.protocol} {source}".strip()),

@@ -164,8 +164,7 @@ class Departures:
         for gate, lanes in short.items():
             could = sum(lanes.values())
             slots = 0 if gate.key.is_of_connections else gate.busy + could
-            tokens = could if gate.has_rate else 0
-            found.append(shortage(gate, slots, tokens, needs[gate], len(lanes)))
+            found.append(shortage(gate, slots, could, needs[gate], len(lanes)))
         return found
 
     def opened(self, gate: Gate) -> list[Lane]:

@@ -24,16 +24,17 @@ class Shortage(NamedTuple):
     needs: Needs = NOTHING
 
 
-def shortage(gate: Gate, slots: int, tokens: int, needs: Needs, lanes: int = 1) -> Shortage:
-    """Return a shortage with what `needs` says beside the gate itself.
+def shortage(gate: Gate, slots: int, could: int, needs: Needs, lanes: int = 1) -> Shortage:
+    """Return a shortage of a gate, where `could` attempts could use a token if it has a rate.
 
-    Where several lanes wait for the gate, what concerns the site of one is left out.
+    Tokens need what `needs` says beside the gate itself. Where several lanes wait for the gate,
+    what concerns the site of one is left out.
     """
-    if not tokens:
+    if not could or not gate.has_rate:
         return Shortage(gate, slots, 0)
     own = gate.key
     needs = needs.where(lambda key: key != own and (lanes == 1 or not key.site))
-    return Shortage(gate, slots, tokens, needs)
+    return Shortage(gate, slots, could, needs)
 
 
 def said_of(gate: Gate, limit: Limit, now: float) -> str:

@@ -18,8 +18,7 @@ def of_lane(lane: Lane, needs: Needs = NOTHING) -> Shortage:
     """Return what a lane could use: no more than its window lets through."""
     waiting = len(lane)
     slots = min(lane.window, lane.busy + waiting)
-    tokens = min(waiting, max(1, lane.window - lane.busy)) if lane.gate.has_rate else 0
-    return shortage(lane.gate, slots, tokens, needs)
+    return shortage(lane.gate, slots, min(waiting, max(1, lane.window - lane.busy)), needs)
 
 
 def all_of(
@@ -38,7 +37,6 @@ def all_of(
             found.append(of_lane(of, needs.get(gate, NOTHING)))
             continue
         could_of = could or ready if of is None else of.could
-        tokens = could_of if gate.has_rate else 0
         slots = gate.busy + (ready if of is None else of.ready)
-        found.append(shortage(gate, slots, tokens, Needs(rated(outer)), 0))
+        found.append(shortage(gate, slots, could_of, Needs(rated(outer)), 0))
     return found

@@ -203,9 +203,8 @@ class Tenants:
         for state in short:
             gate, ready = state.gate, sum(state.ready.values())
             if gate is not None:
-                tokens = ready if gate.has_rate else 0
                 lanes = max(1, len(state.waiting))
-                found.append(shortage(gate, gate.busy + ready, tokens, state.needs, lanes))
+                found.append(shortage(gate, gate.busy + ready, ready, state.needs, lanes))
         return found
 
     def prune(self) -> None:

@@ -97,6 +97,17 @@ def state_of(message: StoredMessage, status: RecipientStatus, now: float) -> str
     return "deferred" if status.due_at > now else "waiting"
 
 
+def message_state(message: StoredMessage, now: float) -> str:
+    """Return the state of a message in a word, as filters name it.
+
+    A message of several recipients is deferred as soon as one of them is.
+    """
+    states = {
+        state_of(message, status, now) for status in message.statuses if not status.state.is_final
+    }
+    return next((one for one in states if one != "waiting"), "waiting")
+
+
 def _expressions(texts: tuple[str, ...]) -> list[Expression]:
     if not texts:
         return []
