@@ -23,7 +23,7 @@ STRUCTURE := tests/unit/test_layers.py tests/unit/test_style.py tests/unit/test_
 
 .DEFAULT_GOAL := help
 .PHONY: help run setup setup-dev test check format scenarios growth posts seeds demo bench bench-queue bench-queues bench-shaping bench-watching crash api-fuzz \
-	limits-run sim sim-long sim-limits rfc docs man peers screenshots clean
+	bench-webhook limits-run sim sim-long sim-limits rfc docs man peers screenshots clean
 
 help: ## list these commands
 	@echo "Postroom: an outbound mail queue. The commands:"
@@ -113,6 +113,9 @@ bench-queue: $(VENV)/.ready-run ## start, count and list with 100,000 deferred m
 
 bench-watching: $(VENV)/.ready-dev ## views of a million queued messages, and what watching costs
 	@exec $(PY) -m bench.watching $(ARGS)
+
+bench-webhook: $(VENV)/.ready-dev ## what a webhook costs whose receiver is down, by pairs
+	@exec $(PY) -m bench.webhook_down $(ARGS)
 
 bench-shaping: $(VENV)/.ready-run ## what limits cost against none, by pairs; draws docs/images/shaping.svg
 	@exec $(PY) -m bench.shaping --plot docs/images/shaping.svg --csv bench/results/shaping.csv $(ARGS)
