@@ -64,4 +64,5 @@ def parse_moment(text: str) -> float:
 
 def format_moment(moment: float) -> str:
     """Return a moment as RFC 3339 §5.6 writes it, in UTC, to the second."""
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # strftime writes years before 1000 with fewer digits than can be read again.
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")[:-6] + "Z"
