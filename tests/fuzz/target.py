@@ -13,8 +13,13 @@ import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 from tests.fuzz import targets
+
+
+IN_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+"""Where targets that read files make them: a disk would be most of their time."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from postroom.observe.stream.reader import StreamReader
 from postroom.observe.stream.segment import SegmentName, end_of
 from postroom.observe.stream.wanted import Wanted, facts_of
 from tests.fuzz.draw import Draw
-from tests.fuzz.target import Target, spelt
+from tests.fuzz.target import IN_MEMORY, Target, spelt
 
 _NOW = 1_700_000_000.0
 _READS_MAX = 60
@@ -54,13 +54,15 @@ def _written() -> tuple[tuple[SegmentName, bytes], ...]:
 
 @cache
 def _directory() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="fuzz-events-", ignore_cleanup_errors=True)
+    return tempfile.TemporaryDirectory(
+        prefix="fuzz-events-", dir=IN_MEMORY, ignore_cleanup_errors=True
+    )
 
 
 def try_one(octets: bytes) -> None:
     """See the module."""
     draw = Draw(octets)
-    limit = 1 + draw.number(30)
+    limit = draw.choice((30, 5, 1))
     wanted = draw.choice((Wanted(), Wanted(events=("arrived",)), Wanted(id="0" * 15 + "3")))
     cursor = draw.piece(255).decode("utf-8", "replace")
     writer = Path(_directory().name) / "queue1"
