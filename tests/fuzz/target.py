@@ -17,7 +17,6 @@ from pathlib import Path
 
 from tests.fuzz import targets
 
-
 IN_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 """Where targets that read files make them: a disk would be most of their time."""
 

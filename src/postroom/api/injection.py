@@ -229,11 +229,15 @@ def foreign_author(content: bytes, senders: tuple[str, ...]) -> str | None:
         for name, field in header.fields
         if name == b"from"
     ]
-    if not values or (rest and not rest.startswith(b"\r\n")):
+    # RFC 5322 §4.5: a space before the colon is obsolete, and ends the header for some readers.
+    is_torn = any(b":" not in field[: len(name) + 1] for name, field in header.fields)
+    if not values or is_torn or (rest and not rest.startswith(b"\r\n")):
         return "nobody"
     domains = {one.rpartition("@")[2] for one in senders}
     for value in values:
         authors = [address for _, address in getaddresses([value])]
+        if not authors:
+            return "nobody"
         if wrong := [one for one in authors if not _is_of(one, senders)]:
             return wrong[0] or "nobody"
         for shown in _SHOWN.finditer(value):

@@ -13,7 +13,6 @@ from postroom.smtp.proxy import HEADER_OCTETS_MAX, ProxyHeader, parse_proxy_head
 from tests.fuzz.target import Target, spelt
 
 
-
 def try_one(octets: bytes) -> None:
     """See the module."""
     answers = [_answer(octets[:end]) for end in range(len(octets) + 1)]
