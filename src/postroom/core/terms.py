@@ -44,6 +44,9 @@ class Terms(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 NO_TERMS = Terms()
 
+LATEST = 253_402_300_799.0
+"""The last moment that has a date: the end of 9999."""
+
 PRIORITIES = range(-9, 10)
 """RFC 6710 §3: from -9 to 9."""
 

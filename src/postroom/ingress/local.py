@@ -214,7 +214,7 @@ class _Session(asyncio.Protocol):
         if submission.size_octets > policy.size_limit_octets:
             # RFC 1870 §6.1: the size exceeds the fixed maximum.
             return Reply(552, "5.3.4", f"message exceeds {policy.size_limit_octets} octets")
-        fault = _envelope_fault(submission.envelope, policy.recipients_max)
+        fault = envelope_fault(submission.envelope, policy.recipients_max)
         if fault is not None:
             return fault
         if submission.id:
@@ -313,7 +313,7 @@ class _Session(asyncio.Protocol):
         self._idle = loop.call_later(self._intake.policy.idle_timeout_s, self.finish)
 
 
-def _envelope_fault(envelope: Envelope, recipients_max: int) -> Reply | None:
+def envelope_fault(envelope: Envelope, recipients_max: int) -> Reply | None:
     """Return the reply to an envelope that cannot be kept."""
     if not envelope.recipients:
         return Reply(554, "5.5.1", "no recipients")

@@ -22,7 +22,7 @@ from postroom.smtp.xclient import parse_xclient
 from postroom.smtp.xtext import decode_orcpt, decode_xtext, encode_orcpt, encode_xtext
 from tests.fuzz.target import Target, spelt
 
-_UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f]')
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SPACE = re.compile(r'^[^"]*[ <>]')
 
 
@@ -139,9 +139,9 @@ TARGET = Target(
         r" | ORCPT=utf-8;\\x{E9}a | ADDR=192.0.2.1 LOGIN=a+20b HELO=x PROTO=ESMTP"
     ),
     words=spelt(
-        r' SIZE= |  BODY=7BIT |  RET=FULL |  ENVID= |  NOTIFY= |  ORCPT=utf-8; | \\x{10FFFF} | \\x{D800}'
+        r" SIZE= |  BODY=7BIT |  RET=FULL |  ENVID= |  NOTIFY= |  ORCPT=utf-8; | \\x{10FFFF} | \\x{D800}"
         r' | +00 | +0D+0A | +ED+A0+80 | [IPv6: | "\\ "@ | xn-- | \xe2\x80\x8d | \xe3\x80\x82 | \xc2\xad | @ | '
-        r' | HOLDUNTIL=2026-12-01T08:00Z | BY=-5;R | TO:< | FROM:<> | \xcc\x81 | \xef\xbd\x8f'
+        r" | HOLDUNTIL=2026-12-01T08:00Z | BY=-5;R | TO:< | FROM:<> | \xcc\x81 | \xef\xbd\x8f"
     ),
     octets_max=600,
 )

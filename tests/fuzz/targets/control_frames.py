@@ -124,7 +124,8 @@ TARGET = Target(
         b"\x02\x03" + len(_LET_GO).to_bytes(4, "big") + b"\0\0\0\x02" + _LET_GO + b"ab",
         b"\x02\x00" + b"\xff" * 9,
         b"\x03" + _SUBMISSION,
-        b"\x04" + msgspec.msgpack.encode({"id": "", "reply": {"code": 451, "enhanced": "", "text": "x"}}),
+        b"\x04"
+        + msgspec.msgpack.encode({"id": "", "reply": {"code": 451, "enhanced": "", "text": "x"}}),
     ],
     words=spelt(
         r'{"command": | "args": | [[[[[[[[ | {"a": | \xff | \\ud800 | 1e999 | null | {"ok":true,"item":'

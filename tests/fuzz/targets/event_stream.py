@@ -28,9 +28,10 @@ _READS_MAX = 60
 
 
 def _line(number: int) -> bytes:
-    return (
-        b'{"time":"2023-11-14T22:13:%02d.000Z","queue":"queue1","event":"%s","id":"%016d"}\n'
-        % (number % 60, b"arrived" if number % 2 else b"delivered", number)
+    return b'{"time":"2023-11-14T22:13:%02d.000Z","queue":"queue1","event":"%s","id":"%016d"}\n' % (
+        number % 60,
+        b"arrived" if number % 2 else b"delivered",
+        number,
     )
 
 

@@ -31,7 +31,13 @@ from postroom.spool.store import Arrival, Selection
 from tests.fuzz.target import IN_MEMORY, Target, spelt
 
 _NOW = 1_700_000_000.0
-_RECIPIENTS = ("ann@a.example", "bob@B.example", "c_d@x%y.example", "\u00e9@\u00fc.example", "postmaster")
+_RECIPIENTS = (
+    "ann@a.example",
+    "bob@B.example",
+    "c_d@x%y.example",
+    "\u00e9@\u00fc.example",
+    "postmaster",
+)
 _SENDERS = ("", "news@a.example", "a_b%c@a.example", "\u00c9@b.example", "*@star.example")
 _REPLIES = ("", "421 4.7.0 later", "450 Greylisted", "550 5.1.1 100% no_such\\user", "\u00c9")
 
@@ -48,9 +54,7 @@ class _Kept:
         queue = Path(self.directory.name) / "queue1"
         create_queue(RealDisk(), queue, uuid.UUID(int=1))
         policy = SpoolPolicy(base=self.directory.name, reserve_octets=0, sync="none")
-        store = open_store(
-            queue, policy, events=EventList(), clock=ManualClock(_NOW), inline=True
-        )
+        store = open_store(queue, policy, events=EventList(), clock=ManualClock(_NOW), inline=True)
         for number in range(20):
             await store.take_in(_arrival(number))
         await store.hold((_id(3),), "look at it")
@@ -70,10 +74,10 @@ def _id(number: int) -> QueueId:
 def _arrival(number: int) -> Arrival:
     some = [_RECIPIENTS[(number + i) % len(_RECIPIENTS)] for i in range(1 + number % 3)]
     terms = Terms(release_at=_NOW + 500.0) if number % 7 == 5 else None
-    envelope = Envelope(
-        _SENDERS[number % len(_SENDERS)], tuple(map(Recipient, some)), terms=terms
+    envelope = Envelope(_SENDERS[number % len(_SENDERS)], tuple(map(Recipient, some)), terms=terms)
+    message = NewMessage(
+        _id(number), _NOW - 100.0 * number, envelope, (b"A: b\r\n\r\n" + b"x" * number,)
     )
-    message = NewMessage(_id(number), _NOW - 100.0 * number, envelope, (b"A: b\r\n\r\n" + b"x" * number,))
     statuses = tuple(
         RecipientStatus(
             index,
@@ -139,13 +143,13 @@ TARGET = Target(
         "postroom.spool.embedded.search",
     ],
     seeds=spelt(
-        r'all | domain=a.example,.b.example | recipient=*@a.example sender=<> | state=waiting,held'
+        r"all | domain=a.example,.b.example | recipient=*@a.example sender=<> | state=waiting,held"
         r' | age>1h age<2d due<10m | attempts>=1 size<20 | reply~"421 4.7" reply!~550'
         r' | header:X-A=b,"c d" header:Y | queue=1,queue2 | site={a,b}.mx.example tenant="" class!=bulk'
         r" | domain!=*x%y* recipient=c_d@* | sender=*%* | due<-1m | state!=deferred id=0000000000000001"
     ),
     words=spelt(
-        r'domain= | recipient= | sender= | state= | age> | due< | attempts= | size> | channel= | site='
+        r"domain= | recipient= | sender= | state= | age> | due< | attempts= | size> | channel= | site="
         r' | tenant= | class= | reply~ | reply!~ | header: | queue= | id= | != | >= | <= | <> | "\\" | "'
         r" | ,, | * | *@ | % | _ | \\ | scheduled | quarantined | deferred | waiting | held | 1ms | 1e5"
         r" | \xc3\x89 | \xff | (a|b)? | .* | [^a] | {2,3} | \\d{1,3} | { | }"

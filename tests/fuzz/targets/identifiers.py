@@ -66,6 +66,8 @@ TARGET = Target(
         r"0123456789abcdef | 1h 30m | 50 MiB | 2026-12-01T08:00:00Z | 2026-12-01T08:00:00.5+01:00"
         r" | gqVhZnRlcqCjbm93ywAAAAAAAAAApXF1ZXVlAA | 1.5d2ms | 99999999999999999999w"
     ),
-    words=spelt(r"ms | s | m | h | d | w | KiB | TiB | 9999-12-31T23:59:60 | 0001-01-01T00:00:00 | +14:00 | Z"),
+    words=spelt(
+        r"ms | s | m | h | d | w | KiB | TiB | 9999-12-31T23:59:60 | 0001-01-01T00:00:00 | +14:00 | Z"
+    ),
     octets_max=512,
 )
