@@ -63,7 +63,7 @@ async def inject(context: Context, call: Call) -> Answer:
     async def make(now: float) -> list[Outgoing]:
         if is_raw:
             assert isinstance(call.body, bytes)
-            return [_raw(call.body, call.query, now)]
+            return [raw_message(call.body, call.query, now)]
         if call.query != RawQuery():
             raise Problem(
                 400, "parameters of the address are for MIME", field="query",
@@ -144,7 +144,8 @@ def _digest(call: Call) -> bytes:
     return digest.digest()
 
 
-def _raw(content: bytes, query: RawQuery, now: float) -> Outgoing:
+def raw_message(content: bytes, query: RawQuery, now: float) -> Outgoing:
+    """Return the message of MIME octets and a query; raises Problem."""
     sender = None if not query.sender else "" if query.sender == "<>" else query.sender
     recipients = query.recipient or None
     if recipients is not None and len(recipients) > RECIPIENTS_MAX:

@@ -22,7 +22,7 @@ from typing import cast
 from postroom.core.clock import Clock
 from postroom.core.errors import ReplyError
 from postroom.core.ids import QueueId, parse_queue_id
-from postroom.core.message import Envelope, Provenance
+from postroom.core.message import Envelope, Notify, Provenance
 from postroom.core.reply import Reply
 from postroom.engine.unconfirmed import unconfirmed
 from postroom.hooks.runner import Hooks
@@ -107,6 +107,9 @@ class LocalIntake:
                 name = f"uid{uid}"
             self._names[uid] = name
         return name
+
+
+_NOTIFY_MAX = sum(Notify)
 
 
 class _Session(asyncio.Protocol):
@@ -325,6 +328,8 @@ def envelope_fault(envelope: Envelope, recipients_max: int) -> Reply | None:
     for recipient in envelope.recipients:
         if not is_address(recipient.address):
             return Reply(553, "5.1.3", f"bad recipient address: {recipient.address!r}")
+        if not 0 <= recipient.notify <= _NOTIFY_MAX:
+            return Reply(501, "5.5.4", f"NOTIFY={recipient.notify} is no set of its flags")
     if envelope.ret not in ("", "FULL", "HDRS"):
         return Reply(501, "5.5.4", "RET is FULL or HDRS")
     texts = (envelope.envid, *(recipient.orcpt for recipient in envelope.recipients))

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import email
 import email.policy
+import quopri
 import random
+import re
 import uuid
 
 from postroom.core.ids import QueueId
@@ -123,7 +125,7 @@ def _check_report(
     assert is_global or status.get_content_type() == "message/delivery-status"
     if returned.get_content_type() in ("text/rfc822-headers", "message/global-headers"):
         assert returned["content-transfer-encoding"] in (None, "quoted-printable", "8bit")
-    groups = _groups(status, is_global)
+    groups = _groups(octets, parsed.get_boundary() or "")
     assert len(groups) == 1 + len(about), "another number of groups"
     first, *rest = groups
     assert first["reporting-mta"] == "dns; mx.example" and first["arrival-date"]
@@ -137,15 +139,15 @@ def _check_report(
         assert set(group) <= _FIELDS, f"a field of a stranger: {set(group) - _FIELDS}"
 
 
-def _groups(status: email.message.Message, is_global: bool) -> list[dict[str, str]]:
-    if status.get_content_type() == "message/delivery-status" and status.is_multipart():
-        found = [part for part in status.get_payload() if part.keys()]
-        return [{name.lower(): value for name, value in part.items()} for part in found]
-    raw = status.get_payload(decode=True)
-    assert isinstance(raw, bytes)
+def _groups(octets: bytes, boundary: str) -> list[dict[str, str]]:
+    """Return the fields of the status part, by name; the email package knows one of its types."""
+    head, _, body = octets.split(b"\r\n--" + boundary.encode())[2].partition(b"\r\n\r\n")
+    if b"quoted-printable" in head:
+        body = quopri.decodestring(body)
     groups = []
-    for block in raw.strip().split(b"\r\n\r\n" if b"\r\n" in raw else b"\n\n"):
+    for block in re.split(rb"\r?\n\r?\n", body.strip()):
         part = email.message_from_bytes(block + b"\n\n")
+        assert not part.get_payload(), f"what is no field: {part.get_payload()!r}"
         groups.append({name.lower(): str(value) for name, value in part.items()})
     return groups
 

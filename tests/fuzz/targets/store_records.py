@@ -128,18 +128,15 @@ def _harm(draw: Draw, queue: Path) -> bool:
 
 
 def _seal(draw: Draw, data: bytearray, number: int) -> None:
-    """Change the changes of a group, and make its checksum right: as another version may write."""
+    """Put other changes into a group, its checksum right: as another version may write them."""
     at = data.find(records.GROUP_MAGIC)
     length = records.group_length(bytes(data[at : at + records.GROUP_HEADER_OCTETS]))
-    if at < 0 or length is None:
+    if at < 0 or length is None or length > len(data):
         return
     begin = at + records.GROUP_HEADER_OCTETS
-    changes = bytearray(data[begin : begin + length])
-    place = draw.number(len(changes))
-    piece = draw.piece(20)
-    changes[place : place + len(piece)] = piece
-    sealed = records.pack_group_header(_IDENTITY, number, at, bytes(changes[:length]))
-    data[at : begin + length] = sealed + changes[:length]
+    changes = draw.piece(40).ljust(length)[:length]
+    sealed = records.pack_group_header(_IDENTITY, number, at, changes)
+    data[at : begin + length] = sealed + changes
 
 
 async def _look(queue: Path, is_harmed: bool) -> None:
