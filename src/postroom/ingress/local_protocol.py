@@ -101,7 +101,11 @@ def decode_answer(body: bytes) -> Answer:
 
 def is_address(address: str) -> bool:
     """Say whether an address is safe to keep: local part, or local part @ domain."""
-    return len(address.encode()) <= _ADDRESS_OCTETS_MAX and _ADDRESS.fullmatch(address) is not None
+    try:
+        size_octets = len(address.encode())
+    except UnicodeEncodeError:
+        return False  # made of octets that are no UTF-8
+    return size_octets <= _ADDRESS_OCTETS_MAX and _ADDRESS.fullmatch(address) is not None
 
 
 def has_bare_newline(content: bytes) -> bool:

@@ -9,6 +9,7 @@ Input: which of them, then the octets of the file.
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -117,8 +118,8 @@ def _webhook(octets: bytes, place: Path) -> None:
 
 _MAILDROP = (
     b'{"id":"0123456789abcdef","user":"ann","envelope":{"reverse_path":"a@b","recipients":'
-    b'[{"address":"c@d"}]},"size_octets":3,"sha256":"'
-    b'97db2f80a3f32c5c8c3d1f2a1c7b9b6f2c5e4f0fbbb0b8e8ad1a6ad1d0a3b1a5"}\nx\r\n'
+    b'[{"address":"c@d"}]},"size_octets":3,"sha256":"%s"}\nx\r\n'
+    % hashlib.sha256(b"x\r\n").hexdigest().encode()
 )
 _QUEUE = b'{"number":1,"directory":"/q","identity":"x","state":"enabled","added":true}'
 TARGET = Target(
