@@ -133,15 +133,18 @@ TARGET = Target(
     ],
     seeds=spelt(
         r'a@b.example | "a b\\"c"@[IPv6:::1] | @r.example,@s:x@[192.0.2.1]'
-        r" | FROM:<a@b> SIZE=9 BODY=8BITMIME | TO:<postmaster> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;a+40b"
-        r" | xn--bcher-kva.example | \xc3\xa9@b\xc3\xbccher.example | [::1]:25 | mx.example:587"
+        r" | FROM:<a@b> SIZE=9 BODY=8BITMIME"
+        r" | TO:<postmaster> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;a+40b"
+        r" | xn--bcher-kva.example | \xc3\xa9@b\xc3\xbccher.example | [::1]:25"
+        r" | mx.example:587"
         r" | ENVID=a+20b AUTH=<> HOLDFOR=5 BY=60;NT MT-PRIORITY=-3 SMTPUTF8 | 192.0.2.1"
         r" | ORCPT=utf-8;\\x{E9}a | ADDR=192.0.2.1 LOGIN=a+20b HELO=x PROTO=ESMTP"
     ),
     words=spelt(
-        r" SIZE= |  BODY=7BIT |  RET=FULL |  ENVID= |  NOTIFY= |  ORCPT=utf-8; | \\x{10FFFF} | \\x{D800}"
-        r' | +00 | +0D+0A | +ED+A0+80 | [IPv6: | "\\ "@ | xn-- | \xe2\x80\x8d | \xe3\x80\x82 | \xc2\xad | @ | '
-        r" | HOLDUNTIL=2026-12-01T08:00Z | BY=-5;R | TO:< | FROM:<> | \xcc\x81 | \xef\xbd\x8f"
+        r" SIZE= |  BODY=7BIT |  RET=FULL |  ENVID= |  NOTIFY= |  ORCPT=utf-8;"
+        r' | \\x{10FFFF} | \\x{D800} | +00 | +0D+0A | +ED+A0+80 | [IPv6: | "\\ "@ | xn--'
+        r" | \xe2\x80\x8d | \xe3\x80\x82 | \xc2\xad | @ |  | HOLDUNTIL=2026-12-01T08:00Z"
+        r" | BY=-5;R | TO:< | FROM:<> | \xcc\x81 | \xef\xbd\x8f"
     ),
     octets_max=600,
 )

@@ -110,9 +110,11 @@ TARGET = Target(
         b"\x02\x20sender=a@b.example&recipient=c@d" + b"Subject: x\n\ny",
     ],
     words=spelt(
-        r'"cc": | "bcc": | "reply_to": | "separate":true | "sender":"" | "deliver_by": | "late":"return"'
-        r' | "envid": | "ret":"full" | "notify": | "html": | "headers":{ | "attachments":[ | \\r\\n | \\u0000'
-        r' | \\ud83d\\ude00 | \\u2028 | =?utf-8?q?=0A?= | {{n}} | \xff | "a b"@ | <a@b> | , | x@y, | ;'
-        r' | "List-Unsubscribe":"<https://x>" | undisclosed:; | (c) | \\" | @[192.0.2.1] | =?b?'
+        r'"cc": | "bcc": | "reply_to": | "separate":true | "sender":"" | "deliver_by":'
+        r' | "late":"return" | "envid": | "ret":"full" | "notify": | "html": | "headers":{'
+        r' | "attachments":[ | \\r\\n | \\u0000 | \\ud83d\\ude00 | \\u2028'
+        r' | =?utf-8?q?=0A?= | {{n}} | \xff | "a b"@ | <a@b> | , | x@y, | ;'
+        r' | "List-Unsubscribe":"<https://x>" | undisclosed:; | (c) | \\" | @[192.0.2.1]'
+        r" | =?b?"
     ),
 )

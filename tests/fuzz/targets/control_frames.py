@@ -128,8 +128,9 @@ TARGET = Target(
         + msgspec.msgpack.encode({"id": "", "reply": {"code": 451, "enhanced": "", "text": "x"}}),
     ],
     words=spelt(
-        r'{"command": | "args": | [[[[[[[[ | {"a": | \xff | \\ud800 | 1e999 | null | {"ok":true,"item":'
-        r" | \x84\xa8envelope | \xc1 | \xdd\xff\xff\xff\xff | \xdb\x7f\xff\xff\xff | \x00\x00\x00\x01"
-        r" | 99999999999999999999 | hand-over | arrive | let-go | ask | reverse_path | recipients"
+        r'{"command": | "args": | [[[[[[[[ | {"a": | \xff | \\ud800 | 1e999 | null'
+        r' | {"ok":true,"item": | \x84\xa8envelope | \xc1 | \xdd\xff\xff\xff\xff'
+        r" | \xdb\x7f\xff\xff\xff | \x00\x00\x00\x01 | 99999999999999999999 | hand-over"
+        r" | arrive | let-go | ask | reverse_path | recipients"
     ),
 )

@@ -166,7 +166,8 @@ TARGET = Target(
         b"\x00\x00\x00\x03\x01\x08too late\x01\x01\x01\x01Subject: x\n\nbody\n",
     ],
     words=spelt(
-        r'\r\nX: y | --= | =_ | \xc3\xa9 | \xe2\x80\xa8 | \x7f | "a b" | "\\"" | \n\n | \n.\n | =20 | ;'
-        r" | \xf0\x9f\x98\x80 | Content-Type: multipart/mixed; boundary=x\n | <> | \xc2\x85"
+        r'\r\nX: y | --= | =_ | \xc3\xa9 | \xe2\x80\xa8 | \x7f | "a b" | "\\"" | \n\n'
+        r" | \n.\n | =20 | ; | \xf0\x9f\x98\x80"
+        r" | Content-Type: multipart/mixed; boundary=x\n | <> | \xc2\x85"
     ),
 )

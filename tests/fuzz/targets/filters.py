@@ -143,16 +143,18 @@ TARGET = Target(
         "postroom.spool.embedded.search",
     ],
     seeds=spelt(
-        r"all | domain=a.example,.b.example | recipient=*@a.example sender=<> | state=waiting,held"
-        r' | age>1h age<2d due<10m | attempts>=1 size<20 | reply~"421 4.7" reply!~550'
-        r' | header:X-A=b,"c d" header:Y | queue=1,queue2 | site={a,b}.mx.example tenant="" class!=bulk'
-        r" | domain!=*x%y* recipient=c_d@* | sender=*%* | due<-1m | state!=deferred id=0000000000000001"
+        r"all | domain=a.example,.b.example | recipient=*@a.example sender=<>"
+        r" | state=waiting,held | age>1h age<2d due<10m | attempts>=1 size<20"
+        r' | reply~"421 4.7" reply!~550 | header:X-A=b,"c d" header:Y | queue=1,queue2'
+        r' | site={a,b}.mx.example tenant="" class!=bulk | domain!=*x%y* recipient=c_d@*'
+        r" | sender=*%* | due<-1m | state!=deferred id=0000000000000001"
     ),
     words=spelt(
-        r"domain= | recipient= | sender= | state= | age> | due< | attempts= | size> | channel= | site="
-        r' | tenant= | class= | reply~ | reply!~ | header: | queue= | id= | != | >= | <= | <> | "\\" | "'
-        r" | ,, | * | *@ | % | _ | \\ | scheduled | quarantined | deferred | waiting | held | 1ms | 1e5"
-        r" | \xc3\x89 | \xff | (a|b)? | .* | [^a] | {2,3} | \\d{1,3} | { | }"
+        r"domain= | recipient= | sender= | state= | age> | due< | attempts= | size>"
+        r" | channel= | site= | tenant= | class= | reply~ | reply!~ | header: | queue="
+        r' | id= | != | >= | <= | <> | "\\" | " | ,, | * | *@ | % | _ | \\ | scheduled'
+        r" | quarantined | deferred | waiting | held | 1ms | 1e5 | \xc3\x89 | \xff"
+        r" | (a|b)? | .* | [^a] | {2,3} | \\d{1,3} | { | }"
     ),
     octets_max=400,
 )

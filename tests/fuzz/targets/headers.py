@@ -125,13 +125,15 @@ TARGET = Target(
         "postroom.api.injection",
     ],
     seeds=[
-        b'\x00\x00From: a@b.example\r\nTo: c@d, "e f" <g@h>\r\nBcc: i@j\r\nSubject: x\r\n y\r\n\r\nbody\r\n',
+        b'\x00\x00From: a@b.example\r\nTo: c@d, "e f" <g@h>\r\nBcc: i@j\r\n'
+        b"Subject: x\r\n y\r\n\r\nbody\r\n",
         b"\x01\x03abcFrom: A <a@b.example>\nTo: undisclosed:;\n\nx",
         b"\x04\x00X-Postroom-Tag: one\r\nReceived: x\r\nReceived: y\r\n\r\n",
         b"\x02\x00Resent-To: a@b\r\nFrom : a@b.example\r\n\tc@d\r\n\r\n",
     ],
     words=spelt(
-        r"From: | To: | Bcc: | Resent-To: | \r\n  | \r\n\t | \r\n\r\n | \xff | =?utf-8?q?a=0Ab?= | <a@b>"
-        r" | Received: | X-Postroom-Tag: one | a@b.example |  : | (c) | \x00 | \n\r"
+        r"From: | To: | Bcc: | Resent-To: | \r\n  | \r\n\t | \r\n\r\n | \xff"
+        r" | =?utf-8?q?a=0Ab?= | <a@b> | Received: | X-Postroom-Tag: one | a@b.example"
+        r" |  : | (c) | \x00 | \n\r"
     ),
 )

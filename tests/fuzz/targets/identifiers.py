@@ -67,7 +67,8 @@ TARGET = Target(
         r" | gqVhZnRlcqCjbm93ywAAAAAAAAAApXF1ZXVlAA | 1.5d2ms | 99999999999999999999w"
     ),
     words=spelt(
-        r"ms | s | m | h | d | w | KiB | TiB | 9999-12-31T23:59:60 | 0001-01-01T00:00:00 | +14:00 | Z"
+        r"ms | s | m | h | d | w | KiB | TiB | 9999-12-31T23:59:60 | 0001-01-01T00:00:00"
+        r" | +14:00 | Z"
     ),
     octets_max=512,
 )

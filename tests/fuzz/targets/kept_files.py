@@ -147,6 +147,7 @@ TARGET = Target(
         b"\x06e1-kqCQ",
     ],
     words=spelt(
-        r"[[[[ | \xff | null | 1e999 | \\ud800 | {\"a\": | $scrypt$ln=16,r=8,p=1$ | : | \n | 99999999999999999999"
+        r"[[[[ | \xff | null | 1e999 | \\ud800 | {\"a\": | $scrypt$ln=16,r=8,p=1$ | : | \n"
+        r" | 99999999999999999999"
     ),
 )

@@ -132,11 +132,12 @@ TARGET = Target(
         _MAIL,
         _RCPT,
         *spelt(
-            r"HELO x\r\n | DATA\r\n | \r\n.\r\n | BDAT 4 LAST\r\n | BDAT 0\r\n | RSET\r\n | NOOP\r\n"
-            r" | QUIT\r\n | VRFY x\r\n | HELP\r\n | STARTTLS\r\n | AUTH PLAIN | AUTH LOGIN\r\n"
-            r" | XCLIENT | ADDR= | LOGIN= |  SIZE= |  BODY= |  SMTPUTF8 |  RET=HDRS |  ENVID= |  NOTIFY="
-            r" |  ORCPT=rfc822; |  ORCPT=utf-8;\\x{41} |  HOLDUNTIL= |  HOLDFOR= |  BY= |  MT-PRIORITY="
-            r" | Received: x\r\n | GET / HTTP/1.1\r\n | \xc3\xa9 |  AUTH=<>"
+            r"HELO x\r\n | DATA\r\n | \r\n.\r\n | BDAT 4 LAST\r\n | BDAT 0\r\n | RSET\r\n"
+            r" | NOOP\r\n | QUIT\r\n | VRFY x\r\n | HELP\r\n | STARTTLS\r\n | AUTH PLAIN"
+            r" | AUTH LOGIN\r\n | XCLIENT | ADDR= | LOGIN= |  SIZE= |  BODY= |  SMTPUTF8"
+            r" |  RET=HDRS |  ENVID= |  NOTIFY= |  ORCPT=rfc822; |  ORCPT=utf-8;\\x{41}"
+            r" |  HOLDUNTIL= |  HOLDFOR= |  BY= |  MT-PRIORITY= | Received: x\r\n"
+            r" | GET / HTTP/1.1\r\n | \xc3\xa9 |  AUTH=<>"
         ),
     ],
 )

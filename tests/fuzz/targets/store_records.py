@@ -202,8 +202,9 @@ TARGET = Target(
         b"\x01\x00\x05\x00\x03abc",
     ],
     words=spelt(
-        r'PRgr | PRrc | PRSG | \x00\x00\x00\x02 | \xff\xff\xff\xff\xff\xff\xff\xff | "settle" | "delete"'
-        r' | "put" | "hold" | \x00\x00\x00\x00\x00\x00\x00\x00 | {"df":"/x"}'
+        r"PRgr | PRrc | PRSG | \x00\x00\x00\x02 | \xff\xff\xff\xff\xff\xff\xff\xff"
+        r' | "settle" | "delete" | "put" | "hold" | \x00\x00\x00\x00\x00\x00\x00\x00'
+        r' | {"df":"/x"}'
     ),
     octets_max=300,
 )

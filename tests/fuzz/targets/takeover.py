@@ -90,7 +90,8 @@ TARGET = Target(
         _seed(4, _MAILMAN),
     ],
     words=spelt(
-        r"\x80\x04 | c__builtin__\neval\n | \x8c | \x93 | R | . | ( | \x85 | \x94 | h\x00 | K\x01 | \x88"
-        r" | }q\x00 | N\x80 | p\x00 | \xff | <> | \x00 | RPFD: | -H\n | D\x01 | L\x02 | A\x00"
+        r"\x80\x04 | c__builtin__\neval\n | \x8c | \x93 | R | . | ( | \x85 | \x94 | h\x00"
+        r" | K\x01 | \x88 | }q\x00 | N\x80 | p\x00 | \xff | <> | \x00 | RPFD: | -H\n"
+        r" | D\x01 | L\x02 | A\x00"
     ),
 )
