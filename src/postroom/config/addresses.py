@@ -42,7 +42,8 @@ def as_domain(text: str) -> str | None:
     if not name.isascii():
         # The same A-label as mail is routed by (IDNA 2008): by IDNA 2003 "straße.example" is
         # another name, which may be somebody else's. Imported late: it is seldom needed.
-        from postroom.routing.names import RoutingFailure, normalise
+        from postroom.routing.destination import RoutingFailure
+        from postroom.routing.names import normalise
 
         try:
             name = normalise(name)

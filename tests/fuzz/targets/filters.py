@@ -38,7 +38,7 @@ _RECIPIENTS = (
     "\u00e9@\u00fc.example",
     "postmaster",
 )
-_SENDERS = ("", "news@a.example", "a_b%c@a.example", "\u00c9@b.example", "*@star.example")
+_SENDERS = ("", "news@a.example", "a_b%c\\d@a.example", "\u00c9@b.example", "*@star.example")
 _REPLIES = ("", "421 4.7.0 later", "450 Greylisted", "550 5.1.1 100% no_such\\user", "\u00c9")
 
 
@@ -142,13 +142,16 @@ TARGET = Target(
         "postroom.spool.embedded.narrowing",
         "postroom.spool.embedded.search",
     ],
-    seeds=spelt(
-        r"all | domain=a.example,.b.example | recipient=*@a.example sender=<>"
-        r" | state=waiting,held | age>1h age<2d due<10m | attempts>=1 size<20"
-        r' | reply~"421 4.7" reply!~550 | header:X-A=b,"c d" header:Y | queue=1,queue2'
-        r' | site={a,b}.mx.example tenant="" class!=bulk | domain!=*x%y* recipient=c_d@*'
-        r" | sender=*%* | due<-1m | state!=deferred id=0000000000000001"
-    ),
+    seeds=[
+        rb"sender=*c\d*",
+        *spelt(
+            r"all | domain=a.example,.b.example | recipient=*@a.example sender=<>"
+            r" | state=waiting,held | age>1h age<2d due<10m | attempts>=1 size<20"
+            r' | reply~"421 4.7" reply!~550 | header:X-A=b,"c d" header:Y | queue=1,queue2'
+            r' | site={a,b}.mx.example tenant="" class!=bulk | domain!=*x%y* recipient=c_d@*'
+            r" | sender=*%* | due<-1m | state!=deferred id=0000000000000001"
+        ),
+    ],
     words=spelt(
         r"domain= | recipient= | sender= | state= | age> | due< | attempts= | size>"
         r" | channel= | site= | tenant= | class= | reply~ | reply!~ | header: | queue="
