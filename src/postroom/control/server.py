@@ -181,6 +181,7 @@ class ControlServer:
 
 
 def decode_args(command: Command, raw: msgspec.Raw) -> msgspec.Struct:
+    """Return the arguments of a command; raises ControlError (usage) where they are none."""
     try:
         return msgspec.json.decode(raw, type=command.args)
     except UNDECODABLE as error:
