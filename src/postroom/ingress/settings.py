@@ -17,7 +17,7 @@ from postroom.ingress.access import Networks, is_loopback
 from postroom.ingress.policy import ListenPolicy
 from postroom.ingress.tls import server_context
 from postroom.ingress.users import Users, load_users
-from postroom.smtp.server_data import ContentLimits
+from postroom.smtp.content_limits import ContentLimits
 from postroom.smtp.server_events import ClientRights, ServerSettings
 from postroom.smtp.server_terms import TermsOffered
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from postroom.core.message import Envelope, Notify, Recipient
 from postroom.core.terms import Terms
-from postroom.smtp.client import ClientOptions, ClientSession, Credentials
+from postroom.smtp.client import ClientSession
+from postroom.smtp.client_options import ClientOptions, Credentials
 from postroom.smtp.client_states import TRANSITIONS, Cause, Signal, Stage, State
 from postroom.smtp.client_transaction import DotStuffer, Transaction
 
