@@ -23,7 +23,7 @@ STRUCTURE := tests/unit/test_layers.py tests/unit/test_style.py tests/unit/test_
 
 .DEFAULT_GOAL := help
 .PHONY: help run setup setup-dev test check format scenarios growth posts seeds demo bench bench-queue bench-queues bench-shaping bench-watching crash api-fuzz \
-	bench-webhook limits-run sim sim-long sim-limits rfc docs man peers screenshots clean
+	bench-webhook compiled test-compiled limits-run sim sim-long sim-limits rfc docs man peers screenshots clean
 
 help: ## list these commands
 	@echo "Postroom: an outbound mail queue. The commands:"
@@ -103,6 +103,13 @@ demo: $(VENV)/.ready-run ## a server, a few remote sites and a load, to look at
 
 bench: $(VENV)/.ready-run ## messages per second and CPU side by side with Postfix
 	@exec $(PY) bench/end_to_end.py $(ARGS)
+
+compiled: $(VENV)/.ready-dev ## a copy with its hot modules compiled by mypyc, in build/compiled
+	@$(PY) tools/compile.py
+
+test-compiled: $(VENV)/.ready-dev ## the whole suite in that copy
+	@test -d build/compiled || { echo "run 'make compiled' first" >&2; exit 1; }
+	@cd build/compiled && $(abspath $(PY)) -m pytest -n $(JOBS) $(ARGS)
 
 bench-queues: $(VENV)/.ready-run ## throughput with 1, 2, 4 and 8 queues; draws docs/images/queues.svg
 	@exec $(VENV)/bin/postroom bench --messages 8000 --runs 9 --sync full,none \
