@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 
 from tests.interop import report
@@ -38,6 +39,8 @@ def main() -> int:
     options = parser.parse_args()
     if options.write and (options.peer or options.direction or options.kind):
         parser.error("--write needs a whole run: leave out --peer, --direction and --kind")
+    # Asked to stop, it stops the peers that it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     chosen = [
         peer for name, peer in peers.items() if not options.peer or name.lower() in options.peer
     ]
