@@ -22,8 +22,8 @@ STRUCTURE := tests/unit/test_layers.py tests/unit/test_style.py tests/unit/test_
 	tests/unit/test_docs.py tests/unit/test_seeds_page.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test check format scenarios growth posts seeds demo bench bench-queue bench-queues bench-shaping bench-watching crash api-fuzz \
-	bench-webhook compiled test-compiled limits-run sim sim-long sim-limits rfc docs man peers screenshots clean
+# Every command with a line of help; no file has such a name.
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*\#\#.*/\1/p' Makefile)
 
 help: ## list these commands
 	@echo "Postroom: an outbound mail queue. The commands:"
@@ -145,6 +145,9 @@ sim-long: $(VENV)/.ready-dev ## many runs of the simulator: make sim-long SEEDS=
 sim-limits: $(VENV)/.ready-dev ## limits in virtual time while workers and governors are killed: SEEDS=100
 	@exec $(PY) -m tests.sim --limits $(if $(SEED),--seed $(SEED)) \
 		--seeds $(if $(findstring command,$(origin SEEDS)),$(SEEDS),100) $(ARGS)
+
+interop: $(VENV)/.ready-dev ## mail to and from Postfix, Exim, OpenSMTPD and aiosmtpd in all combinations of extensions
+	@exec $(PY) -m tests.interop $(ARGS)
 
 rfc: $(VENV)/.ready-dev ## compare the RFC references in the code with docs/rfc.md
 	@$(PY) tools/make_rfc.py $(ARGS)

@@ -3,11 +3,14 @@
 # Ubuntu, as root. They are mail programs, shells (for completion) and mandoc (for manual pages).
 # Postfix is installed without a configuration, so that it does not start to listen: tests run
 # private instances of their own. Mailman goes into a virtual environment of its own below .peers,
-# which needs no root but a package index.
+# which needs no root but a package index. Exim and OpenSMTPD cannot be installed beside Postfix:
+# their packages are fetched into .peers/packages, and tests unpack them.
 set -eu
 
 MAILMAN="mailman==3.3.10"
-place="$(dirname "$0")/../.peers/mailman"
+PACKAGES="exim4-daemon-light libidn12 libnss-wrapper opensmtpd libevent-2.1-7"
+peers="$(dirname "$0")/../.peers"
+place="$peers/mailman"
 
 install_mailman() {
     if [ -x "$place/bin/runner" ]; then
@@ -51,7 +54,28 @@ install_programs() {
     echo "Installed:$missing."
 }
 
+fetch_packages() {
+    mkdir -p "$peers/packages"
+    missing=""
+    for package in $PACKAGES; do
+        set -- "$peers/packages/$package"_*.deb
+        [ -e "$1" ] || missing="$missing $package"
+    done
+    if [ -z "$missing" ]; then
+        echo "The packages of Exim and OpenSMTPD are here."
+        return 0
+    fi
+    # shellcheck disable=SC2086
+    if (cd "$peers/packages" && apt-get download -qq $missing 2>/dev/null); then
+        echo "Fetched:$missing into .peers/packages."
+    else
+        echo "Missing packages:$missing. Fetching them needs apt-get and its lists." >&2
+        return 1
+    fi
+}
+
 status=0
 install_programs || status=1
+fetch_packages || status=1
 install_mailman || status=1
 exit $status

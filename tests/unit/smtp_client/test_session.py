@@ -176,6 +176,14 @@ def test_eight_bit_content_needs_8bitmime_unless_it_is_ascii_after_all() -> None
     assert b" BODY=8BITMIME" in a_session(EHLO_ALL).begin(a_transaction(eight_bit=True))
 
 
+def test_eight_bit_content_is_declared_where_its_sender_did_not() -> None:
+    content = "gr\u00fc\u00dfe\r\n".encode()
+    assert b" BODY=8BITMIME" in a_session(EHLO_ALL).begin(a_transaction(content=content))
+    assert b"BODY" not in a_session(EHLO_ALL).begin(a_transaction())
+    # To a host without 8BITMIME it goes as it came.
+    assert b"BODY" not in a_session().begin(a_transaction(content=content))
+
+
 def test_internationalised_mail_needs_smtputf8_unless_it_is_ascii_after_all() -> None:
     transaction = a_transaction("gr\u00fc\u00df@a.test")
     assert a_session().begin(transaction) == b""
