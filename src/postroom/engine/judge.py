@@ -129,7 +129,7 @@ def judge(
     dropped: Counter[str] = Counter()
     finals = 0
     # Of the machine's clock, which may have been set back meanwhile.
-    took_s = max(0.0, round(now - case.started_at, 3)) if case.started_at else 0.0
+    took_s = _milliseconds(now - case.started_at) if now > case.started_at > 0.0 else 0.0
     for index, outcome in outcomes:
         recipient = recipients[index]
         status, event = _one(case, recipient, before[index], outcome, now, took_s, entropy)
@@ -192,7 +192,7 @@ def _one(
     if state is RecipientState.DELIVERED:
         event = RecipientDelivered(
             case.id, recipient.address, case.channel.name, case.site, outcome.host, reply,
-            attempts, round(now - case.since, 3), case.tenant, took_s,
+            attempts, _milliseconds(now - case.since), case.tenant, took_s,
         )  # fmt: skip
     elif state is RecipientState.WAITING:
         event = RecipientDeferred(
@@ -205,6 +205,11 @@ def _one(
             attempts, state is RecipientState.EXPIRED, case.tenant, took_s,
         )  # fmt: skip
     return status, event
+
+
+def _milliseconds(seconds: float) -> float:
+    # round(seconds, 3) costs more than twice as much, for each message.
+    return int(seconds * 1000.0 + 0.5) / 1000.0
 
 
 def _is_late(case: Case, now: float) -> bool:
