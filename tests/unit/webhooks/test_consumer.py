@@ -25,8 +25,10 @@ from postroom.observe.events import (
     WebhookRecovered,
 )
 from postroom.observe.log import EventLog
+from postroom.webhooks.answers import Answer
 from postroom.webhooks.batch import BODY_OCTETS_MAX, Batch
-from postroom.webhooks.consumer import Answer, Consumer
+from postroom.webhooks.consumer import Consumer
+from postroom.webhooks.form import Events
 from postroom.webhooks.kept import Kept
 from tests.unit.stream.streams import START, Stream, emit_together
 
@@ -59,7 +61,7 @@ class World:
         return self.stream.clock.now() - START
 
     def new_consumer(self, kept: Kept) -> Consumer:
-        return Consumer(self.policy, kept, self.chance)
+        return Consumer(self.policy, Events(self.policy.name), kept, self.chance)
 
     def crash(self) -> None:
         """The webhooks process dies and comes back with what was last written down."""
@@ -113,8 +115,7 @@ class World:
             answer = self.answer(self.now)
             if not answer.error:
                 self.taken += json.loads(batch.body)["data"]["events"]
-            if (told := self.consumer.settle(batch, answer, now)) is not None:
-                self.told.append(told)
+            self.told += self.consumer.settle(batch, answer, now)
         if self.consumer.is_failing and now < self.consumer.next_at:
             return
         if count := self.consumer.wants():
