@@ -55,9 +55,9 @@ class HttpThread:
         self._stop = lambda: loop.call_soon_threadsafe(stop.set)
         application = web.Application()
         application.router.add_post(self.path, self.take)
-        runner = web.AppRunner(application, access_log=None)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", self.port, shutdown_timeout=1.0)
+        site = web.TCPSite(runner, "127.0.0.1", self.port)
         await site.start()
         assert site._server is not None
         self.port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]

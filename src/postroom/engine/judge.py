@@ -128,8 +128,8 @@ def judge(
     reports: list[DueReport] = []
     dropped: Counter[str] = Counter()
     finals = 0
-    # Of the machine's clock, which may have been set back meanwhile.
-    took_s = _milliseconds(now - case.started_at) if now > case.started_at > 0.0 else 0.0
+    # 0 says that nothing was tried; and the clock may have been set back meanwhile.
+    took_s = max(0.001, _milliseconds(now - case.started_at)) if case.started_at else 0.0
     for index, outcome in outcomes:
         recipient = recipients[index]
         status, event = _one(case, recipient, before[index], outcome, now, took_s, entropy)

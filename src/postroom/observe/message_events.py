@@ -40,8 +40,8 @@ class RecipientDelivered(Event, frozen=True, tag="delivered"):
 class RecipientDeferred(Event, frozen=True, tag="deferred"):
     """A transient failure; the recipient will be tried again at `due_at`.
 
-    The attempt took `took_s`, 0 where nothing was tried (the site rests). Then `waited_s` passed
-    until others of its message were known too, so that one DSN tells of all.
+    The attempt took `took_s`, 0 where nothing was tried (the site rests), else at least 0.001.
+    Then `waited_s` passed until others of its message were known too, so that one DSN tells of all.
     """
 
     id: str

@@ -63,6 +63,8 @@ _RANDOM_BITS = 56
 _Outcome = RecipientDelivered | RecipientDeferred | RecipientFailed
 _Told = MessageAccepted | _Outcome | ReportQueued | MessageSplit | MessageDone | MessageDeleted
 _Values = dict[str, str | int | bool]
+_PLACE = re.compile(r"\[?([^][]+?)\]?:(\d{1,5})")
+"""A host with its port; an address of IPv6 is in brackets then, and in all cases in some routes."""
 _REPLY = re.compile(r"([2-5]\d\d)(?: ([245]\.\d{1,3}\.\d{1,3}))?(?: |$)")
 
 
@@ -203,13 +205,16 @@ def _name_of(told: _Outcome) -> str:
 def _outcome(told: _Outcome) -> _Values:
     values: _Values = {
         "messaging.destination.name": told.site,
-        "server.address": told.host,
         "postroom.recipient": told.recipient,
         "postroom.channel": told.channel,
         "postroom.tenant": told.tenant,
         "postroom.attempt": told.attempts,
         "postroom.reply": told.reply,
     }
+    place = _PLACE.fullmatch(told.host)
+    values["server.address"] = place[1] if place is not None else told.host
+    if place is not None:
+        values["server.port"] = int(place[2])
     found = _REPLY.match(told.reply)
     if found is not None:
         values["postroom.reply_code"] = int(found[1])

@@ -72,3 +72,16 @@ def test_a_failure_that_waited_for_others_of_its_message_says_for_how_long() -> 
         await bench.engine.stop(1)
 
     run(scene())
+
+
+def test_an_attempt_that_took_no_time_to_speak_of_is_still_an_attempt() -> None:
+    async def scene() -> None:
+        bench = Bench(ScriptedAgent(takes_s=0.0))
+        bench.engine.start()
+        await bench.put("a@d1.test")
+        await asyncio.sleep(1)
+        told = [event for event in bench.events.events if isinstance(event, RecipientDelivered)]
+        assert [event.took_s for event in told] == [0.001]
+        await bench.engine.stop(1)
+
+    run(scene())
