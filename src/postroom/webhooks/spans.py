@@ -63,8 +63,8 @@ _RANDOM_BITS = 56
 _Outcome = RecipientDelivered | RecipientDeferred | RecipientFailed
 _Told = MessageAccepted | _Outcome | ReportQueued | MessageSplit | MessageDone | MessageDeleted
 _Values = dict[str, str | int | bool]
-_PLACE = re.compile(r"\[?([^][]+?)\]?:(\d{1,5})")
-"""A host with its port; an address of IPv6 is in brackets then, and in all cases in some routes."""
+_PLACE = re.compile(r"([^][]*)\[([^][]+)\]:(\d{1,5})")
+"""How events name a host: "name[address]:port", without a name where nobody knows one."""
 _REPLY = re.compile(r"([2-5]\d\d)(?: ([245]\.\d{1,3}\.\d{1,3}))?(?: |$)")
 
 
@@ -211,10 +211,7 @@ def _outcome(told: _Outcome) -> _Values:
         "postroom.attempt": told.attempts,
         "postroom.reply": told.reply,
     }
-    place = _PLACE.fullmatch(told.host)
-    values["server.address"] = place[1] if place is not None else told.host
-    if place is not None:
-        values["server.port"] = int(place[2])
+    values |= _place(told.host)
     found = _REPLY.match(told.reply)
     if found is not None:
         values["postroom.reply_code"] = int(found[1])
@@ -230,6 +227,19 @@ def _outcome(told: _Outcome) -> _Values:
     # Of few values, as the conventions ask: never the text of a reply.
     values["error.type"] = (found[2] or found[1]) if found is not None else "_OTHER"
     return values
+
+
+def _place(host: str) -> _Values:
+    found = _PLACE.fullmatch(host)
+    if found is None:
+        return {"server.address": host}  # a socket of this machine, or nobody
+    name, address, port = found[1], found[2], int(found[3])
+    return {
+        "server.address": name or address,
+        "server.port": port,
+        "network.peer.address": address,
+        "network.peer.port": port,
+    }
 
 
 def _links(ids: Sequence[str]) -> tuple[Link, ...]:

@@ -34,7 +34,7 @@ from tests.unit.stream.streams import START, Stream, emit_together
 
 ID = encode(int(START * 1000) - 1500, 7, 0)
 INSTANCE = Instance.of("mail.example.org", "/var/spool/events")
-SITE = ("default", "example.net", "mx1.example.net")
+SITE = ("default", "example.net", "mx1.example.net[192.0.2.1]:25")
 SECOND_NS = 1_000_000_000
 
 
@@ -105,6 +105,8 @@ def test_an_attempt_has_its_own_time_and_the_reply(tmp_path: Path) -> None:
     assert values["server.address"] == "mx1.example.net"
     assert (values["postroom.outcome"], values["postroom.attempt"]) == ("delivered", 1)
     assert (values["postroom.reply_code"], values["postroom.reply"]) == (250, "250 2.0.0 Ok")
+    assert values["server.port"] == values["network.peer.port"] == 25
+    assert values["network.peer.address"] == "192.0.2.1"
     assert "error.type" not in values
 
     values = values_of(deferred.attributes)
@@ -210,3 +212,22 @@ def test_every_event_that_is_read_for_traces_has_a_span(name: str) -> None:
     line = {"time": "2026-01-31T09:15:02.113Z", "queue": "queue1", "event": name, **fields}
     found = Spans("x", INSTANCE).span(StreamEvent("queue1-1-1", json.dumps(line).encode()))
     assert found is not None
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("[2001:db8::1]:25", {"server.address": "2001:db8::1", "server.port": 25,
+                              "network.peer.address": "2001:db8::1", "network.peer.port": 25}),
+        ("unix:/run/lmtp", {"server.address": "unix:/run/lmtp"}),
+        ("", {}),
+    ],
+)  # fmt: skip
+def test_a_host_is_named_as_the_conventions_do(
+    tmp_path: Path, host: str, expected: dict[str, Any]
+) -> None:
+    told = RecipientDelivered(ID, "a@x.test", "default", "x", host, "250 Ok", 1, 0.5, "", 0.1)
+    [span] = spans(tmp_path, told)
+    values = values_of(span.attributes)
+    found = {name: one for name, one in values.items() if name.startswith(("server", "network"))}
+    assert found == expected
