@@ -15,7 +15,7 @@ import msgspec
 
 _TOO_MANY, _UNAVAILABLE = 429, 503
 _AGAIN = (_TOO_MANY, 502, _UNAVAILABLE, 504)
-"""OTLP 1.10, "Retryable Response Codes": these alone."""
+"""OTLP, "Retryable Response Codes": these alone."""
 _SAID_MAX = 160
 
 

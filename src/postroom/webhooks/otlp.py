@@ -1,4 +1,4 @@
-"""OTLP: spans and the requests that carry them, in the JSON encoding of OTLP 1.10.
+"""OTLP: spans and the requests that carry them, in the JSON encoding of OTLP.
 
 What deviates from the JSON of protobuf: ids are in hexadecimal, and enums are numbers. Numbers of
 64 bits are texts, as there.
@@ -34,7 +34,7 @@ class Kind(enum.IntEnum):
     CLIENT = 3
 
 
-class Value(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class Value(msgspec.Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
     """The value of an attribute: one of these."""
 
     string_value: str | UnsetType = UNSET
@@ -42,7 +42,7 @@ class Value(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     bool_value: bool | UnsetType = UNSET
 
 
-class Attribute(msgspec.Struct, frozen=True):
+class Attribute(msgspec.Struct, frozen=True, gc=False):
     """A name and a value."""
 
     key: str
