@@ -35,7 +35,7 @@ from postroom.config.settings import TABLES
 from postroom.config.source_settings import SOURCE
 from postroom.config.tenant_settings import TENANT
 from postroom.config.warmup_settings import WARMUP
-from postroom.config.webhook import WebhookPolicy
+from postroom.config.webhook import OTLP, WebhookPolicy
 from postroom.config.webhook_settings import WEBHOOK
 from postroom.core.limits import LimitsPolicy
 from postroom.engine.policy import EnginePolicy
@@ -167,10 +167,11 @@ class Builder:
         return SourcePolicy(name=instance, origin=origin, plan=plan, **fields)
 
     def _webhook(self, instance: str) -> WebhookPolicy:
-        for setting in ("url", "secret_file"):
+        policy = WebhookPolicy(name=instance, **self._fields(WEBHOOK, instance))
+        for setting in ("url",) if policy.format == OTLP else ("url", "secret_file"):
             if not self._is_given(WEBHOOK, instance, setting):
                 self._missing(WEBHOOK, instance, setting)
-        return WebhookPolicy(name=instance, **self._fields(WEBHOOK, instance))
+        return policy
 
     def _warmup(self, instance: str) -> WarmupPolicy:
         for setting in ("days", "start"):

@@ -25,7 +25,7 @@ from postroom.config.model import Config
 from postroom.config.source_settings import check_own_addresses, check_sources
 from postroom.config.tenant_settings import check_tenants
 from postroom.config.warmup_settings import check_warmups
-from postroom.config.webhook_settings import check_webhook_secret, check_webhooks
+from postroom.config.webhook_settings import check_webhook_files, check_webhooks
 from postroom.hooks.loader import PolicyError
 from postroom.hooks.loader import load as load_policy
 from postroom.ingress.policy import ListenPolicy
@@ -253,8 +253,10 @@ def check_files(config: Config, gathered: Gathered) -> None:
 def _check_webhook_secrets(config: Config, gathered: Gathered) -> None:
     for webhook in config.webhooks:
         findings = _Findings(gathered, "webhook", webhook.name)
-        if webhook.secret_file and _check_secret(webhook.secret_file, "secret_file", findings):
-            check_webhook_secret(webhook, gathered)
+        paths = {"secret_file": webhook.secret_file}
+        paths |= {"authorization_file": webhook.authorization_file}
+        if all([_check_secret(path, name, findings) for name, path in paths.items() if path]):
+            check_webhook_files(webhook, gathered)
 
 
 def _check_secret(path: str, setting: str, findings: _Findings) -> bool:

@@ -23,11 +23,16 @@ _OCTETS_MAX = 1 << 17
 
 
 class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How a consumer is. `cursor` is behind what it has taken; `failures` in a row since then."""
+    """How a consumer is. `cursor` is behind what it has taken; `failures` in a row since then.
+
+    `refused` of what was sent was not wanted; where there is an `error` without failures, it is
+    why the last was not.
+    """
 
     cursor: str
     sent: int = 0
     skipped: int = 0
+    refused: int = 0
     failures: int = 0
     error: str = ""
     failing_since: float = 0.0
