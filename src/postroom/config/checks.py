@@ -245,7 +245,7 @@ def check_files(config: Config, gathered: Gathered) -> None:
                 findings.warning("ca_file", text)
         if isinstance(route, PipeRoute):
             program = route.command[0]
-            if not program.startswith("/") or not os.access(program, os.X_OK):
+            if not program.startswith("/") or not os.access(program, os.X_OK, effective_ids=True):
                 text = f"{shown(program)} is no program; expected its absolute path"
                 findings.mistake("command", text)
 
@@ -268,7 +268,7 @@ def _check_secret(path: str, setting: str, findings: _Findings) -> bool:
         findings.mistake(setting, f"{path} is no file; expected a file")
     elif state.st_mode & stat.S_IRWXO:
         findings.mistake(setting, f"{path} is open to everybody; run: chmod o= {path}")
-    elif not os.access(path, os.R_OK):
+    elif not os.access(path, os.R_OK, effective_ids=True):
         findings.mistake(setting, f"{path} cannot be read by this user; change its owner or group")
     elif state.st_size == 0:
         findings.mistake(setting, f"{path} is empty")

@@ -32,6 +32,7 @@ from postroom.core.ids import QueueId, parse_queue_id
 from postroom.core.message import Envelope, Provenance
 from postroom.core.reply import Reply
 from postroom.observe.events import ContentDamaged, EventSink
+from postroom.observe.owner import give_to_owner
 from postroom.smtp.local_trace import local_received
 
 SWEEP_MESSAGES_MAX = 1000
@@ -106,8 +107,10 @@ class Maildrop:
         hold: str = "",
     ) -> None:
         """Leave a message durably; content has CRLF line ends."""
-        for directory in (self.directory.parent, self.directory, self.tmp, self.new):
+        base = self.directory.parent
+        for directory in (base, self.directory, self.tmp, self.new):
             _make_directory(directory)
+            give_to_owner(directory, base)
         digest = hashlib.sha256(content).hexdigest()
         size = len(content)
         head = msgspec.json.encode(
@@ -121,6 +124,7 @@ class Maildrop:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
+            give_to_owner(path, base)
             # Commit point.
             path.rename(self.new / queue_id)
         except BaseException:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import msgspec
 
+from postroom.observe.owner import give_to_owner
 from postroom.observe.stream.cursor import CursorError, parse_cursor
-from postroom.observe.stream.owner import give_to_owner
 from postroom.spool.embedded.disk import RealDisk, write_atomically
 
 DIRECTORY = "_webhooks"

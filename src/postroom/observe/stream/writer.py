@@ -21,8 +21,8 @@ from collections import deque
 from pathlib import Path
 
 from postroom.core.clock import Clock
+from postroom.observe.owner import give_to_owner
 from postroom.observe.stream.block import FILE_HEAD, frame, pieces
-from postroom.observe.stream.owner import give_to_owner
 from postroom.observe.stream.policy import EventsPolicy
 from postroom.observe.stream.segment import LOCK, SegmentName, end_of, segments_of
 
