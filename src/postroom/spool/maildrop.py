@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Protocol
@@ -41,6 +42,7 @@ TOGETHER_MAX = 16
 """Files in memory at once: they share a commit, and memory stays bounded."""
 HEAD_OCTETS_MAX = 1024 * 1024
 STALE_TMP_S = 86400.0
+_BARE_NEWLINE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 
 
 class MaildropHead(msgspec.Struct, frozen=True):
@@ -219,6 +221,7 @@ class MaildropPickup:
             return True
         if self._taker.ready(head.size_octets) is not None:
             return False
+        content = _with_whole_lines(content)
         provenance = Provenance(protocol="local", user=head.user, listener="maildrop")
         now = self._clock.now()
         received = local_received(hostname, head.user, head.id, now)
@@ -264,6 +267,17 @@ def read_file(path: Path) -> tuple[MaildropHead, bytes]:
     if hashlib.sha256(content).hexdigest() != head.sha256:
         raise Damaged(f"{path.name}: the checksum does not match")
     return head, content
+
+
+def _with_whole_lines(content: bytes) -> bytes:
+    """Return content whose every CR and LF is half of a CRLF (RFC 5321 §2.3.8).
+
+    Nobody waits for a refusal, and what one host takes for the end of a line another does not.
+    """
+    pairs = content.count(b"\r\n")
+    if content.count(b"\n") == pairs == content.count(b"\r"):
+        return content
+    return _BARE_NEWLINE.sub(b"\r\n", content)
 
 
 def _ids_in(directory: Path) -> list[str]:
