@@ -3,7 +3,8 @@
 An operator who is root leaves mail and adds events while the server is down; the server and those
 who read as its user must be able to read them and go on.
 
-Called by: observe.stream.writer, webhooks.kept, spool.maildrop.  Raises: OSError.
+Called by: observe.stream.writer, webhooks.kept, spool.maildrop, control.paths, supervisor.
+Raises: OSError.
 """
 
 from __future__ import annotations
@@ -19,3 +20,10 @@ def give_to_owner(path: Path, owned: Path) -> None:
     facts = owned.stat()
     if facts.st_uid != 0:
         os.chown(path, facts.st_uid, facts.st_gid, follow_symlinks=False)
+
+
+def make_private(path: Path) -> None:
+    """Make a directory of mode 0700, and those above it that are missing, under any umask."""
+    missing = [one for one in (path, *path.parents) if not one.is_dir()]
+    for one in reversed(missing):
+        one.mkdir(mode=0o700, exist_ok=True)

@@ -33,7 +33,7 @@ from postroom.core.ids import QueueId, parse_queue_id
 from postroom.core.message import Envelope, Provenance
 from postroom.core.reply import Reply
 from postroom.observe.events import ContentDamaged, EventSink
-from postroom.observe.owner import give_to_owner
+from postroom.observe.owner import give_to_owner, make_private
 from postroom.smtp.local_trace import local_received
 
 SWEEP_MESSAGES_MAX = 1000
@@ -297,7 +297,7 @@ def _ids_in(directory: Path) -> list[str]:
 def _make_directory(path: Path) -> None:
     """Make a directory, synced into its parent."""
     if not path.is_dir():
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path)
         _sync_directory(path.parent)
 
 

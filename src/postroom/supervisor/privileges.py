@@ -24,6 +24,7 @@ import postroom
 from postroom.config.addresses import is_loopback, split
 from postroom.config.model import Config
 from postroom.core.errors import ConfigurationError
+from postroom.observe.owner import make_private
 
 ROOT = "root"
 _PR_SET_NO_NEW_PRIVS = 38
@@ -73,7 +74,7 @@ def prepare_directories(config: Config) -> None:
     for setting, text in wanted.items():
         path = Path(text)
         try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(path)
         except PermissionError:
             _make_as_root(path, setting)
         owner = path.stat().st_uid
