@@ -23,7 +23,7 @@ STRUCTURE := tests/unit/test_layers.py tests/unit/test_style.py tests/unit/test_
 
 .DEFAULT_GOAL := help
 .PHONY: help run setup setup-dev test check format scenarios growth posts seeds demo bench bench-queue bench-queues bench-shaping bench-watching crash api-fuzz \
-	bench-webhook limits-run sim sim-long sim-limits rfc docs man peers screenshots clean
+	bench-webhook limits-run sim sim-long sim-limits rfc docs audit man peers screenshots clean
 
 help: ## list these commands
 	@echo "Postroom: an outbound mail queue. The commands:"
@@ -151,6 +151,17 @@ $(VENV)/docs/.ready: requirements-docs.txt | $(PY)
 	@$(PYTHON) -m venv $(VENV)/docs
 	@$(VENV)/docs/bin/python -m pip --disable-pip-version-check --quiet install \
 		--require-hashes -r requirements-docs.txt
+	@touch $@
+
+audit: $(VENV)/audit/.ready ## known vulnerabilities of the locked dependencies; asks the package index
+	@$(VENV)/audit/bin/python tools/audit.py $(ARGS)
+
+# Apart from the rest, as what makes the site is.
+$(VENV)/audit/.ready: requirements-audit.txt | $(PY)
+	@echo "Installing what audits into $(VENV)/audit ..."
+	@$(PYTHON) -m venv $(VENV)/audit
+	@$(VENV)/audit/bin/python -m pip --disable-pip-version-check --quiet install \
+		--require-hashes -r requirements-audit.txt
 	@touch $@
 
 man: $(VENV)/.ready-run ## the manual pages, in build/man, looked at by mandoc or man
