@@ -1,4 +1,4 @@
-"""What an audit of the dependencies means: a vulnerability fails it, a list out of reach does not."""
+"""What an audit of dependencies means: a vulnerability fails it, a list out of reach does not."""
 
 from __future__ import annotations
 
