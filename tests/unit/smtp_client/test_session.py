@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import re
 
@@ -324,3 +325,18 @@ def test_mail_to_be_returned_in_time_does_not_go_where_that_cannot_be_promised()
 def test_a_host_that_knows_no_deadlines_gets_mail_whose_sender_is_to_be_told() -> None:
     out, transaction = by(EHLO_ALL, Terms(deliver_by=1.0, by_mode="N"), 75.0)
     assert b"BY=" not in out and out and transaction.deadline_dropped
+
+
+def test_what_a_relay_repeats_of_our_password_is_not_kept() -> None:
+    secret, token = "hunter2", base64.b64encode(b"\0me\0hunter2").decode()
+    for said in (f"535 5.7.8 {token}\r\n", f"535 5.7.8 no {secret}\r\n", f"421 {secret}\r\n"):
+        options = ClientOptions(
+            "me.test", "relay", credentials=Credentials("me", secret), clear_auth=True
+        )
+        session = ClientSession(options)
+        session.receive(b"220 hi\r\n")
+        assert token.encode() in session.receive(b"250-relay\r\n250 AUTH PLAIN\r\n")
+        session.receive(said.encode())
+        assert session.failure is not None
+        kept = str(session.failure.reply) + "".join(session.dialogue) + repr(options)
+        assert not re.search(f"{secret}|{re.escape(token)}", kept), kept
