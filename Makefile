@@ -163,6 +163,17 @@ $(VENV)/docs/.ready: requirements-docs.txt | $(PY)
 		--require-hashes -r requirements-docs.txt
 	@touch $@
 
+audit: $(VENV)/audit/.ready ## known vulnerabilities of the locked dependencies; asks the package index
+	@$(VENV)/audit/bin/python tools/audit.py $(ARGS)
+
+# Apart from the rest, as what makes the site is.
+$(VENV)/audit/.ready: requirements-audit.txt | $(PY)
+	@echo "Installing what audits into $(VENV)/audit ..."
+	@$(PYTHON) -m venv $(VENV)/audit
+	@$(VENV)/audit/bin/python -m pip --disable-pip-version-check --quiet install \
+		--require-hashes -r requirements-audit.txt
+	@touch $@
+
 man: $(VENV)/.ready-run ## the manual pages, in build/man, looked at by mandoc or man
 	@$(PY) tools/make_man.py $(ARGS)
 

@@ -21,6 +21,7 @@ from postroom.config.group_settings import CLASS, GROUP
 from postroom.config.kinds import Misread, did_you_mean
 from postroom.config.model import Config, LogPolicy
 from postroom.config.replies import RepliesPolicy
+from postroom.config.server import ServerPolicy
 from postroom.config.server_settings import (
     GENERAL,
     LISTEN,
@@ -28,6 +29,7 @@ from postroom.config.server_settings import (
     POLICY,
     REPLIES,
     SCALING,
+    SERVER,
     SPOOL,
 )
 from postroom.config.setting import Setting, Table
@@ -76,6 +78,7 @@ class Builder:
         events = {"directory": default_directory(spool.base)} | self._fields(EVENTS, "")
         return Config(
             **general,
+            server=ServerPolicy(**self._fields(SERVER, "")),
             spool=spool,
             listen=tuple(map(self._listen, self._gathered.instances("listen"))),
             routes={name: self._route(name) for name in self._gathered.instances("route")},

@@ -110,7 +110,23 @@ class Opening:
             self.dialogue.append(f"> {shown or line}")
         return line.encode("utf-8") + b"\r\n"
 
+    def _without_secrets(self, reply: Reply) -> Reply:
+        """Return a reply to AUTH without what we said: some servers repeat it, and logs keep it."""
+        credentials = self._options.credentials
+        assert credentials is not None
+        user, password = credentials.user.encode(), credentials.password.encode()
+        text = reply.text
+        for said in (
+            base64.b64encode(b"\0" + user + b"\0" + password).decode("ascii"),
+            base64.b64encode(password).decode("ascii"),
+            credentials.password,
+        ):
+            text = text.replace(said, "...") if said else text
+        return reply if text == reply.text else Reply(reply.code, reply.enhanced, text)
+
     def _on_opening(self, reply: Reply) -> bytes:
+        if self.state is State.AUTH:
+            reply = self._without_secrets(reply)
         if len(self.dialogue) < _DIALOGUE_LINES_MAX:
             self.dialogue.append(f"< {reply}")
         cause = cause_of(reply)

@@ -183,8 +183,8 @@ class Transaction:
 class DotStuffer:
     """RFC 5321 §4.5.2: transparency, over pieces of content in order.
 
-    A dot is doubled after every LF, also one that lacks its CR: stored content has none,
-    but if it had, no server could be made to see the end of data in it.
+    A dot is doubled after every LF, also one that lacks its CR, and after every bare CR: stored
+    content has none, but if it had, no server could be made to see the end of data in it.
     """
 
     __slots__ = ("_tail",)
@@ -197,7 +197,9 @@ class DotStuffer:
         if not piece:
             return piece
         stuffed = piece.replace(b"\n.", b"\n..")
-        if piece[0] == 0x2E and self._tail[-1:] == b"\n":
+        if b"\r." in stuffed:
+            stuffed = stuffed.replace(b"\r.", b"\r..")
+        if piece[0] == 0x2E and self._tail[-1] in b"\r\n":
             stuffed = b"." + stuffed
         self._tail = piece[-2:] if len(piece) > 1 else self._tail[-1:] + piece
         return stuffed

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import msgspec
 
+from postroom.observe.owner import give_to_owner, make_private
 from postroom.observe.stream.cursor import CursorError, parse_cursor
-from postroom.observe.stream.owner import give_to_owner
 from postroom.spool.embedded.disk import RealDisk, write_atomically
 
 DIRECTORY = "_webhooks"
@@ -84,7 +84,7 @@ class KeptFiles:
         self._order(name).unlink(missing_ok=True)
 
     def _put(self, path: Path, octets: bytes) -> None:
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self._directory)
         write_atomically(RealDisk(), path, octets)
         for one in (self._directory, path):
             give_to_owner(one, self._directory.parent)
