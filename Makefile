@@ -15,6 +15,8 @@ SEEDS ?= 2000
 MINUTES ?= 10
 CYCLES ?= 100
 EXAMPLES ?= 200
+TARGET ?= all
+FILE ?=
 PYTEST := $(PY) -m pytest -rs
 # Most scenarios wait more than they work. What was selected by ARGS runs alone, and may print.
 JOBS ?= $(if $(ARGS),0,2)
@@ -68,6 +70,12 @@ $(VENV)/.ready-dev: requirements-dev.txt $(VENV)/.ready-run
 	@echo "Installing what checks and tests need ..."
 	@$(PIP) install --require-hashes -r requirements-dev.txt
 	@touch $@
+
+# Only `make fuzz` needs it, and searches without coverage where it does not install.
+$(VENV)/.ready-fuzz: requirements-fuzz.txt $(VENV)/.ready-dev
+	@echo "Installing what make fuzz searches with ..."
+	@$(PIP) install --require-hashes -r requirements-fuzz.txt && touch $@ || \
+		echo "atheris does not install here: the search goes on without coverage"
 
 test: $(VENV)/.ready-dev ## the whole suite; tests without their programs say how to enable them
 	@$(PYTEST) -n $(JOBS) --dist worksteal $(ARGS) || { status=$$?; \
@@ -132,6 +140,17 @@ crash: $(VENV)/.ready-dev ## kill -9 under load, many times; nothing acknowledge
 
 api-fuzz: $(VENV)/.ready-dev ## requests drawn from the OpenAPI document, EXAMPLES=200 of each operation
 	@POSTROOM_API_EXAMPLES=$(EXAMPLES) $(PYTEST) tests/fuzz/test_api_fuzz.py --timeout 3000 $(ARGS)
+
+fuzz: $(VENV)/.ready-fuzz ## what reads octets, by coverage: TARGET=all MINUTES=60 (of each) SEED=n
+	@exec $(PY) -m tests.fuzz --target $(TARGET) \
+		--minutes $(if $(findstring command,$(origin MINUTES)),$(MINUTES),60) \
+		$(if $(SEED),--seed $(SEED)) $(ARGS)
+
+fuzz-replay: $(VENV)/.ready-dev ## one input of a target again: make fuzz-replay TARGET=name FILE=path
+	@exec $(PY) -m tests.fuzz --target $(TARGET) --replay $(FILE)
+
+fuzz-corpus: $(VENV)/.ready-dev ## keep of what `make fuzz` found the inputs that add branches: TARGET=all
+	@exec $(PY) -m tests.fuzz --target $(TARGET) --narrow
 
 limits-run: $(VENV)/.ready-dev ## limits at every scope while workers and master are killed: MINUTES=10 SEED=n
 	@exec $(PY) -m tools.limits_run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)

@@ -47,3 +47,8 @@ def test_its_own_are_right(header: bytes) -> None:
 )
 def test_others_are_refused(header: bytes) -> None:
     assert foreign_author(header + b"\r\nbody\r\n", OURS) is not None
+
+
+@pytest.mark.parametrize("field", [b"From:", b"From: ", b"From :a@b.example"])
+def test_a_from_that_names_nobody_or_ends_the_header_for_some_is_nobodys(field: bytes) -> None:
+    assert foreign_author(field + b"\r\nTo: c@d.example\r\n\r\n", ("b.example",)) == "nobody"

@@ -223,3 +223,16 @@ def test_a_star_is_anything(pattern: str, text: str) -> None:
     expected = re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), text) is not None
     assert NameTest(Names((pattern,))).accepts(text.upper()) == expected
     assert NameTest(Names((), (pattern,))).accepts(text) == (not expected)
+
+
+@pytest.mark.parametrize(
+    "text", ["domain=..a", "domain=.", "domain=a\udcff", "reply~\udcff", 'header:X="\udce9"']
+)
+def test_what_is_no_domain_and_no_text_is_refused(text: str) -> None:
+    with pytest.raises(FilterError):
+        parse_filter(text)
+
+
+@pytest.mark.parametrize("text", ["sender=<<a>>", "recipient=<,<>,>", "sender=<<>>"])
+def test_brackets_of_an_address_of_its_own_are_written_too(text: str) -> None:
+    assert parse_filter(render(parse_filter(text))) == parse_filter(text)

@@ -14,6 +14,7 @@ from postroom.api.problem import Problem
 from postroom.control.commands import PAGE_MAX, MailListArgs, MailMoveArgs, MailVerbArgs
 from postroom.control.filter_words import FilterError
 from postroom.control.filters import MailFilter, parse_filter
+from postroom.core.decoding import UNDECODABLE
 from postroom.core.ids import QueueId, parse_queue_id
 
 
@@ -66,7 +67,7 @@ def decode_cursor(text: str) -> Cursor:
         if cursor.after:
             parse_queue_id(cursor.after)
         return cursor
-    except (ValueError, msgspec.MsgspecError, UnicodeEncodeError) as error:
+    except (ValueError, *UNDECODABLE) as error:
         raise Problem(
             422, "the cursor is not one of ours", field="cursor", expected="the `next` of an answer"
         ) from error

@@ -63,7 +63,7 @@ async def inject(context: Context, call: Call) -> Answer:
     async def make(now: float) -> list[Outgoing]:
         if is_raw:
             assert isinstance(call.body, bytes)
-            return [_raw(call.body, call.query, now)]
+            return [raw_message(call.body, call.query, now)]
         if call.query != RawQuery():
             raise Problem(
                 400, "parameters of the address are for MIME", field="query",
@@ -144,7 +144,8 @@ def _digest(call: Call) -> bytes:
     return digest.digest()
 
 
-def _raw(content: bytes, query: RawQuery, now: float) -> Outgoing:
+def raw_message(content: bytes, query: RawQuery, now: float) -> Outgoing:
+    """Return the message of MIME octets and a query; raises Problem."""
     sender = None if not query.sender else "" if query.sender == "<>" else query.sender
     recipients = query.recipient or None
     if recipients is not None and len(recipients) > RECIPIENTS_MAX:
@@ -229,11 +230,15 @@ def foreign_author(content: bytes, senders: tuple[str, ...]) -> str | None:
         for name, field in header.fields
         if name == b"from"
     ]
-    if not values or (rest and not rest.startswith(b"\r\n")):
+    # RFC 5322 §4.5: a space before the colon is obsolete, and ends the header for some readers.
+    is_torn = any(b":" not in field[: len(name) + 1] for name, field in header.fields)
+    if not values or is_torn or (rest and not rest.startswith(b"\r\n")):
         return "nobody"
     domains = {one.rpartition("@")[2] for one in senders}
     for value in values:
         authors = [address for _, address in getaddresses([value])]
+        if not authors:
+            return "nobody"
         if wrong := [one for one in authors if not _is_of(one, senders)]:
             return wrong[0] or "nobody"
         for shown in _SHOWN.finditer(value):

@@ -23,6 +23,7 @@ from postroom.cli.reach import Spool
 from postroom.control.client import CALL_TIMEOUT_S, ControlClient, NoAnswer, ServerUnavailable
 from postroom.control.paths import RunPaths
 from postroom.core.clock import SystemClock
+from postroom.core.decoding import UNDECODABLE
 from postroom.core.units import format_duration
 from postroom.observe.board import Board, BoardError, BoardRow
 from postroom.spool.errors import QueueUnusable
@@ -266,7 +267,7 @@ def _manifest(base: str) -> _Manifest:
         return _Manifest()
     except PermissionError:
         fail(f"{path} cannot be read by this user", "run this as the server's user", TEMPORARY)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (OSError, *UNDECODABLE) as error:
         fail(f"{path}: {error}", "see what is wrong: postroom fsck")
 
 

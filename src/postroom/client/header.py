@@ -69,6 +69,10 @@ class Header:
             value = text.replace("\r\n", "").strip()
             pairs = getaddresses([value])
             for _, address in pairs:
+                if not _is_text(address):
+                    # RFC 6532 §3.1: a field outside US-ASCII is UTF-8; no envelope holds others.
+                    shown = f"{address!r} in the {name.decode()} field"
+                    raise ValueError(f"{shown} is no address: it is not UTF-8")
                 if address:
                     found[address] = None
                 elif ":" not in value and value:
@@ -101,6 +105,14 @@ class Header:
     def encode(self) -> bytes:
         """Return the content again."""
         return b"".join((*(raw for _, raw in self.fields), b"\r\n", self.body))
+
+
+def _is_text(address: str) -> bool:
+    """Say whether an address was made of octets in UTF-8."""
+    try:
+        return address.isascii() or bool(address.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def with_crlf(content: bytes) -> bytes:

@@ -40,9 +40,14 @@ def as_domain(text: str) -> str | None:
     """Return a domain name in A-labels and lower case, or None where it is none."""
     name = text.lower()
     if not name.isascii():
+        # The same A-label as mail is routed by (IDNA 2008): by IDNA 2003 "straße.example" is
+        # another name, which may be somebody else's. Imported late: it is seldom needed.
+        from postroom.routing.destination import RoutingFailure
+        from postroom.routing.names import normalise
+
         try:
-            name = name.encode("idna").decode("ascii")
-        except UnicodeError:
+            name = normalise(name)
+        except RoutingFailure:
             return None
     return name if is_domain(name) else None
 

@@ -204,18 +204,23 @@ class _File:
 
 def load_rules(policy: RepliesPolicy) -> tuple[ReplyRule, ...]:
     """Return the rules that are in force by a policy, in order; raises ConfigurationError."""
-    providers, known = _shipped()
-    rules: dict[str, ReplyRule | None] = {}
     if policy.file:
         path = Path(policy.file)
-        own = _File(path, read_text(path))
-        described = own.providers()
-        rules = own.rules({**providers, **described})
-        if own.mistakes:
-            raise ConfigurationError(str(own.mistakes))
-        _check_off(rules, known, policy.file)
-        known = {name: _described(rule, described) for name, rule in known.items()}
-    if policy.shipped:
+        return rules_of(path, read_text(path), shipped=policy.shipped)
+    return tuple(_shipped()[1].values()) if policy.shipped else ()
+
+
+def rules_of(path: Path, text: str, *, shipped: bool) -> tuple[ReplyRule, ...]:
+    """Return the rules of an operator's file, and with `shipped` those behind them."""
+    providers, known = _shipped()
+    own = _File(path, text)
+    described = own.providers()
+    rules = own.rules({**providers, **described})
+    if own.mistakes:
+        raise ConfigurationError(str(own.mistakes))
+    _check_off(rules, known, str(path))
+    known = {name: _described(rule, described) for name, rule in known.items()}
+    if shipped:
         rules |= {name: rule for name, rule in known.items() if name not in rules}
     return tuple(rule for rule in rules.values() if rule is not None)
 

@@ -13,6 +13,7 @@ import msgspec
 
 from postroom.api.problem import Problem
 from postroom.config.kinds import did_you_mean
+from postroom.core.decoding import UNDECODABLE
 
 _AT = re.compile(r"(?P<what>.*?)(?: - at `\$?\.?(?P<at>.*?)`)?\Z", re.DOTALL)
 _EXPECTED = re.compile(r"Expected `(?P<type>.*?)`(?P<rest>.*)", re.DOTALL)
@@ -60,7 +61,7 @@ def json_body(octets: bytes, type: Any) -> Any:
         return msgspec.json.decode(octets, type=type)
     except msgspec.ValidationError as error:
         raise mistake(error) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise Problem(
             400, f"the body is no JSON: {error}", field="body", kind="no-json",
             expected="one JSON object in UTF-8", remedy="see GET /api/v1/openapi.json",

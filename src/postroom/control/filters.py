@@ -73,12 +73,22 @@ def parse_filter(words: Sequence[str] | str, *, needed: bool = False) -> MailFil
         raise FilterError("", f"more than {WORDS_MAX} words", "fewer; lists take many values")
     reading = _Reading()
     for word in words:
+        if not _is_text(word):
+            raise FilterError(ascii(word), "it is no text in UTF-8", "characters of UTF-8")
         if word == ALL:
             if len(words) > 1:
                 raise FilterError(word, '"all" stands alone', "all, or conditions")
         else:
             reading.take(word)
     return reading.meaning()
+
+
+def _is_text(word: str) -> bool:
+    """Say whether a word is made of characters: a shell passes on any octets."""
+    try:
+        return word.isascii() or bool(word.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def split_words(text: str) -> list[str]:
@@ -217,10 +227,12 @@ def _domains(items: list[str]) -> list[str]:
     domains: list[str] = []
     for one in items:
         domain = one.lower()
-        if not domain or any(character.isspace() for character in domain) or "@" in domain:
-            raise ValueError(f"{one!r} is no domain")
         # A leading dot: the domain and all below it.
-        domains += [domain[1:], f"*{domain}"] if domain.startswith(".") else [domain]
+        below = domain.startswith(".")
+        name = domain[1:] if below else domain
+        if not name or name[0] == "." or "@" in name or any(map(str.isspace, name)):
+            raise ValueError(f"{one!r} is no domain")
+        domains += [name, f"*{domain}"] if below else [name]
     return domains
 
 
@@ -325,8 +337,9 @@ def render(which: MailFilter) -> str:
 
 
 def _spelt(name: str, value: str) -> str:
-    if not value and name in ("sender", "recipient"):
-        return "<>"
+    if name in ("sender", "recipient") and (not value or value[0] == "<" or value[-1] == ">"):
+        # Brackets around an address mean nothing, so one that has its own gets them twice.
+        value = f"<{value}>"
     return quoted(value, braces=name == "site")
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from postroom.core.decoding import UNDECODABLE
 from postroom.core.errors import PostroomError
 
 LINE_OCTETS_MAX = 1 << 20
@@ -93,7 +94,7 @@ def decode_request(line: bytes) -> Request:
     """Return the request of a line; raises ControlError (usage) where it is none."""
     try:
         return _request_decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise ControlError(f"not a request: {error}", code=Code.USAGE) from error
 
 
@@ -117,7 +118,7 @@ def decode_answer(line: bytes) -> AnswerLine:
     """Return a line of an answer; raises ControlError where it tells a failure."""
     try:
         answer = _answer_decoder.decode(line)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise ControlError(f"not an answer: {error}", code=Code.DEFECT) from error
     if not answer.ok:
         raise ControlError(answer.error, answer.hint, answer.code or Code.REFUSED)
@@ -130,7 +131,7 @@ def decode_value(raw: msgspec.Raw | msgspec.UnsetType, type: Any = Any) -> Any:
         return None
     try:
         return msgspec.json.decode(raw, type=type)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         hint = "client and server may be of different versions"
         raise ControlError(f"unexpected answer: {error}", hint, Code.DEFECT) from error
 

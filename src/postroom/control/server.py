@@ -33,6 +33,7 @@ from postroom.control.protocol import (
     encode_item,
     encode_result,
 )
+from postroom.core.decoding import UNDECODABLE
 from postroom.core.errors import PostroomError, ReplyError
 from postroom.observe.events import Defect, EventSink
 
@@ -132,7 +133,7 @@ class ControlServer:
             request = decode_request(line)
             name = request.command
             handler, command = self._find(name)
-            args = _decode_args(command, request.args)
+            args = decode_args(command, request.args)
             if command.streams:
                 items = handler(args)
                 assert isinstance(items, AsyncIterator)
@@ -179,10 +180,11 @@ class ControlServer:
             await writer.drain()
 
 
-def _decode_args(command: Command, raw: msgspec.Raw) -> msgspec.Struct:
+def decode_args(command: Command, raw: msgspec.Raw) -> msgspec.Struct:
+    """Return the arguments of a command; raises ControlError (usage) where they are none."""
     try:
         return msgspec.json.decode(raw, type=command.args)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise ControlError(f"{command.name}: {error}", code=Code.USAGE) from error
 
 

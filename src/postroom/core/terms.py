@@ -44,6 +44,9 @@ class Terms(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 NO_TERMS = Terms()
 
+LATEST = 253_402_300_799.0
+"""The last moment that has a date: the end of 9999."""
+
 PRIORITIES = range(-9, 10)
 """RFC 6710 §3: from -9 to 9."""
 
@@ -64,4 +67,5 @@ def parse_moment(text: str) -> float:
 
 def format_moment(moment: float) -> str:
     """Return a moment as RFC 3339 §5.6 writes it, in UTC, to the second."""
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # strftime writes years before 1000 with fewer digits than can be read again.
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")[:-6] + "Z"

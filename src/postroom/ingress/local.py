@@ -22,7 +22,7 @@ from typing import cast
 from postroom.core.clock import Clock
 from postroom.core.errors import ReplyError
 from postroom.core.ids import QueueId, parse_queue_id
-from postroom.core.message import Envelope, Provenance
+from postroom.core.message import Envelope, Notify, Provenance
 from postroom.core.reply import Reply
 from postroom.engine.unconfirmed import unconfirmed
 from postroom.hooks.runner import Hooks
@@ -107,6 +107,9 @@ class LocalIntake:
                 name = f"uid{uid}"
             self._names[uid] = name
         return name
+
+
+_NOTIFY_MAX = sum(Notify)
 
 
 class _Session(asyncio.Protocol):
@@ -214,7 +217,7 @@ class _Session(asyncio.Protocol):
         if submission.size_octets > policy.size_limit_octets:
             # RFC 1870 §6.1: the size exceeds the fixed maximum.
             return Reply(552, "5.3.4", f"message exceeds {policy.size_limit_octets} octets")
-        fault = _envelope_fault(submission.envelope, policy.recipients_max)
+        fault = envelope_fault(submission.envelope, policy.recipients_max)
         if fault is not None:
             return fault
         if submission.id:
@@ -313,7 +316,7 @@ class _Session(asyncio.Protocol):
         self._idle = loop.call_later(self._intake.policy.idle_timeout_s, self.finish)
 
 
-def _envelope_fault(envelope: Envelope, recipients_max: int) -> Reply | None:
+def envelope_fault(envelope: Envelope, recipients_max: int) -> Reply | None:
     """Return the reply to an envelope that cannot be kept."""
     if not envelope.recipients:
         return Reply(554, "5.5.1", "no recipients")
@@ -325,6 +328,8 @@ def _envelope_fault(envelope: Envelope, recipients_max: int) -> Reply | None:
     for recipient in envelope.recipients:
         if not is_address(recipient.address):
             return Reply(553, "5.1.3", f"bad recipient address: {recipient.address!r}")
+        if not 0 <= recipient.notify <= _NOTIFY_MAX:
+            return Reply(501, "5.5.4", f"NOTIFY={recipient.notify} is no set of its flags")
     if envelope.ret not in ("", "FULL", "HDRS"):
         return Reply(501, "5.5.4", "RET is FULL or HDRS")
     texts = (envelope.envid, *(recipient.orcpt for recipient in envelope.recipients))

@@ -21,6 +21,7 @@ import re
 
 import msgspec
 
+from postroom.core.decoding import UNDECODABLE
 from postroom.core.errors import PostroomError
 from postroom.core.message import Envelope
 from postroom.core.reply import Reply
@@ -83,7 +84,7 @@ def decode_submission(body: bytes | memoryview) -> Submission:
     """Return the submission in a frame's body."""
     try:
         submission = _SUBMISSIONS.decode(body)
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise FrameError(f"not a submission: {error}") from error
     if submission.size_octets < 0:
         raise FrameError("not a submission: negative size")
@@ -94,13 +95,17 @@ def decode_answer(body: bytes) -> Answer:
     """Return the answer in a frame's body."""
     try:
         return _ANSWERS.decode(body)
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise FrameError(f"not an answer: {error}") from error
 
 
 def is_address(address: str) -> bool:
     """Say whether an address is safe to keep: local part, or local part @ domain."""
-    return len(address.encode()) <= _ADDRESS_OCTETS_MAX and _ADDRESS.fullmatch(address) is not None
+    try:
+        size_octets = len(address.encode())
+    except UnicodeEncodeError:
+        return False  # made of octets that are no UTF-8
+    return size_octets <= _ADDRESS_OCTETS_MAX and _ADDRESS.fullmatch(address) is not None
 
 
 def has_bare_newline(content: bytes) -> bool:

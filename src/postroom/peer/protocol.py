@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import msgspec
 
+from postroom.core.decoding import UNDECODABLE
 from postroom.core.ids import QueueId
 from postroom.core.message import Envelope, Provenance
 from postroom.core.reply import Reply
@@ -76,7 +77,7 @@ def decode_request(head: bytes) -> Request:
     """Return the request in a frame's head."""
     try:
         request: Request = _requests.decode(head)
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise FrameError(f"not a request: {error}") from error
     return request
 
@@ -85,5 +86,5 @@ def decode_answer(head: bytes) -> Answer:
     """Return the answer in a frame's head."""
     try:
         return _answers.decode(head)
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise FrameError(f"not an answer: {error}") from error

@@ -11,7 +11,6 @@ RFCs: RFC 2852, RFC 4865, RFC 6710.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 
@@ -19,7 +18,7 @@ import msgspec
 
 from postroom.core.errors import ReplyError
 from postroom.core.reply import Reply
-from postroom.core.terms import PRIORITIES, Terms, format_moment, parse_moment
+from postroom.core.terms import LATEST, PRIORITIES, Terms, format_moment, parse_moment
 from postroom.core.units import format_duration
 
 KEYWORDS = frozenset(("HOLDFOR", "HOLDUNTIL", "MT-PRIORITY", "BY"))
@@ -81,8 +80,9 @@ def lowered(asked: Mapping[str, str], terms: Terms | None) -> Reply | None:
 
 def fault_of(terms: Terms, offered: TermsOffered, now: float) -> Reply | None:
     """Say why terms that came ready made are not taken; None: they are."""
-    if not (math.isfinite(terms.release_at) and math.isfinite(terms.deliver_by)):
-        return Reply(501, "5.5.4", "a moment is a number")
+    if not all(0 <= one <= LATEST for one in (terms.release_at, terms.deliver_by)):
+        # What lies outside could not be written into a DSN; what is no number does as well.
+        return Reply(501, "5.5.4", "a moment lies between 1970 and the end of 9999")
     if terms.priority not in PRIORITIES:
         return Reply(501, "5.5.4", "a priority is from -9 to 9")
     if terms.by_mode not in ("", "N", "R") or bool(terms.by_mode) != bool(terms.deliver_by):

@@ -28,6 +28,7 @@ from typing import Protocol
 import msgspec
 
 from postroom.core.clock import Clock
+from postroom.core.decoding import UNDECODABLE
 from postroom.core.errors import PostroomError, ReplyError
 from postroom.core.ids import QueueId, parse_queue_id
 from postroom.core.message import Envelope, Provenance
@@ -260,7 +261,7 @@ def read_file(path: Path) -> tuple[MaildropHead, bytes]:
         content = file.read()
     try:
         head = msgspec.json.decode(line, type=MaildropHead)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise Damaged(f"{path.name}: {error}") from error
     if head.id != path.name or head.size_octets != len(content):
         raise Damaged(f"{path.name}: {len(content)} of {head.size_octets} octets")

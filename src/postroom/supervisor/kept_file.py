@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from postroom.core.decoding import UNDECODABLE
 from postroom.spool.embedded.disk import Disk, read_whole
 from postroom.spool.errors import QueueUnusable
 
@@ -32,7 +33,7 @@ def read_kept(
     """Return what a file holds that is there; `remedy` is what to do where it cannot be read."""
     try:
         kept = msgspec.json.decode(read_whole(disk, path, octets_max), type=type)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise QueueUnusable(f"{path}: {error}; {remedy}") from error
     if kept.version != version:
         text = f"version {kept.version}, this program knows {version}"

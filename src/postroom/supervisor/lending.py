@@ -25,6 +25,7 @@ from postroom.config.limits import LimitTable
 from postroom.config.model import Config
 from postroom.control.paths import RunPaths, make_private_directory
 from postroom.core.clock import Clock
+from postroom.core.decoding import UNDECODABLE
 from postroom.core.limits import Limit, LimitKey
 from postroom.observe.events import EventSink, RatesNotKept, SiteWindowChanged
 from postroom.shaping.governor import Claim, Governor, Grant
@@ -185,7 +186,7 @@ class Lending:
             kept = msgspec.json.decode(self._path.read_bytes(), type=KeptRates)
         except FileNotFoundError:
             kept = KeptRates(True, ())
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (OSError, *UNDECODABLE) as error:
             self._events.emit(RatesNotKept(f"cannot be read: {error}"))
             kept = KeptRates(False, ())
         arrivals = {LimitKey(kind, name, site): at for kind, name, site, at in kept.arrivals}
@@ -224,7 +225,7 @@ def kept_uses(base: str) -> Uses:
     try:
         octets = (Path(base) / "rates").read_bytes()
         return _uses_of(msgspec.json.decode(octets, type=KeptRates))
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+    except (OSError, *UNDECODABLE):
         return {}
 
 

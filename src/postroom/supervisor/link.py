@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from postroom.config.model import Config
+from postroom.core.decoding import UNDECODABLE
 from postroom.core.errors import PostroomError
 from postroom.shaping.governor import Claim, Grant
 from postroom.shaping.lessons import Lesson
@@ -245,7 +246,7 @@ class Link:
             return None
         try:
             return self._decoder.decode(frame)
-        except msgspec.DecodeError as error:
+        except UNDECODABLE as error:
             raise LinkError(str(error)) from error
 
     async def close(self) -> None:

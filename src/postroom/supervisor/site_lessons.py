@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from postroom.core.clock import Clock
+from postroom.core.decoding import UNDECODABLE
 from postroom.observe.events import EventSink, SettingIgnored
 from postroom.observe.reply_events import ReplyRuleApplied, ReplyRuleLifted
 from postroom.shaping.lessons import Lesson, Lessons
@@ -163,7 +164,7 @@ class SiteLessons:
             if not disk.exists(self._path):
                 return
             kept = msgspec.json.decode(read_whole(disk, self._path, OCTETS_MAX), type=_Kept)
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (OSError, *UNDECODABLE) as error:
             self._tell(f"cannot be read: {error}")
             return
         now = self._clock.now()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from postroom.core.decoding import UNDECODABLE
 from postroom.observe.owner import give_to_owner, make_private
 from postroom.observe.stream.cursor import CursorError, parse_cursor
 from postroom.spool.embedded.disk import RealDisk, write_atomically
@@ -52,7 +53,7 @@ class KeptFiles:
             octets = self._path(name).read_bytes()[:_OCTETS_MAX]
             kept = msgspec.json.decode(octets, type=Kept)
             parse_cursor(kept.cursor)
-        except (FileNotFoundError, msgspec.DecodeError, CursorError):
+        except (FileNotFoundError, *UNDECODABLE, CursorError):
             return None
         return kept
 

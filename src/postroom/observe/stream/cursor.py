@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from postroom.core.decoding import UNDECODABLE
 from postroom.core.errors import PostroomError
 from postroom.observe.stream.segment import SegmentName
 
@@ -63,6 +64,6 @@ def parse_cursor(text: str) -> Cursor:
     try:
         octets = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
         time, rows = msgspec.msgpack.decode(octets, type=tuple[str, list[tuple[str, Position]]])
-    except (binascii.Error, ValueError, msgspec.DecodeError) as error:
+    except (binascii.Error, ValueError, *UNDECODABLE) as error:
         raise CursorError("the cursor is cut short or changed") from error
     return Cursor(dict(rows), time)

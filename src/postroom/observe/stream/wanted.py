@@ -12,6 +12,7 @@ import difflib
 
 import msgspec
 
+from postroom.core.decoding import UNDECODABLE
 from postroom.observe.events import ALL_EVENTS
 
 EXPIRED, QUARANTINED, MISSED = "expired", "quarantined", "missed"
@@ -45,7 +46,7 @@ def facts_of(line: bytes) -> Facts | None:
     """Return what a line says; None where it is no event."""
     try:
         return _decode(line)
-    except msgspec.DecodeError:
+    except UNDECODABLE:
         return None
 
 

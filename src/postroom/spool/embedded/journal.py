@@ -8,7 +8,7 @@ Owns the form of a group record's changes, and the rule which groups of a segmen
 
 Guarantees: 1. a group is read back whole or not at all.  2. What counts once is found again,
 also behind a damaged place.  3. Only what this queue wrote at this place is read back.
-Called by: spool.embedded.segments, recovery.  Raises: OSError, ContentCorrupt.
+Called by: spool.embedded.segments, recovery.  Raises: OSError, ContentCorrupt, QueueUnusable.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Final
 
 import msgspec
 
+from postroom.core.decoding import UNDECODABLE
 from postroom.core.errors import ContentCorrupt
 from postroom.core.message import NewMessage
 from postroom.spool.embedded import records
@@ -31,6 +32,7 @@ from postroom.spool.embedded.records import (
     RECORD_HEADER_OCTETS,
     SEGMENT_HEADER_OCTETS,
 )
+from postroom.spool.errors import QueueUnusable
 from postroom.spool.store import Arrival, Settlement
 
 _SEARCH_OCTETS: Final = 1024 * 1024
@@ -140,7 +142,12 @@ def _groups(
                 return
             place = found
             continue
-        changes = _decode(octets)
+        try:
+            changes = _decode(octets)
+        except UNDECODABLE as error:
+            # The checksum is right, so that is what was written: but not by this version.
+            text = f"segment {number} has changes that this program does not know: {error}"
+            raise QueueUnusable(f"{text}. Nothing was written.") from error
         yield Group(place, changes, [put for change in changes for put in puts_of(change)])
         place += GROUP_HEADER_OCTETS + len(octets)
 

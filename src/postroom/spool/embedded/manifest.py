@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from postroom.core.decoding import UNDECODABLE
 from postroom.spool.embedded.disk import Disk, RealDisk, read_whole, write_atomically
 from postroom.spool.embedded.lease import Lease, take_lease
 from postroom.spool.errors import QueueUnusable
@@ -85,7 +86,7 @@ def read_manifest(base: Path, disk: Disk | None = None) -> Manifest | None:
         return None
     try:
         return msgspec.json.decode(read_whole(disk, path, MANIFEST_OCTETS_MAX), type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise QueueUnusable(f"{path} is damaged: {error}") from error
 
 

@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from postroom.core.decoding import UNDECODABLE
 from postroom.spool.embedded.disk import Disk, read_whole, write_atomically
 from postroom.spool.errors import QueueUnusable
 
@@ -53,7 +54,7 @@ def read_record(disk: Disk, directory: Path) -> LayoutRecord:
     try:
         octets = read_whole(disk, path, _RECORD_OCTETS_MAX)
         record = msgspec.json.decode(octets, type=LayoutRecord)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise QueueUnusable(f"{path} is damaged: {error}. Nothing was written.") from error
     if any(part and not Path(part).is_absolute() for part in (record.qf, record.df, record.xf)):
         raise QueueUnusable(f"{path}: a path is not absolute. Nothing was written.")

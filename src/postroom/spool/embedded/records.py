@@ -30,6 +30,7 @@ SEGMENT_HEADER_OCTETS: Final = 48
 RECORD_HEADER_OCTETS: Final = 32
 GROUP_HEADER_OCTETS: Final = 16
 GROUP_MAGIC: Final = b"PRgr"
+_DIGITS_MAX: Final = 15  # a number is kept in 64 bits
 _SEGMENT: Final = struct.Struct(">4sI16sQQQ")
 _GROUP: Final = struct.Struct(">4sIQ")
 _GROUP_KEY: Final = struct.Struct(">16sQQQ")
@@ -46,8 +47,12 @@ def segment_name(number: int) -> str:
 
 def segment_number(name: str) -> int | None:
     """Return the number in a file name, None where it is no segment's."""
-    digits, dot, kind = name.partition(".")
-    return int(digits) if kind == "seg" and dot and digits.isdecimal() else None
+    digits = name.removesuffix(".seg")
+    # A name that we would not give is another file's, whatever number might be read in it.
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS_MAX):
+        return None
+    number = int(digits)
+    return number if segment_name(number) == name else None
 
 
 def pack_segment_header(identity: uuid.UUID, number: int, before: tuple[int, int]) -> bytes:
