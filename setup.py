@@ -3,7 +3,8 @@
 The pages come from the command line's own definition (postroom.cli.manual), so no copy of them is
 kept in the repository. They go to share/man of wherever the wheel is installed.
 
-POSTROOM_COMPILE=1 has mypyc compile the modules on the way of every message (docs/how-to/deploy.md).
+POSTROOM_COMPILE=1 has mypyc compile the modules on the way of every message (see
+docs/how-to/deploy.md).
 The source is the same, and its modules as they are remain the reference.
 """
 
