@@ -24,8 +24,8 @@ STRUCTURE := tests/unit/test_layers.py tests/unit/test_style.py tests/unit/test_
 	tests/unit/test_docs.py tests/unit/test_seeds_page.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test check format scenarios growth posts seeds demo bench bench-queue bench-queues bench-shaping bench-watching crash api-fuzz fuzz fuzz-replay fuzz-corpus \
-	bench-webhook limits-run sim sim-long sim-limits rfc docs man peers screenshots clean
+# Every command with a line of help; no file has such a name.
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*\#\#.*/\1/p' Makefile)
 
 help: ## list these commands
 	@echo "Postroom: an outbound mail queue. The commands:"
@@ -112,6 +112,13 @@ demo: $(VENV)/.ready-run ## a server, a few remote sites and a load, to look at
 bench: $(VENV)/.ready-run ## messages per second and CPU side by side with Postfix
 	@exec $(PY) bench/end_to_end.py $(ARGS)
 
+compiled: $(VENV)/.ready-dev ## a copy with its hot modules compiled by mypyc, in build/compiled
+	@$(PY) tools/compile.py
+
+test-compiled: $(VENV)/.ready-dev ## the whole suite in that copy
+	@test -d build/compiled || { echo "run 'make compiled' first" >&2; exit 1; }
+	@cd build/compiled && $(abspath $(PY)) -m pytest -n $(JOBS) $(ARGS)
+
 bench-queues: $(VENV)/.ready-run ## throughput with 1, 2, 4 and 8 queues; draws docs/images/queues.svg
 	@exec $(VENV)/bin/postroom bench --messages 8000 --runs 9 --sync full,none \
 		--plot docs/images/queues.svg --csv bench/results/queues.csv $(ARGS)
@@ -158,6 +165,9 @@ sim-limits: $(VENV)/.ready-dev ## limits in virtual time while workers and gover
 	@exec $(PY) -m tests.sim --limits $(if $(SEED),--seed $(SEED)) \
 		--seeds $(if $(findstring command,$(origin SEEDS)),$(SEEDS),100) $(ARGS)
 
+interop: $(VENV)/.ready-dev ## mail to and from Postfix, Exim, OpenSMTPD and aiosmtpd in all combinations of extensions
+	@exec $(PY) -m tests.interop $(ARGS)
+
 rfc: $(VENV)/.ready-dev ## compare the RFC references in the code with docs/rfc.md
 	@$(PY) tools/make_rfc.py $(ARGS)
 
@@ -170,6 +180,17 @@ $(VENV)/docs/.ready: requirements-docs.txt | $(PY)
 	@$(PYTHON) -m venv $(VENV)/docs
 	@$(VENV)/docs/bin/python -m pip --disable-pip-version-check --quiet install \
 		--require-hashes -r requirements-docs.txt
+	@touch $@
+
+audit: $(VENV)/audit/.ready ## known vulnerabilities of the locked dependencies; asks the package index
+	@$(VENV)/audit/bin/python tools/audit.py $(ARGS)
+
+# Apart from the rest, as what makes the site is.
+$(VENV)/audit/.ready: requirements-audit.txt | $(PY)
+	@echo "Installing what audits into $(VENV)/audit ..."
+	@$(PYTHON) -m venv $(VENV)/audit
+	@$(VENV)/audit/bin/python -m pip --disable-pip-version-check --quiet install \
+		--require-hashes -r requirements-audit.txt
 	@touch $@
 
 man: $(VENV)/.ready-run ## the manual pages, in build/man, looked at by mandoc or man

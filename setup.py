@@ -1,11 +1,17 @@
-"""What pyproject.toml cannot say: the manual pages are made while a wheel is built.
+"""What pyproject.toml cannot say: manual pages made while a wheel is built, and compiled modules.
 
-They come from the command line's own definition (postroom.cli.manual), so no copy of them is kept
-in the repository. They go to share/man of wherever the wheel is installed.
+The pages come from the command line's own definition (postroom.cli.manual), so no copy of them is
+kept in the repository. They go to share/man of wherever the wheel is installed.
+
+POSTROOM_COMPILE=1 has mypyc compile the modules on the way of every message (see
+docs/how-to/deploy.md).
+The source is the same, and its modules as they are remain the reference.
 """
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -15,6 +21,44 @@ from setuptools import Distribution, setup
 
 ROOT = Path(__file__).resolve().parent
 InstallData: Any = Distribution().get_command_class("install_data")
+
+
+COMPILED = {
+    "core": "clock",
+    "delivery": "agent connection pool run smtp_agent tally",
+    "engine": "active admission intake judge kinds pump settle tallies tasks walk",
+    "ingress": "gate handover session",
+    "observe": "lines log",
+    "queueing": "*",
+    "shaping": "*",
+    "smtp": "*",
+    "spool/embedded": "committer contents recent records segments store writer",
+}
+"""What is compiled, by package: what a message goes through."""
+
+_INTERPRETED = re.compile(r"^class \w+\((msgspec\.Struct|NamedTuple)", re.MULTILINE)
+"""mypyc makes no classes whose metaclass takes arguments; what has one stays as it is."""
+
+
+def compiled() -> list[str]:
+    """Return the files to compile."""
+    files = []
+    for package, names in COMPILED.items():
+        directory = ROOT / "src" / "postroom" / package
+        found = [directory / f"{name}.py" for name in names.split()]
+        for file in sorted(directory.glob("*.py")) if names == "*" else found:
+            if not _INTERPRETED.search(file.read_text()):
+                files.append(str(file.relative_to(ROOT)))
+    return files
+
+
+def extensions() -> list[Any]:
+    """Return what mypyc compiles where that is asked for."""
+    if os.environ.get("POSTROOM_COMPILE") != "1":
+        return []
+    from mypyc.build import mypycify
+
+    return list(mypycify(compiled(), opt_level="3", debug_level="0"))
 
 
 class InstallManual(InstallData):
@@ -37,4 +81,5 @@ setup(
     # Not empty, or the command above is not called at all.
     data_files=[("share/man", [])],
     cmdclass={"install_data": InstallManual},
+    ext_modules=extensions(),
 )

@@ -1,13 +1,17 @@
 #!/bin/sh
 # Install the programs that tests and the bench talk to, where that is possible: Debian or
-# Ubuntu, as root. They are mail programs, shells (for completion) and mandoc (for manual pages).
+# Ubuntu, as root. They are mail programs, shells (for completion), mandoc (for manual pages) and
+# systemd-analyze (for the unit).
 # Postfix is installed without a configuration, so that it does not start to listen: tests run
 # private instances of their own. Mailman goes into a virtual environment of its own below .peers,
-# which needs no root but a package index.
+# which needs no root but a package index. Exim and OpenSMTPD cannot be installed beside Postfix:
+# their packages are fetched into .peers/packages, and tests unpack them.
 set -eu
 
 MAILMAN="mailman==3.3.10"
-place="$(dirname "$0")/../.peers/mailman"
+PACKAGES="exim4-daemon-light libidn12 libnss-wrapper opensmtpd libevent-2.1-7"
+peers="$(dirname "$0")/../.peers"
+place="$peers/mailman"
 
 install_mailman() {
     if [ -x "$place/bin/runner" ]; then
@@ -28,11 +32,11 @@ install_mailman() {
 
 install_programs() {
     missing=""
-    for program in postfix swaks curl strace mandoc zsh fish chromium; do
+    for program in postfix swaks curl strace mandoc zsh fish chromium systemd-analyze; do
         PATH="$PATH:/usr/sbin" command -v "$program" >/dev/null 2>&1 || missing="$missing $program"
     done
     if [ -z "$missing" ]; then
-        echo "Postfix, swaks, curl, strace, mandoc, zsh, fish and Chromium are here."
+        echo "Postfix, swaks, curl, strace, mandoc, zsh, fish, Chromium and systemd-analyze are here."
         return 0
     fi
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
@@ -44,14 +48,36 @@ install_programs() {
     case "$missing" in *postfix*)
         echo "postfix postfix/main_mailer_type select No configuration" | debconf-set-selections ;;
     esac
-    # The names of the programs are the names of their packages.
+    # The names of the programs are the names of their packages, but for one. systemd is not run.
+    packages="$(echo "$missing" | sed 's/systemd-analyze/systemd/')"
     # shellcheck disable=SC2086
-    apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing >/dev/null ||
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends $packages >/dev/null ||
         return 1
     echo "Installed:$missing."
 }
 
+fetch_packages() {
+    mkdir -p "$peers/packages"
+    missing=""
+    for package in $PACKAGES; do
+        set -- "$peers/packages/$package"_*.deb
+        [ -e "$1" ] || missing="$missing $package"
+    done
+    if [ -z "$missing" ]; then
+        echo "The packages of Exim and OpenSMTPD are here."
+        return 0
+    fi
+    # shellcheck disable=SC2086
+    if (cd "$peers/packages" && apt-get download -qq $missing 2>/dev/null); then
+        echo "Fetched:$missing into .peers/packages."
+    else
+        echo "Missing packages:$missing. Fetching them needs apt-get and its lists." >&2
+        return 1
+    fi
+}
+
 status=0
 install_programs || status=1
+fetch_packages || status=1
 install_mailman || status=1
 exit $status

@@ -7,7 +7,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from postroom.smtp.server_data import ContentLimits
+from postroom.smtp.content_limits import ContentLimits
 from postroom.smtp.server_events import ClientRights
 from tests.unit.smtp_server_driver import Driver
 from tests.unit.smtp_server_driver import settings as server_settings

@@ -2,7 +2,8 @@
 
     with unpacked("exim4-daemon-light", libraries=("libidn12",)) as root: ...
 
-Needs apt-get and dpkg with their lists; `Missing` says why a program cannot be had here.
+Packages that 'make peers' fetched are taken from .peers/packages, others by apt-get with its
+lists; `Missing` says why a program cannot be had here.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+FETCHED = Path(__file__).resolve().parents[2] / ".peers" / "packages"
 DOWNLOAD_DEADLINE_S = 30.0
 
 
@@ -25,8 +27,8 @@ class Missing(Exception):
 @contextlib.contextmanager
 def unpacked(*packages: str) -> Iterator[Path]:
     """Give a directory with the files of packages; no script of theirs is run."""
-    if shutil.which("dpkg") is None or shutil.which("apt-get") is None:
-        raise Missing("no dpkg and apt-get here: the program is taken from a Debian package")
+    if shutil.which("dpkg") is None:
+        raise Missing("no dpkg here: the program is taken from a Debian package")
     base = Path(tempfile.mkdtemp(prefix="pr-peer-"))
     base.chmod(0o755)
     try:
@@ -38,16 +40,25 @@ def unpacked(*packages: str) -> Iterator[Path]:
 
 
 def _unpack(package: str, base: Path) -> None:
+    fetched = sorted(FETCHED.glob(f"{package}_*.deb"))
+    archive = fetched[-1] if fetched else _download(package, base)
+    subprocess.run(["dpkg", "-x", str(archive), str(base)], check=True)
+    if not fetched:
+        archive.unlink()
+
+
+def _download(package: str, base: Path) -> Path:
     try:
         subprocess.run(
             ["apt-get", "download", "-qq", package], cwd=base, check=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=DOWNLOAD_DEADLINE_S,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError) as error:
-        raise Missing(f"the package {package} cannot be downloaded ({error})") from error
+        raise Missing(
+            f"the package {package} cannot be downloaded ({error}): 'make peers' fetches it"
+        ) from error
     [archive] = base.glob("*.deb")
-    subprocess.run(["dpkg", "-x", str(archive), str(base)], check=True)
-    archive.unlink()
+    return archive
 
 
 def environment(base: Path) -> dict[str, str]:

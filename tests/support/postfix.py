@@ -92,16 +92,17 @@ def _setting(name: str) -> str:
 class Postfix:
     """One private instance below `base`, which must be reachable for every user."""
 
-    def __init__(self, base: Path, settings: dict[str, str]) -> None:
+    def __init__(self, base: Path, settings: dict[str, str], services: str = "") -> None:
+        """`services` are more lines of master.cf."""
         self.port = free_port()
         self.base = base
         self.mailbox = base / "mail" / "box"
         self.log = base / "log" / "maillog"
         self._configuration = base / "etc"
         self._process: subprocess.Popen[bytes] | None = None
-        self._lay_out(settings)
+        self._lay_out(settings, services)
 
-    def _lay_out(self, settings: dict[str, str]) -> None:
+    def _lay_out(self, settings: dict[str, str], more: str) -> None:
         owner = pwd.getpwnam(_setting("mail_owner"))
         postdrop = grp.getgrnam(_setting("setgid_group"))
         queue, data = self.base / "queue", self.base / "data"
@@ -131,7 +132,7 @@ class Postfix:
         text = "".join(f"{name} = {value}\n" for name, value in lines.items())
         (self._configuration / "main.cf").write_text(text)
         services = _SERVICES.format(listen=f"127.0.0.1:{self.port}")
-        (self._configuration / "master.cf").write_text(services)
+        (self._configuration / "master.cf").write_text(services + more)
 
     @property
     def command(self) -> list[str]:

@@ -9,16 +9,70 @@ import hmac
 import json
 import threading
 from collections import defaultdict
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from aiohttp import web
 
 
-class Receiver:
+class HttpThread:
+    """An HTTP server in a thread, while it is entered; entered again it has the same port."""
+
+    path = "/"
+
+    def __init__(self) -> None:
+        self.port = 0
+        self._thread: threading.Thread | None = None
+        self._stop: Callable[[], object] = lambda: None
+
+    async def take(self, request: web.Request) -> web.Response:
+        """Answer one request; this class has none."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        started = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(started,), daemon=True)
+        self._thread.start()
+        assert started.wait(20)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop()
+        assert self._thread is not None
+        self._thread.join(20)
+
+    def _run(self, started: threading.Event) -> None:
+        asyncio.run(self._serve(started))
+
+    async def _serve(self, started: threading.Event) -> None:
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        self._stop = lambda: loop.call_soon_threadsafe(stop.set)
+        application = web.Application()
+        application.router.add_post(self.path, self.take)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", self.port)
+        await site.start()
+        assert site._server is not None
+        self.port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+        started.set()
+        await stop.wait()
+        await runner.cleanup()
+
+
+class Receiver(HttpThread):
     """Listens while it is entered. `bodies` is what it took, `refused` what it did not."""
 
+    path = "/events"
+
     def __init__(self, secret: str) -> None:
+        super().__init__()
         self._key = base64.b64decode(secret.removeprefix("whsec_"))
         self.status = 200
         self.headers: dict[str, str] = {}
@@ -26,11 +80,6 @@ class Receiver:
         self.ids: list[str] = []
         self.refused = 0
         self.forged = 0
-        self.port = 0
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._started = threading.Event()
-        self._stop = asyncio.Event()
 
     @property
     def url(self) -> str:
@@ -57,7 +106,8 @@ class Receiver:
             seen.add(event["event_id"])
         return found
 
-    async def _take(self, request: web.Request) -> web.Response:
+    async def take(self, request: web.Request) -> web.Response:
+        """Take one request, if it is signed."""
         body = await request.read()
         head = f"{request.headers['webhook-id']}.{request.headers['webhook-timestamp']}."
         digest = hmac.new(self._key, head.encode() + body, hashlib.sha256).digest()
@@ -71,33 +121,3 @@ class Receiver:
         self.bodies.append(json.loads(body))
         self.ids.append(request.headers["webhook-id"])
         return web.Response(status=204)
-
-    def __enter__(self) -> Receiver:
-        self._thread.start()
-        assert self._started.wait(20)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(20)
-
-    def _run(self) -> None:
-        self._loop.run_until_complete(self._serve())
-
-    async def _serve(self) -> None:
-        application = web.Application()
-        application.router.add_post("/events", self._take)
-        runner = web.AppRunner(application, access_log=None)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        assert site._server is not None
-        self.port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
-        self._started.set()
-        await self._stop.wait()
-        await runner.cleanup()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from postroom.core.reply import Reply
+from postroom.smtp.content_limits import ContentLimits
 from postroom.smtp.server import ServerSession
-from postroom.smtp.server_data import ContentLimits
 from postroom.smtp.server_events import (
     AuthGiven,
     ClientRights,

@@ -6,7 +6,7 @@ import pytest
 
 from postroom.core.message import Notify, Recipient
 from postroom.core.reply import Reply
-from postroom.smtp.server_data import ContentLimits
+from postroom.smtp.content_limits import ContentLimits
 from postroom.smtp.server_events import ClientRights, Closed, StartTls
 from postroom.smtp.server_table import State
 from tests.unit.smtp_server_driver import OPENING, STRANGER, Driver, OpenGate, settings

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from postroom.smtp.server_data import LINE_OCTETS_MAX, ContentLimits
+from postroom.smtp.content_limits import ContentLimits
+from postroom.smtp.server_data import LINE_OCTETS_MAX
 from postroom.smtp.server_table import State
 from tests.unit.smtp_server_driver import OPENING, Driver, settings
 

@@ -198,6 +198,7 @@ def _from_files(spool: Spool) -> list[ChannelStatus]:
 
 
 def _by_hand(spool: Spool, name: str, fields: dict[str, int | None]) -> ChannelStatus:
+    from postroom.control.ownership import act_as_owner
     from postroom.spool.embedded import lock_base
     from postroom.supervisor.channel_changes import no_such_channel, status_of
     from postroom.supervisor.channel_overrides import ChannelOverrides, changed
@@ -206,6 +207,7 @@ def _by_hand(spool: Spool, name: str, fields: dict[str, int | None]) -> ChannelS
     if not Path(spool.base).is_dir():
         fail(f"{spool.base} does not exist", "the first start makes it: postroom serve")
     try:
+        act_as_owner(spool.base)
         lock = lock_base(Path(spool.base))
         try:
             file = ChannelOverrides(spool.base)

@@ -26,6 +26,7 @@ from postroom.cli.reach import Spool, master
 from postroom.control.answers import LayoutProgress
 from postroom.control.client import ServerUnavailable
 from postroom.control.commands import QueueLayoutArgs
+from postroom.control.ownership import act_as_owner
 from postroom.core.units import format_size
 from postroom.spool.embedded import lock_base
 from postroom.spool.embedded.disk import RealDisk
@@ -104,6 +105,7 @@ def _move(spool: Spool, number: int, wanted: dict[str, str]) -> None:
             return
     except ServerUnavailable:
         pass
+    act_as_owner(spool.base)
     lock = lock_base(Path(spool.base))
     try:
         relocation = relocation_of(spool.configuration().spool, number, wanted)

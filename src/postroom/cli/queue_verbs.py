@@ -113,6 +113,7 @@ def _by_server(client: ControlClient, verb: str) -> Setter:
 
 
 def _by_hand(spool: Spool, state: QueueState) -> Setter:
+    from postroom.control.ownership import act_as_owner
     from postroom.spool.embedded import lock_base, read_manifest, set_state
     from postroom.spool.errors import QueueBusy, QueueUnusable
 
@@ -122,6 +123,7 @@ def _by_hand(spool: Spool, state: QueueState) -> Setter:
         try:
             if not base.is_dir() or read_manifest(base) is None:
                 fail(f"no queue in {base}", "the first start makes them: postroom serve")
+            act_as_owner(base)
             lock = lock_base(base)
             try:
                 found = set_state(base, number, state)

@@ -13,6 +13,7 @@ import msgspec
 from postroom.cli.output import FINDING, OK, fail, plural, print_json, printable, warn
 from postroom.cli.queues import queue_directories
 from postroom.cli.reach import Spool
+from postroom.control.ownership import act_as_owner
 from postroom.spool.errors import QueueBusy, QueueUnusable
 from postroom.spool.fsck import Finding, check
 from postroom.spool.maildrop import Maildrop
@@ -21,6 +22,7 @@ from postroom.spool.maildrop import Maildrop
 def fsck(options: argparse.Namespace) -> int:
     """Check every queue; exit 0 where nothing is wrong, or all of it was repaired."""
     base = Spool(options).base
+    act_as_owner(base)
     directories = queue_directories(base)
     if not directories:
         fail(f"no queue in {base}", "the first start makes them: postroom serve")

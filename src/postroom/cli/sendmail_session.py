@@ -19,8 +19,8 @@ from postroom.core.errors import PostroomError
 from postroom.core.message import Envelope
 from postroom.core.reply import Reply
 from postroom.core.terms import PRIORITIES
+from postroom.smtp.content_limits import ContentLimits
 from postroom.smtp.server import ServerSession
-from postroom.smtp.server_data import ContentLimits
 from postroom.smtp.server_events import ClientRights, Closed, MessageComplete, ServerSettings
 from postroom.smtp.server_terms import TermsOffered
 from postroom.smtp.xclient import XclientAttributes

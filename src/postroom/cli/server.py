@@ -36,6 +36,7 @@ from postroom.control.answers import (
 )
 from postroom.control.client import ServerUnavailable
 from postroom.control.commands import MailVerbArgs, StopArgs
+from postroom.control.ownership import act_as_owner
 from postroom.core.clock import SystemClock
 from postroom.core.units import format_duration
 from postroom.observe.board import WorkerState
@@ -53,10 +54,11 @@ HEARTBEAT_AGE_MAX_S = 10.0
 def serve(options: argparse.Namespace) -> int:
     """Run the server until it is told to stop."""
     from postroom.spool.errors import QueueBusy, QueueUnusable
+    from postroom.supervisor.privileges import warning_of
     from postroom.supervisor.serve import serve as run
 
     loaded = load_configuration(options, files=True)
-    for warning in loaded.warnings:
+    for warning in filter(None, (*loaded.warnings, warning_of(loaded.config))):
         warn(warning)
 
     def load() -> Config:
@@ -139,6 +141,7 @@ def check(options: argparse.Namespace) -> int:
         print(as_toml(loaded.config, loaded.sources), end="")
     for warning in loaded.warnings:
         warn(warning)
+    act_as_owner(loaded.config.spool.base)
     warn_of_overrides(loaded.config)
     warn_of_pauses(loaded.config)
     unsafe = unsafe_directories(loaded.config.spool.base)

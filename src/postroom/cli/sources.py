@@ -196,6 +196,7 @@ def _from_files(spool: Spool) -> list[SourceStatus]:
 def _by_hand(
     spool: Spool, name: str, change: Callable[[tuple[Pause, ...]], tuple[Pause, ...]]
 ) -> SourceStatus:
+    from postroom.control.ownership import act_as_owner
     from postroom.spool.embedded import lock_base
     from postroom.supervisor.source_changes import no_such_source, statuses
     from postroom.supervisor.source_pauses import SourcePauses, current
@@ -205,6 +206,7 @@ def _by_hand(
         fail(f"{spool.base} does not exist", "the first start makes it: postroom serve")
     known = tuple(source.name for source in config.sources)
     try:
+        act_as_owner(spool.base)
         lock = lock_base(Path(spool.base))
         try:
             file = SourcePauses(spool.base)

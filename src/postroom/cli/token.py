@@ -13,6 +13,7 @@ import msgspec
 
 from postroom.cli.output import FINDING, OK, USAGE, fail, print_json, print_table, warn
 from postroom.cli.reach import Spool
+from postroom.control.ownership import act_as_owner
 from postroom.control.tokens import Role, Token, TokenError, Tokens
 from postroom.core.clock import SystemClock
 from postroom.core.units import format_duration, parse_duration
@@ -93,6 +94,7 @@ def revoke(options: argparse.Namespace) -> int:
 
 
 def _open(spool: Spool) -> Tokens:
+    act_as_owner(spool.base)
     try:
         return Tokens(spool.base, SystemClock())
     except TokenError as error:

@@ -20,7 +20,12 @@ def webhook_commands(commands: Any, add: Add) -> None:
     listing = "the webhooks, how far behind each is, its last error and its next try"
     _json(add(below, "list", listing, "webhooks:listing"))
     test = _json(
-        add(below, "test", "post a signed test body once, and say what came of it", "webhooks:test")
+        add(
+            below,
+            "test",
+            "post a test body once, a span to a collector, and say what came of it",
+            "webhooks:test",
+        )
     )
     test.add_argument("name", metavar="WEBHOOK", help="its name in the configuration")
     again = "send events again from some time on, or leave out what is before it"

@@ -21,23 +21,27 @@ from postroom.config.webhook import SECRET_PREFIX, WebhookPolicy
 from postroom.core.clock import SystemClock
 from postroom.core.units import format_duration
 from postroom.observe.stream.cursor import Cursor, CursorError, parse_cursor
-from postroom.observe.stream.moments import as_time
 from postroom.observe.stream.reader import StreamReader
 from postroom.webhooks.kept import Kept, KeptFiles
 
 SECRET_OCTETS = 32
 COUNT_PAGE = 5000
-NEW, WELL, FAILING = "new", "well", "failing"
+NEW, WELL, FAILING, REFUSED = "new", "well", "failing", "refused"
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """One webhook in a list. `behind` counts events of every kind, wanted or not."""
+    """One webhook in a list. `behind` counts events of every kind, wanted or not.
+
+    `sent` and `refused` count what is sent: events, or spans where that is its `format`.
+    """
 
     name: str
     state: str
+    format: str
     url: str
     behind: int
     sent: int
+    refused: int
     skipped: int
     failures: int
     error: str
@@ -61,16 +65,19 @@ def listing(options: argparse.Namespace) -> int:
         for one in shown:
             print_json(one)
     else:
-        heads = ("WEBHOOK", "STATE", "BEHIND", "SENT", "LAST TAKEN", "NEXT TRY", "URL", "ERROR")
+        heads = (
+            "WEBHOOK", "STATE", "FORMAT", "BEHIND", "SENT", "REFUSED", "LAST TAKEN", "NEXT TRY",
+            "URL", "ERROR",
+        )  # fmt: skip
         rows = [
             (
-                one.name, one.state, one.behind, one.sent, _ago(now, one.taken_at),
-                _ahead(now, one.next_at), one.url, printable(one.error),
+                one.name, one.state, one.format, one.behind, one.sent, one.refused,
+                _ago(now, one.taken_at), _ahead(now, one.next_at), one.url, printable(one.error),
             )
             for one in shown
         ]  # fmt: skip
         print_table(heads, rows)
-    return FINDING if any(one.state == FAILING for one in shown) else OK
+    return FINDING if any(one.state in (FAILING, REFUSED) for one in shown) else OK
 
 
 def test(options: argparse.Namespace) -> int:
@@ -80,12 +87,13 @@ def test(options: argparse.Namespace) -> int:
     # Only here: the HTTP library takes longer to load than most commands to run.
     import asyncio
 
+    from postroom.webhooks.answers import Answer
     from postroom.webhooks.batch import probe_of
-    from postroom.webhooks.consumer import Answer
+    from postroom.webhooks.form import form_of
     from postroom.webhooks.sender import Sender
 
     clock = SystemClock()
-    probe = probe_of(policy.name, as_time(clock.now()).decode())
+    probe = probe_of(form_of(policy, config), clock.now())
 
     async def send() -> Answer:
         async with Sender(policy, clock) as sender:
@@ -94,14 +102,15 @@ def test(options: argparse.Namespace) -> int:
     began = clock.now()
     answer = asyncio.run(send())
     took_s = round(clock.now() - began, 3)
+    taken = answer.is_taken
     if options.json:
-        taken = not answer.error
         print_json({"webhook": policy.name, "taken": taken, "error": answer.error, "s": took_s})
-    elif answer.error:
-        print(f"{policy.name}: not taken: {answer.error}")
+    elif not taken:
+        print(f"{policy.name}: not taken: {printable(answer.error)}")
     else:
-        print(f"{policy.name}: taken in {format_duration(took_s)}")
-    return FINDING if answer.error else OK
+        said = f", with a warning: {printable(answer.error)}" if answer.error else ""
+        print(f"{policy.name}: taken in {format_duration(took_s)}{said}")
+    return OK if taken else FINDING
 
 
 def replay(options: argparse.Namespace) -> int:
@@ -149,13 +158,17 @@ def _named(config: Config, name: str) -> WebhookPolicy:
 
 def _shown(policy: WebhookPolicy, kept: Kept | None, end: Cursor) -> Shown:
     if kept is None:
-        return Shown(policy.name, NEW, _bare(policy.url), 0, 0, 0, 0, "", 0.0, 0.0, 0.0)
+        return Shown(
+            policy.name, NEW, policy.format, _bare(policy.url), 0, 0, 0, 0, 0, "", 0.0, 0.0, 0.0
+        )
     return Shown(
         name=policy.name,
-        state=FAILING if kept.failures else WELL,
+        state=FAILING if kept.failures else REFUSED if kept.error else WELL,
+        format=policy.format,
         url=_bare(policy.url),
         behind=_between(parse_cursor(kept.cursor), end),
         sent=kept.sent,
+        refused=kept.refused,
         skipped=kept.skipped,
         failures=kept.failures,
         error=kept.error,

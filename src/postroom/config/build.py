@@ -21,6 +21,7 @@ from postroom.config.group_settings import CLASS, GROUP
 from postroom.config.kinds import Misread, did_you_mean
 from postroom.config.model import Config, LogPolicy
 from postroom.config.replies import RepliesPolicy
+from postroom.config.server import ServerPolicy
 from postroom.config.server_settings import (
     GENERAL,
     LISTEN,
@@ -28,6 +29,7 @@ from postroom.config.server_settings import (
     POLICY,
     REPLIES,
     SCALING,
+    SERVER,
     SPOOL,
 )
 from postroom.config.setting import Setting, Table
@@ -35,7 +37,7 @@ from postroom.config.settings import TABLES
 from postroom.config.source_settings import SOURCE
 from postroom.config.tenant_settings import TENANT
 from postroom.config.warmup_settings import WARMUP
-from postroom.config.webhook import WebhookPolicy
+from postroom.config.webhook import OTLP, WebhookPolicy
 from postroom.config.webhook_settings import WEBHOOK
 from postroom.core.limits import LimitsPolicy
 from postroom.engine.policy import EnginePolicy
@@ -76,6 +78,7 @@ class Builder:
         events = {"directory": default_directory(spool.base)} | self._fields(EVENTS, "")
         return Config(
             **general,
+            server=ServerPolicy(**self._fields(SERVER, "")),
             spool=spool,
             listen=tuple(map(self._listen, self._gathered.instances("listen"))),
             routes={name: self._route(name) for name in self._gathered.instances("route")},
@@ -167,10 +170,11 @@ class Builder:
         return SourcePolicy(name=instance, origin=origin, plan=plan, **fields)
 
     def _webhook(self, instance: str) -> WebhookPolicy:
-        for setting in ("url", "secret_file"):
+        policy = WebhookPolicy(name=instance, **self._fields(WEBHOOK, instance))
+        for setting in ("url",) if policy.format == OTLP else ("url", "secret_file"):
             if not self._is_given(WEBHOOK, instance, setting):
                 self._missing(WEBHOOK, instance, setting)
-        return WebhookPolicy(name=instance, **self._fields(WEBHOOK, instance))
+        return policy
 
     def _warmup(self, instance: str) -> WarmupPolicy:
         for setting in ("days", "start"):

@@ -25,7 +25,8 @@ from postroom.config.model import Config
 from postroom.config.source_settings import check_own_addresses, check_sources
 from postroom.config.tenant_settings import check_tenants
 from postroom.config.warmup_settings import check_warmups
-from postroom.config.webhook_settings import check_webhook_secret, check_webhooks
+from postroom.config.webhook_settings import check_webhook_files, check_webhooks
+from postroom.core.errors import ConfigurationError
 from postroom.hooks.loader import PolicyError
 from postroom.hooks.loader import load as load_policy
 from postroom.ingress.policy import ListenPolicy
@@ -227,8 +228,8 @@ def check_files(config: Config, gathered: Gathered) -> None:
             _Findings(gathered, "policy").mistake("file", str(error))
     for listen in config.listen:
         findings = _Findings(gathered, "listen", listen.name)
-        if listen.auth_users:
-            _check_secret(listen.auth_users, "auth_users", findings)
+        if listen.auth_users and _check_secret(listen.auth_users, "auth_users", findings):
+            _check_users(listen.auth_users, findings)
         if listen.tls_certificate and listen.tls_key:
             _check_pair(listen, findings)
     _check_webhook_secrets(config, gathered)
@@ -245,7 +246,7 @@ def check_files(config: Config, gathered: Gathered) -> None:
                 findings.warning("ca_file", text)
         if isinstance(route, PipeRoute):
             program = route.command[0]
-            if not program.startswith("/") or not os.access(program, os.X_OK):
+            if not program.startswith("/") or not os.access(program, os.X_OK, effective_ids=True):
                 text = f"{shown(program)} is no program; expected its absolute path"
                 findings.mistake("command", text)
 
@@ -253,8 +254,10 @@ def check_files(config: Config, gathered: Gathered) -> None:
 def _check_webhook_secrets(config: Config, gathered: Gathered) -> None:
     for webhook in config.webhooks:
         findings = _Findings(gathered, "webhook", webhook.name)
-        if webhook.secret_file and _check_secret(webhook.secret_file, "secret_file", findings):
-            check_webhook_secret(webhook, gathered)
+        paths = {"secret_file": webhook.secret_file}
+        paths |= {"authorization_file": webhook.authorization_file}
+        if all([_check_secret(path, name, findings) for name, path in paths.items() if path]):
+            check_webhook_files(webhook, gathered)
 
 
 def _check_secret(path: str, setting: str, findings: _Findings) -> bool:
@@ -268,13 +271,24 @@ def _check_secret(path: str, setting: str, findings: _Findings) -> bool:
         findings.mistake(setting, f"{path} is no file; expected a file")
     elif state.st_mode & stat.S_IRWXO:
         findings.mistake(setting, f"{path} is open to everybody; run: chmod o= {path}")
-    elif not os.access(path, os.R_OK):
+    elif not os.access(path, os.R_OK, effective_ids=True):
         findings.mistake(setting, f"{path} cannot be read by this user; change its owner or group")
     elif state.st_size == 0:
         findings.mistake(setting, f"{path} is empty")
     else:
         return True
     return False
+
+
+def _check_users(path: str, findings: _Findings) -> None:
+    # Imported here, as below: it brings the whole of what hashes passwords.
+    from postroom.ingress.users import load_users
+
+    try:
+        load_users(Path(path))
+    except ConfigurationError as error:
+        for line in str(error).splitlines():
+            findings.mistake("auth_users", line)
 
 
 def _check_pair(listen: ListenPolicy | ConsolePolicy, findings: _Findings) -> None:

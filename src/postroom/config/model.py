@@ -10,6 +10,7 @@ import msgspec
 from postroom.channels.policy import ChannelPolicy
 from postroom.config.console import ConsolePolicy
 from postroom.config.replies import RepliesPolicy
+from postroom.config.server import ServerPolicy
 from postroom.config.webhook import WebhookPolicy
 from postroom.core.limits import LimitsPolicy
 from postroom.engine.policy import EnginePolicy
@@ -47,6 +48,7 @@ class Config(msgspec.Struct, frozen=True):
 
     hostname: str
     spool: SpoolPolicy
+    server: ServerPolicy = ServerPolicy()
     listen: tuple[ListenPolicy, ...] = (ListenPolicy(),)
     routes: dict[str, RoutePolicy] = msgspec.field(default_factory=lambda: {"default": MxRoute()})
     channels: tuple[ChannelPolicy, ...] = (ChannelPolicy(name="default"),)

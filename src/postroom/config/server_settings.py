@@ -10,6 +10,7 @@ from postroom.config.kinds import Boolean, Choice, FilePath, ListOf, Text
 from postroom.config.measures import Bound, Duration, Integer, LoadMark, Share, Size
 from postroom.config.model import Config, LogPolicy
 from postroom.config.replies import RepliesPolicy
+from postroom.config.server import ServerPolicy
 from postroom.config.setting import Setting, Table
 from postroom.groups.scaling import ScalingPolicy
 from postroom.hooks.runner import PolicySettings
@@ -37,6 +38,21 @@ GENERAL = Table(
             "tag_header", Text(76, "the name of a header field", "[!-9;-~]+"), "tag_header",
             "The header field in which `tag:` rules of channels find the tag of a message. It is "
             "read only where there are such rules.", '"X-Campaign"',
+        ),
+    ),
+)  # fmt: skip
+
+SERVER = Table(
+    "server",
+    "Who the server is on this machine.",
+    ServerPolicy,
+    (
+        Setting(
+            "user", Text(32, "the name of a user", "[A-Za-z_][A-Za-z0-9_.-]*[$]?"), "user",
+            "Whom the server becomes when root starts it. Root binds the sockets; everything else "
+            "is this user's, files that are read at a reload too. Started by root without it, the "
+            'server refuses to listen anywhere but on loopback; `"root"` says that it shall.',
+            '"postroom"', default="none: it stays who starts it", restart=True,
         ),
     ),
 )  # fmt: skip

@@ -10,7 +10,16 @@ from postroom.config.console_settings import CONSOLE
 from postroom.config.delivery_settings import CHANNEL, DELIVERY, LIMITS, RESOLVER, ROUTE
 from postroom.config.event_settings import EVENTS
 from postroom.config.group_settings import CLASS, GROUP
-from postroom.config.server_settings import GENERAL, LISTEN, LOG, POLICY, REPLIES, SCALING, SPOOL
+from postroom.config.server_settings import (
+    GENERAL,
+    LISTEN,
+    LOG,
+    POLICY,
+    REPLIES,
+    SCALING,
+    SERVER,
+    SPOOL,
+)
 from postroom.config.setting import Table
 from postroom.config.source_settings import SOURCE
 from postroom.config.tenant_settings import TENANT
@@ -18,8 +27,8 @@ from postroom.config.warmup_settings import WARMUP
 from postroom.config.webhook_settings import WEBHOOK
 
 TABLES: tuple[Table, ...] = (
-    GENERAL, SPOOL, SCALING, GROUP, CLASS, TENANT, LIMITS, POLICY, LISTEN, ROUTE, SOURCE, WARMUP,
-    CHANNEL, REPLIES, DELIVERY, RESOLVER, CONSOLE, LOG, EVENTS, WEBHOOK,
+    GENERAL, SERVER, SPOOL, SCALING, GROUP, CLASS, TENANT, LIMITS, POLICY, LISTEN, ROUTE, SOURCE,
+    WARMUP, CHANNEL, REPLIES, DELIVERY, RESOLVER, CONSOLE, LOG, EVENTS, WEBHOOK,
 )  # fmt: skip
 
 LATER_TABLES: dict[str, str] = {

@@ -12,6 +12,7 @@ from postroom.config.addresses import is_loopback
 from postroom.config.given import Gathered, Name
 from postroom.config.kinds import (
     Boolean,
+    Choice,
     FilePath,
     ListOf,
     Misread,
@@ -21,14 +22,22 @@ from postroom.config.kinds import (
     misunderstood,
     shown,
 )
-from postroom.config.measures import Duration, Integer
+from postroom.config.measures import Duration, Integer, Share
 from postroom.config.model import Config
 from postroom.config.setting import Setting, Table
-from postroom.config.webhook import WebhookPolicy, read_secrets
+from postroom.config.webhook import (
+    EVENTS,
+    OTLP,
+    TRACE_EVENTS,
+    WebhookPolicy,
+    read_authorization,
+    read_secrets,
+)
 from postroom.core.errors import ConfigurationError
-from postroom.observe.stream.wanted import event_names
+from postroom.observe.stream.wanted import SPECIAL, event_names
 
 DAY_S = 86400.0
+SAMPLE_LEAST = 0.0001
 URL_MAX = 2000
 
 
@@ -51,7 +60,8 @@ class Url:
             raise misunderstood(given, self.expected)
         if parts.username is not None or parts.fragment:
             # Not the URL itself: what stands there may be a password.
-            text = "a user name, password or fragment in a URL; the signature says who we are"
+            text = "a user name, password or fragment in a URL; a signature says who we are, or "
+            text += "authorization_file"
             raise Misread(Mistake(text, self.expected))
         return given
 
@@ -82,7 +92,8 @@ _NAME = Text(255, "a name", ".+")
 WEBHOOK = Table(
     "webhook",
     "A receiver that is told of events over HTTP, signed, in their order, and again until it has "
-    "taken them ([Webhooks](how-to/webhooks.md)).",
+    "taken them ([Webhooks](how-to/webhooks.md)), or gets spans made of them "
+    "([Traces](how-to/traces.md)).",
     WebhookPolicy,
     (
         Setting(
@@ -91,14 +102,27 @@ WEBHOOK = Table(
             "Redirects are not followed.", '"https://example.org/postroom"',
         ),
         Setting(
+            "format", Choice((EVENTS, OTLP)), "format",
+            "What is posted: the events, or with `otlp` spans of OpenTelemetry made of them, to a "
+            "collector's URL for traces (OTLP/HTTP, JSON).", '"otlp"',
+        ),
+        Setting(
             "secret_file", FilePath(), "secret_file",
             "The file with the secret that signs (`postroom webhook secret` makes one). Others "
-            "must not be able to read it. With several, one a line, each signs.",
+            "must not be able to read it. With several, one a line, each signs. Not needed with "
+            '`format = "otlp"`.',
             '"/etc/postroom/webhook.secret"',
         ),
         Setting(
+            "authorization_file", FilePath(), "authorization_file",
+            "A file with the value of an Authorization header to send, such as `Bearer` and a "
+            "token. Others must not be able to read it. It is read anew when it changes.",
+            '"/etc/postroom/collector.authorization"', default="no such header",
+        ),
+        Setting(
             "events", ListOf(EventName(64, "the name of an event", "[a-z-]+"), most=100), "events",
-            "Only these events ([Events](events.md)), `expired` and `quarantined` as well.",
+            "Only these events ([Events](events.md)), `expired` and `quarantined` as well. With "
+            f"`otlp` of {', '.join(f'`{name}`' for name in TRACE_EVENTS)}.",
             '["delivered", "failed"]', default="all",
         ),
         Setting(
@@ -115,7 +139,7 @@ WEBHOOK = Table(
         ),
         Setting(
             "batch", Integer(1, 1000), "batch",
-            "How many events there are at most in one request.", "1",
+            "How many events, or spans, there are at most in one request.", "1",
         ),
         Setting(
             "concurrency", Integer(1, 64), "concurrency",
@@ -136,6 +160,10 @@ WEBHOOK = Table(
             "Events that are older by the time they could be sent are left out, which a `missed` "
             "event tells. `never`: all that are kept are sent (`events.keep`).",
             '"1d"', default='"never"',
+        ),
+        Setting(
+            "sample", Share(SAMPLE_LEAST, 1.0), "sample",
+            "Which part of all messages has its trace sent, whole, with `otlp`.", "0.1",
         ),
         Setting(
             "allow_http", Boolean(), "allow_http",
@@ -163,12 +191,48 @@ def check_webhooks(config: Config, gathered: Gathered) -> None:
             setting = Name("webhook", one.name, "queue")
             text = f'{shown(one.queue)} is no queue; expected "queue1" for instance'
             gathered.mistakes.add(gathered.where(setting), setting, text)
+        _check_form(one, gathered)
+        if (
+            one.authorization_file
+            and parts.scheme == "http"
+            and not is_loopback(parts.hostname or "")
+        ):
+            setting = Name("webhook", one.name, "authorization_file")
+            text = "it goes over plain http, so whoever listens can use it"
+            gathered.warnings.append(f"{gathered.where(setting)}: {setting}: {text}")
 
 
-def check_webhook_secret(webhook: WebhookPolicy, gathered: Gathered) -> None:
-    """Note a file without secrets that can be used."""
-    try:
-        read_secrets(webhook.secret_file)
-    except ConfigurationError as error:
-        name = Name("webhook", webhook.name, "secret_file")
-        gathered.mistakes.add(gathered.where(name), name, str(error))
+def _check_form(one: WebhookPolicy, gathered: Gathered) -> None:
+    """Note what does not go with what is sent."""
+
+    def wrong(setting: str, text: str) -> None:
+        name = Name("webhook", one.name, setting)
+        gathered.mistakes.add(gathered.where(name), name, text)
+
+    if one.format != OTLP:
+        if one.sample != 1.0:
+            wrong("sample", f'not with format = "{EVENTS}"; expected format = "{OTLP}"')
+        return
+    for event in one.events:
+        if SPECIAL.get(event, event) not in TRACE_EVENTS:
+            wrong("events", f"no span is made of {event}; expected {', '.join(TRACE_EVENTS)}")
+    for setting in ("channel", "site", "tenant"):
+        if getattr(one, setting):
+            # Most events of a message do not say so, done for instance.
+            wrong(setting, "a trace would lack its root; expected none, or a filter in a collector")
+    if urlsplit(one.url).path in ("", "/"):
+        wrong("url", 'a collector takes traces at a path; expected it, such as "/v1/traces"')
+
+
+def check_webhook_files(webhook: WebhookPolicy, gathered: Gathered) -> None:
+    """Note files without secrets, or without a header's value, that can be used."""
+    for setting, path, read in (
+        ("secret_file", webhook.secret_file, read_secrets),
+        ("authorization_file", webhook.authorization_file, read_authorization),
+    ):
+        try:
+            if path:
+                read(path)
+        except ConfigurationError as error:
+            name = Name("webhook", webhook.name, setting)
+            gathered.mistakes.add(gathered.where(name), name, str(error))

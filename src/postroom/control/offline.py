@@ -22,6 +22,7 @@ from postroom.control.channel_commands import ChannelCommands
 from postroom.control.commands import BY_NAME
 from postroom.control.event_log import open_log
 from postroom.control.mail_commands import mail_handlers
+from postroom.control.ownership import act_as_owner
 from postroom.control.protocol import Code, ControlError
 from postroom.control.server import Last
 from postroom.core.clock import SystemClock
@@ -46,6 +47,7 @@ class OfflineQueue:
     def __init__(self, config: Config, queue: ManifestQueue) -> None:
         """Open the queue; raises ControlError."""
         self.number = queue.number
+        act_as_owner(config.spool.base)
         self._runner = asyncio.Runner()
         clock = SystemClock()
         self._log: EventLog | None = None

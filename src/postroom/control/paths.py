@@ -16,6 +16,8 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from postroom.observe.owner import make_private
+
 SUN_PATH_OCTETS_MAX = 100
 """Longest path used as it is; sun_path has 108 octets on Linux, 104 elsewhere."""
 
@@ -69,7 +71,7 @@ def reachable(path: str | Path) -> Iterator[str]:
 
 def make_private_directory(path: Path) -> None:
     """Make a directory of mode 0700, or make an existing one so."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(path)
     if path.stat().st_mode & 0o777 != 0o700:
         path.chmod(0o700)
 

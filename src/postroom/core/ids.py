@@ -70,13 +70,17 @@ def encode(millisecond: int, node: int, counter: int) -> QueueId:
 
 def derived_id(queue_id: QueueId, text: str) -> QueueId:
     """Return an id made of another and a text: of the same moment, the same each time."""
+    octets = blake2b(f"{queue_id} {text}".encode(), digest_size=8).digest()
+    drawn = int.from_bytes(octets, "big")
+    return encode(millisecond_of(queue_id), drawn >> 40, drawn & ((1 << _COUNTER_BITS) - 1))
+
+
+def millisecond_of(queue_id: QueueId) -> int:
+    """Return the moment of an id, in milliseconds since 1970."""
     number = 0
     for character in queue_id:
         number = number << 5 | _VALUES[character]
-    octets = blake2b(f"{queue_id} {text}".encode(), digest_size=8).digest()
-    drawn = int.from_bytes(octets, "big")
-    millisecond = number >> (_NODE_BITS + _COUNTER_BITS)
-    return encode(millisecond, drawn >> 40, drawn & ((1 << _COUNTER_BITS) - 1))
+    return number >> (_NODE_BITS + _COUNTER_BITS)
 
 
 def parse_queue_id(text: str) -> QueueId:

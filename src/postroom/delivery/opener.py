@@ -29,7 +29,8 @@ from postroom.routing.destination import NextHop
 from postroom.routing.policy import LmtpRoute, MxRoute, RelayRoute, RoutePolicy, TlsPolicy
 from postroom.routing.resolver import Resolver
 from postroom.shaping.allowance import Allowance
-from postroom.smtp.client import ClientOptions, ClientSession, Credentials
+from postroom.smtp.client import ClientSession
+from postroom.smtp.client_options import ClientOptions, Credentials
 from postroom.smtp.client_states import Cause, Failure, Stage, cause_of
 
 PASSWORD_OCTETS_MAX = 4096

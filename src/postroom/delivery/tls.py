@@ -3,7 +3,7 @@
 Owns a cache: reading the system's certificates takes longer than a delivery. A context
 holds no secret of ours, since we show no client certificate.
 Called by: delivery.opener.  Raises: OSError where `ca_file` cannot be read.
-RFC 3207, RFC 8314 §3 (implicit TLS), RFC 7435 (opportunistic security).
+RFC 3207, RFC 8314 §3 (implicit TLS), RFC 7435 (opportunistic security), RFC 8996.
 """
 
 from __future__ import annotations
@@ -33,10 +33,14 @@ class TlsContexts:
 
 def _make(policy: TlsPolicy) -> ssl.SSLContext:
     if policy.mode in _CHECKED_MODES:
-        return ssl.create_default_context(cafile=policy.ca_file or None)
+        checking = ssl.create_default_context(cafile=policy.ca_file or None)
+        checking.minimum_version = ssl.TLSVersion.TLSv1_2
+        return checking
     # RFC 7435 §3: without a way to know the right name, encryption against listeners is
     # still better than none; a certificate that does not fit must not send mail in clear.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # RFC 8996 §2: nothing below TLS 1.2, whatever the libraries of this machine would allow.
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context

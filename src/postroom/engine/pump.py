@@ -163,8 +163,9 @@ class Pump:
         pairs = list(zip(indexes, report.outcomes, strict=True))
         not_before = self.learner.not_before(destination.site)
         case = Case.of(
-            active.id, active.since, active.envelope, destination, None, not_before, active.tenant
-        )
+            active.id, active.since, active.envelope, destination, None, not_before,
+            active.tenant, entry.started_at,
+        )  # fmt: skip
         await self._settler.settle(active, case, pairs)
 
     def _note_pace(self, entry: Entry, report: AttemptReport) -> None:

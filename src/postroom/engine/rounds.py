@@ -17,8 +17,12 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+
+from postroom.core.clock import Clock
 from postroom.engine.active import ActiveMessage
 from postroom.engine.judge import Judgement
+from postroom.observe.events import Event, RecipientDeferred, RecipientFailed
 from postroom.reports.decide import ReportKind
 
 JOIN_S = 10.0
@@ -44,7 +48,8 @@ class _Round:
 class Rounds:
     """The rounds that are open, by message."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._open: dict[ActiveMessage, _Round] = {}
         self._ended = False
 
@@ -66,7 +71,7 @@ class Rounds:
             pass
         finally:
             del self._open[message]
-        return _joined(current.judgements)
+        return _joined(current.judgements, self._clock.now())
 
     def look(self, message: ActiveMessage) -> None:
         """Note that fewer recipients of a message are awaited: perhaps nobody any more."""
@@ -94,16 +99,23 @@ def split(judgement: Judgement) -> tuple[Judgement, Judgement]:
             tuple(event for _, event in chosen),
             tuple(one for one in judgement.reports if (one.status.index in waiting) is later),
             () if later else judgement.dropped,
+            judgement.at,
         )
 
     return of(later=False), of(later=True)
 
 
-def _joined(judgements: list[Judgement]) -> Judgement:
+def _joined(judgements: list[Judgement], now: float) -> Judgement:
     return Judgement(
         tuple(status for one in judgements for status in one.statuses),
         sum(one.finals for one in judgements),
-        tuple(event for one in judgements for event in one.events),
+        tuple(_waited(event, now - one.at) for one in judgements for event in one.events),
         tuple(report for one in judgements for report in one.reports),
         tuple(event for one in judgements for event in one.dropped),
+        now,
     )
+
+
+def _waited(event: Event, seconds: float) -> Event:
+    assert isinstance(event, RecipientDeferred | RecipientFailed), "what was delivered never waits"
+    return msgspec.structs.replace(event, waited_s=max(0.0, round(seconds, 3)))

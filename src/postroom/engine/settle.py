@@ -48,7 +48,7 @@ class Settler:
         self._events = parts.events
         self.table = table
         self._reporter = reporter
-        self._rounds = Rounds()
+        self._rounds = Rounds(parts.clock)
         self.transcripts = Transcripts(parts.transcripts, parts.clock)
         self._unsettled = 0
         self.settled: Settled = lambda message, statuses, reports: None

@@ -11,6 +11,8 @@ import ipaddress
 import socket
 from collections.abc import Iterable
 
+_MAPPED = bytes(10) + b"\xff\xff"
+
 
 class Networks:
     """A set of networks in CIDR notation."""
@@ -40,8 +42,12 @@ class Networks:
 def normal_address(host: str) -> str:
     """Return the address of a peer without zone; IPv4 where it is mapped into IPv6."""
     host = host.partition("%")[0]
-    if host[:7].lower() == "::ffff:" and "." in host:
-        return host[7:]
+    if ":" in host:
+        # RFC 4291 §2.5.5.2: such an address can be written in several ways. A proxy may send any,
+        # and no rule about networks of IPv4 may depend on which.
+        octets = socket.inet_pton(socket.AF_INET6, host)
+        if octets.startswith(_MAPPED):
+            return socket.inet_ntop(socket.AF_INET, octets[len(_MAPPED) :])
     return host
 
 

@@ -13,11 +13,11 @@ import ssl
 from pathlib import Path
 
 from postroom.core.errors import ConfigurationError
-from postroom.ingress.access import Networks, is_loopback
+from postroom.ingress.access import Networks, is_loopback, normal_address
 from postroom.ingress.policy import ListenPolicy
 from postroom.ingress.tls import server_context
 from postroom.ingress.users import Users, load_users
-from postroom.smtp.server_data import ContentLimits
+from postroom.smtp.content_limits import ContentLimits
 from postroom.smtp.server_events import ClientRights, ServerSettings
 from postroom.smtp.server_terms import TermsOffered
 
@@ -59,6 +59,7 @@ class ListenSettings:
 
     def rights(self, address: str) -> ClientRights:
         """Return what a client at this address may do."""
+        address = normal_address(address)
         return ClientRights(
             address,
             self._relay_from.contains(address),

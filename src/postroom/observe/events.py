@@ -63,6 +63,7 @@ from postroom.observe.server_events import (
     StreamFailed,
     WebhookFailing,
     WebhookRecovered,
+    WebhookRefused,
     WorkerExited,
 )
 from postroom.observe.site_events import (
@@ -149,5 +150,6 @@ __all__ = [
     "StreamFailed",
     "WebhookFailing",
     "WebhookRecovered",
+    "WebhookRefused",
     "WorkerExited",
 ]

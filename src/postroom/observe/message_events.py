@@ -23,7 +23,7 @@ class MessageAccepted(Event, frozen=True, tag="accepted"):
 
 
 class RecipientDelivered(Event, frozen=True, tag="delivered"):
-    """The remote host took responsibility for one recipient."""
+    """The remote host took responsibility for one recipient, by an attempt that took `took_s`."""
 
     id: str
     recipient: str
@@ -34,10 +34,15 @@ class RecipientDelivered(Event, frozen=True, tag="delivered"):
     attempts: int
     delay_s: float
     tenant: str = ""
+    took_s: float = 0.0
 
 
 class RecipientDeferred(Event, frozen=True, tag="deferred"):
-    """A transient failure; the recipient will be tried again at `due_at`."""
+    """A transient failure; the recipient will be tried again at `due_at`.
+
+    The attempt took `took_s`, 0 where nothing was tried (the site rests), else at least 0.001.
+    Then `waited_s` passed until others of its message were known too, so that one DSN tells of all.
+    """
 
     id: str
     recipient: str
@@ -48,10 +53,15 @@ class RecipientDeferred(Event, frozen=True, tag="deferred"):
     attempts: int
     due_at: float
     tenant: str = ""
+    took_s: float = 0.0
+    waited_s: float = 0.0
 
 
 class RecipientFailed(Event, frozen=True, tag="failed"):
-    """A permanent failure (`expired` true: the lifetime is over)."""
+    """A permanent failure (`expired` true: the lifetime is over).
+
+    `took_s` and `waited_s` as in `deferred`.
+    """
 
     id: str
     recipient: str
@@ -62,6 +72,8 @@ class RecipientFailed(Event, frozen=True, tag="failed"):
     attempts: int
     expired: bool = False
     tenant: str = ""
+    took_s: float = 0.0
+    waited_s: float = 0.0
 
 
 class ReportQueued(Event, frozen=True, tag="report"):

@@ -120,6 +120,18 @@ class WebhookRecovered(Event, frozen=True, tag="webhook-recovered"):
     failures: int
 
 
+class WebhookRefused(Event, frozen=True, tag="webhook-refused"):
+    """A collector refused so many spans for good, and says why: they are not sent again.
+
+    0 spans: it took them all, and has something to say about them. Told once a minute at most,
+    of all that was refused since.
+    """
+
+    webhook: str
+    error: str
+    spans: int
+
+
 class Defect(Event, frozen=True, tag="defect"):
     """Something of ours went wrong and was contained; please report it."""
 
@@ -131,5 +143,5 @@ class Defect(Event, frozen=True, tag="defect"):
 SERVER_EVENTS: tuple[type[Event], ...] = (
     ServerStarted, ServerStopping, WorkerExited, ConfigurationLoaded, ConfigurationRefused,
     SettingIgnored, SessionRefused, PolicyFailed, EventsDropped,
-    StreamFailed, EventsMissed, WebhookFailing, WebhookRecovered, Defect,
+    StreamFailed, EventsMissed, WebhookFailing, WebhookRecovered, WebhookRefused, Defect,
 )  # fmt: skip

@@ -23,7 +23,8 @@ from __future__ import annotations
 
 from postroom.core.reply import EnhancedStatusCode, Reply
 from postroom.smtp.client_capabilities import NO_CAPABILITIES
-from postroom.smtp.client_opening import ClientOptions, Credentials, Opening
+from postroom.smtp.client_opening import Opening
+from postroom.smtp.client_options import ClientOptions
 from postroom.smtp.client_states import (
     STAGE_WORDS,
     Cause,
@@ -40,8 +41,6 @@ from postroom.smtp.client_transaction import (
     encode_commands,
 )
 from postroom.smtp.reply_reader import ReplyReader
-
-__all__ = ["ClientOptions", "ClientSession", "Credentials"]
 
 _SETTLED = frozenset((State.READY, State.HANDSHAKE, State.CONTENT, State.CLOSED))
 

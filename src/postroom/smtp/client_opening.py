@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import base64
 
-import msgspec
-
 from postroom.core.reply import EnhancedStatusCode, Reply
 from postroom.smtp.client_capabilities import (
     NO_CAPABILITIES,
     Capabilities,
     parse_capabilities,
 )
+from postroom.smtp.client_options import ClientOptions
 from postroom.smtp.client_states import (
     TRANSITIONS,
     Cause,
@@ -48,35 +47,6 @@ _STAGES = {
     State.QUITTING: Stage.FINAL,
     State.CLOSED: Stage.FINAL,
 }
-
-
-class Credentials(msgspec.Struct, frozen=True):
-    """How we authenticate to a relay; never shown."""
-
-    user: str
-    password: str
-
-    def __repr__(self) -> str:
-        return f"Credentials(user={self.user!r})"
-
-
-class ClientOptions(msgspec.Struct, frozen=True):
-    """What a session is to do before its first transaction.
-
-    `peer` names the server in our own replies. `starttls` upgrades where offered;
-    `starttls_required` fails where not. `clear_auth` allows AUTH without TLS (loopback).
-    `detect_loop` fails where the server calls itself by our `hostname`.
-    """
-
-    hostname: str
-    peer: str = ""
-    lmtp: bool = False
-    secured: bool = False
-    starttls: bool = False
-    starttls_required: bool = False
-    credentials: Credentials | None = None
-    clear_auth: bool = False
-    detect_loop: bool = False
 
 
 class Opening:
@@ -140,7 +110,23 @@ class Opening:
             self.dialogue.append(f"> {shown or line}")
         return line.encode("utf-8") + b"\r\n"
 
+    def _without_secrets(self, reply: Reply) -> Reply:
+        """Return a reply to AUTH without what we said: some servers repeat it, and logs keep it."""
+        credentials = self._options.credentials
+        assert credentials is not None
+        user, password = credentials.user.encode(), credentials.password.encode()
+        text = reply.text
+        for said in (
+            base64.b64encode(b"\0" + user + b"\0" + password).decode("ascii"),
+            base64.b64encode(password).decode("ascii"),
+            credentials.password,
+        ):
+            text = text.replace(said, "...") if said else text
+        return reply if text == reply.text else Reply(reply.code, reply.enhanced, text)
+
     def _on_opening(self, reply: Reply) -> bytes:
+        if self.state is State.AUTH:
+            reply = self._without_secrets(reply)
         if len(self.dialogue) < _DIALOGUE_LINES_MAX:
             self.dialogue.append(f"< {reply}")
         cause = cause_of(reply)

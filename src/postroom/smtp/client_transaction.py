@@ -138,7 +138,11 @@ class Transaction:
         mail = f"MAIL FROM:<{envelope.reverse_path}>"
         if offered.size:
             mail += f" SIZE={self.size_octets}"
-        if envelope.eight_bit and offered.eight_bit:
+        # RFC 6152 §3: 8-bit content is declared, by us where its sender did not. Content that
+        # is not in memory would have to be read for that: there the sender's word counts.
+        if offered.eight_bit and (
+            envelope.eight_bit or (self.parts is not None and not self.is_seven_bit())
+        ):
             mail += " BODY=8BITMIME"
         # RFC 6531 §3.4: not for mail that is known to be US-ASCII; for the rest the sender's
         # word counts, because a part of the message may have such a header as well.
@@ -179,8 +183,8 @@ class Transaction:
 class DotStuffer:
     """RFC 5321 §4.5.2: transparency, over pieces of content in order.
 
-    A dot is doubled after every LF, also one that lacks its CR: stored content has none,
-    but if it had, no server could be made to see the end of data in it.
+    A dot is doubled after every LF, also one that lacks its CR, and after every bare CR: stored
+    content has none, but if it had, no server could be made to see the end of data in it.
     """
 
     __slots__ = ("_tail",)
@@ -193,7 +197,9 @@ class DotStuffer:
         if not piece:
             return piece
         stuffed = piece.replace(b"\n.", b"\n..")
-        if piece[0] == 0x2E and self._tail[-1:] == b"\n":
+        if b"\r." in stuffed:
+            stuffed = stuffed.replace(b"\r.", b"\r..")
+        if piece[0] == 0x2E and self._tail[-1] in b"\r\n":
             stuffed = b"." + stuffed
         self._tail = piece[-2:] if len(piece) > 1 else self._tail[-1:] + piece
         return stuffed

@@ -16,9 +16,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-import msgspec
-
 from postroom.core.reply import Reply
+from postroom.smtp.content_limits import ContentLimits
 
 _END = b"\r\n.\r\n"
 _BARE_NEWLINE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
@@ -41,25 +40,6 @@ TOO_BIG = Reply(552, "5.3.4", "Message size exceeds the limit")
 NO_MEMORY = Reply(452, "4.3.1", "Too much mail is being received, try again later")
 # RFC 5321 §6.3: a simple count of Received headers detects a loop.
 TOO_MANY_HOPS = Reply(554, "5.4.6", "Too many hops, this looks like a mail loop")
-
-
-# What was refused is read on and dropped, so that its reply comes where the client looks for
-# it; a client that does not come to an end is not followed further than this.
-_DISCARD_OCTETS_MAX = 64 * 1024 * 1024
-_DISCARD_S = 60.0
-
-
-class ContentLimits(msgspec.Struct, frozen=True):
-    """What content may be. `normalise` turns bare CR and LF into CRLF instead of refusing.
-
-    Content that was refused is read on for `discard_octets_max` and `discard_s`.
-    """
-
-    size_octets_max: int
-    hops_max: int
-    normalise: bool = False
-    discard_octets_max: int = _DISCARD_OCTETS_MAX
-    discard_s: float = _DISCARD_S
 
 
 class ContentReceiver:

@@ -16,7 +16,7 @@ import msgspec
 from postroom.core.message import Envelope
 from postroom.core.reply import Reply
 from postroom.smtp.auth import Credentials
-from postroom.smtp.server_data import ContentLimits
+from postroom.smtp.content_limits import ContentLimits
 from postroom.smtp.server_terms import NOTHING_OFFERED, TermsOffered
 from postroom.smtp.xclient import XclientAttributes
 

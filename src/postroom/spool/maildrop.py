@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Protocol
@@ -33,6 +34,7 @@ from postroom.core.ids import QueueId, parse_queue_id
 from postroom.core.message import Envelope, Provenance
 from postroom.core.reply import Reply
 from postroom.observe.events import ContentDamaged, EventSink
+from postroom.observe.owner import give_to_owner, make_private
 from postroom.smtp.local_trace import local_received
 
 SWEEP_MESSAGES_MAX = 1000
@@ -41,6 +43,7 @@ TOGETHER_MAX = 16
 """Files in memory at once: they share a commit, and memory stays bounded."""
 HEAD_OCTETS_MAX = 1024 * 1024
 STALE_TMP_S = 86400.0
+_BARE_NEWLINE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 
 
 class MaildropHead(msgspec.Struct, frozen=True):
@@ -107,8 +110,10 @@ class Maildrop:
         hold: str = "",
     ) -> None:
         """Leave a message durably; content has CRLF line ends."""
-        for directory in (self.directory.parent, self.directory, self.tmp, self.new):
+        base = self.directory.parent
+        for directory in (base, self.directory, self.tmp, self.new):
             _make_directory(directory)
+            give_to_owner(directory, base)
         digest = hashlib.sha256(content).hexdigest()
         size = len(content)
         head = msgspec.json.encode(
@@ -122,6 +127,7 @@ class Maildrop:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
+            give_to_owner(path, base)
             # Commit point.
             path.rename(self.new / queue_id)
         except BaseException:
@@ -216,6 +222,7 @@ class MaildropPickup:
             return True
         if self._taker.ready(head.size_octets) is not None:
             return False
+        content = _with_whole_lines(content)
         provenance = Provenance(protocol="local", user=head.user, listener="maildrop")
         now = self._clock.now()
         received = local_received(hostname, head.user, head.id, now)
@@ -263,6 +270,17 @@ def read_file(path: Path) -> tuple[MaildropHead, bytes]:
     return head, content
 
 
+def _with_whole_lines(content: bytes) -> bytes:
+    """Return content whose every CR and LF is half of a CRLF (RFC 5321 §2.3.8).
+
+    Nobody waits for a refusal, and what one host takes for the end of a line another does not.
+    """
+    pairs = content.count(b"\r\n")
+    if content.count(b"\n") == pairs == content.count(b"\r"):
+        return content
+    return _BARE_NEWLINE.sub(b"\r\n", content)
+
+
 def _ids_in(directory: Path) -> list[str]:
     """Return the names in a directory that are queue ids, oldest first."""
     names = []
@@ -280,7 +298,7 @@ def _ids_in(directory: Path) -> list[str]:
 def _make_directory(path: Path) -> None:
     """Make a directory, synced into its parent."""
     if not path.is_dir():
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path)
         _sync_directory(path.parent)
 
 

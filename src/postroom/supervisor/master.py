@@ -2,7 +2,7 @@
 
 What a run involves:
   1. the base is locked and prepared; a second server on it is refused
-  2. the listening sockets are bound, once
+  2. the listening sockets are bound, once, and what root has and others have not is given up
   3. the board is made, one worker per queue is started, and the companions are
   4. once all are up, the control socket answers and the service manager is told
   5. HUP reloads all or nothing; ALRM, USR1, USR2 are passed on
@@ -36,6 +36,7 @@ from postroom.observe.events import (
     SettingIgnored,
 )
 from postroom.observe.log import EventLog
+from postroom.supervisor import privileges
 from postroom.supervisor.channel_changes import ChannelChanges
 from postroom.supervisor.companions import Companions
 from postroom.supervisor.fleet import Fleet
@@ -93,9 +94,11 @@ class Master:
 
     async def run(self, board_path: str) -> int:
         """Serve until asked to stop; return the exit status. The base is locked."""
-        self._sockets = BoundListeners(self.config.listen)
+        with privileges.raised():
+            self._sockets = BoundListeners(self.config.listen)
+            companions = self.companions = Companions(self.config, self.clock, self._log)
+        privileges.drop()
         self.listen = self._sockets.addresses
-        companions = self.companions = Companions(self.config, self.clock, self._log)
         self.board = Board(RunPaths(self.config.spool.base).board, writable=True)
         in_force = self.channel_changes.in_force(self.config)
         lending = self._lending = Lending(in_force, self.clock, self._log)

@@ -13,7 +13,7 @@ import msgspec
 from postroom.config.model import Config
 from postroom.ingress.policy import ListenPolicy
 
-FIXED = ("hostname", "resolver", "log", "console")
+FIXED = ("hostname", "server", "resolver", "log", "console")
 """Tables and settings that are given to the parts of a worker when they are made."""
 
 
@@ -55,6 +55,7 @@ def effective(running: Config, wanted: Config) -> tuple[Config, tuple[str, ...]]
         spool=spool,
         listen=tuple(listeners),
         hostname=running.hostname,
+        server=running.server,
         resolver=running.resolver,
         log=running.log,
         events=events,

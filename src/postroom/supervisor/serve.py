@@ -21,7 +21,7 @@ from postroom.core.errors import ConfigurationError, PostroomError
 from postroom.observe.events import SettingIgnored
 from postroom.spool.embedded import configured, lock_base, prepare_base
 from postroom.spool.errors import QueueBusy
-from postroom.supervisor import runtime
+from postroom.supervisor import privileges, runtime
 from postroom.supervisor.board_file import place_board, remove_board
 from postroom.supervisor.descriptors import raise_limit
 from postroom.supervisor.master import LoadConfig, Master
@@ -46,6 +46,9 @@ def serve(
     queue is open.
     """
     raise_limit()
+    if privileges.assume(config):
+        config = _as_found(load(), config)
+        privileges.prepare_directories(config)
     base = config.spool.base
     lock = lock_base(Path(base))
     try:
@@ -71,6 +74,14 @@ def serve(
     finally:
         # Last of all: a new server starts on a base that nobody uses any more.
         lock.release()
+
+
+def _as_found(found: Config, config: Config) -> Config:
+    """Return what the server's user finds as its configuration: that is what a reload reads."""
+    if (found.source, found.server) != (config.source, config.server):
+        told = f"server.user: {config.server.user} finds {found.source or 'no configuration file'}"
+        raise ConfigurationError(f"{told}, not {config.source}; name it: --config FILE")
+    return found
 
 
 def main(argv: Sequence[str]) -> int:

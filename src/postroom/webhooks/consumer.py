@@ -5,10 +5,10 @@ behind everything that was taken. A page is done when all its batches were taken
 the cursor move, so that after a crash a page is sent again rather than lost. After a failure one
 batch alone is tried, after a time that doubles, until one is taken.
 
-Pure; `now` is passed in.  Guarantees: 1. every event that is kept is sent until it is taken,
-once unless the process died in between.  2. the events of one message are sent in their order,
-each batch after the one before was taken.  3. at most `concurrency` requests are under way, one
-while it fails.
+Pure; `now` is passed in.  Guarantees: 1. every event that is kept is sent until it is taken or
+refused for good, once unless the process died in between.  2. the events of one message are sent
+in their order, each batch after the one before was taken.  3. at most `concurrency` requests are
+under way, one while it fails.
 Called by: webhooks.service, tests.  Raises: nothing.
 """
 
@@ -20,11 +20,18 @@ from collections import deque
 import msgspec
 
 from postroom.config.webhook import WebhookPolicy
-from postroom.observe.events import Event, EventsMissed, WebhookFailing, WebhookRecovered
+from postroom.observe.events import (
+    Event,
+    EventsMissed,
+    WebhookFailing,
+    WebhookRecovered,
+    WebhookRefused,
+)
 from postroom.observe.stream.block import time_of
 from postroom.observe.stream.moments import as_time
 from postroom.observe.stream.reader import Page, StreamEvent
-from postroom.webhooks.batch import Batch, batches_of
+from postroom.webhooks.answers import Answer
+from postroom.webhooks.batch import Batch, Form, batches_of
 from postroom.webhooks.kept import Kept
 
 RETRY_S = 1.0
@@ -32,21 +39,19 @@ RETRY_AFTER_MAX_S = 3600.0
 """What a receiver may ask for at most (Retry-After)."""
 PAGE_EVENTS_MAX = 5000
 ERROR_MAX = 200
+REFUSED_EVERY_S = 60.0
+"""How often at most it is told what was refused: a wrong URL refuses each batch."""
 TOO_OLD = "age"
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """What came of a request: `error` is "" where it was taken."""
-
-    error: str = ""
-    retry_after_s: float = 0.0
 
 
 class Consumer:
     """One webhook, as far as it decides."""
 
-    def __init__(self, policy: WebhookPolicy, kept: Kept, entropy: random.Random) -> None:
+    def __init__(
+        self, policy: WebhookPolicy, form: Form, kept: Kept, entropy: random.Random
+    ) -> None:
         self.policy = policy
+        self._form = form
         self.kept = kept
         """How it is; to be written down where `is_changed`."""
         self.is_changed = False
@@ -58,6 +63,9 @@ class Consumer:
         self._old = 0
         self._old_times = ("", "")
         self._in_flight: set[int] = set()
+        self._refusal: WebhookRefused | None = None
+        """What was refused and is not told yet."""
+        self._refusal_told_at = 0.0
 
     @property
     def in_flight(self) -> int:
@@ -78,19 +86,22 @@ class Consumer:
         """Return how many events to read from the cursor; 0 while a page is under way."""
         if self._lanes or self._after:
             return 0
-        return min(PAGE_EVENTS_MAX, self.policy.batch * self.policy.concurrency)
+        # Where a part of the traces is sent, so many more events make full batches.
+        count = round(self.policy.batch * self.policy.concurrency / self.policy.sample)
+        return min(PAGE_EVENTS_MAX, count)
 
     def take(self, page: Page, now: float) -> None:
         """Take the page that was read from the cursor."""
         assert not self._lanes
         events = self._young(page.events, now)
-        if not events:
+        policy = self.policy
+        lanes = batches_of(self._form, events, policy.concurrency, policy.batch)
+        if not lanes:
             if page.cursor != self.kept.cursor:
                 self._keep(cursor=page.cursor)
             return
         self._after, self._page_time = page.cursor, time_of(events[-1].line)
-        policy = self.policy
-        self._lanes = batches_of(policy.name, events, policy.concurrency, policy.batch)
+        self._lanes = lanes
 
     def start(self, now: float) -> list[Batch]:
         """Return the batches to send now; `settle` is to be called for each."""
@@ -108,10 +119,10 @@ class Consumer:
         self._in_flight.update(batch.lane for batch in started)
         return started
 
-    def settle(self, batch: Batch, answer: Answer, now: float) -> Event | None:
+    def settle(self, batch: Batch, answer: Answer, now: float) -> tuple[Event, ...]:
         """Take what came of a batch; return what is to be told."""
         self._in_flight.discard(batch.lane)
-        if answer.error:
+        if answer.error and not answer.is_final:
             return self._failed(answer, now)
         lanes = [lane for lane in self._lanes if lane[0].lane == batch.lane]
         # After a rewind a batch of the page before may still be answered.
@@ -119,25 +130,37 @@ class Consumer:
             if lane[0] is batch:
                 lane.popleft()
         self._lanes = [lane for lane in self._lanes if lane]
-        told: Event | None = None
+        told: list[Event] = []
         if self.is_failing:
             failed_s = round(now - self.kept.failing_since, 3)
-            told = WebhookRecovered(self.policy.name, failed_s, self.kept.failures)
+            told.append(WebhookRecovered(self.policy.name, failed_s, self.kept.failures))
         self._keep(
-            failures=0, error="", failing_since=0.0, next_at=0.0, taken_at=now,
-            sent=self.kept.sent + batch.events,
+            failures=0, error="" if answer.is_taken else answer.error[:ERROR_MAX],
+            failing_since=0.0, next_at=0.0, taken_at=now,
+            sent=self.kept.sent + batch.count - answer.refused,
+            refused=self.kept.refused + answer.refused,
         )  # fmt: skip
+        if answer.error:
+            self._note_refusal(answer)
+        if self._refusal is not None and now - self._refusal_told_at >= REFUSED_EVERY_S:
+            told.append(self._refusal)
+            self._refusal, self._refusal_told_at = None, now
         if not self._lanes and self._after:
             self._keep(cursor=self._after)
             self._after = ""
-        return told
+        return tuple(told)
 
     def rewind(self, cursor: str) -> None:
         """Go on at another cursor, at once; what is under way is sent again if it is after it."""
         self._lanes, self._after = [], ""
         self._keep(cursor=cursor, next_at=0.0)
 
-    def _failed(self, answer: Answer, now: float) -> Event | None:
+    def _note_refusal(self, answer: Answer) -> None:
+        before = self._refusal.spans if self._refusal is not None else 0
+        error = answer.error[:ERROR_MAX]
+        self._refusal = WebhookRefused(self.policy.name, error, before + answer.refused)
+
+    def _failed(self, answer: Answer, now: float) -> tuple[Event, ...]:
         failures = self.kept.failures + 1
         delay_s = min(self.policy.retry_max_s, RETRY_S * 2.0 ** min(failures - 1, 30))
         # Between a half of it and all: consumers that failed together come apart.
@@ -148,7 +171,7 @@ class Consumer:
             failures=failures, error=answer.error[:ERROR_MAX], next_at=now + delay_s,
             failing_since=now if is_first else self.kept.failing_since,
         )  # fmt: skip
-        return WebhookFailing(self.policy.name, self.kept.error) if is_first else None
+        return (WebhookFailing(self.policy.name, self.kept.error),) if is_first else ()
 
     def _oldest(self, now: float) -> bytes:
         return as_time(now - self.policy.max_age_s) if self.policy.max_age_s else b""

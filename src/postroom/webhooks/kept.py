@@ -15,8 +15,8 @@ from pathlib import Path
 import msgspec
 
 from postroom.core.decoding import UNDECODABLE
+from postroom.observe.owner import give_to_owner, make_private
 from postroom.observe.stream.cursor import CursorError, parse_cursor
-from postroom.observe.stream.owner import give_to_owner
 from postroom.spool.embedded.disk import RealDisk, write_atomically
 
 DIRECTORY = "_webhooks"
@@ -24,11 +24,16 @@ _OCTETS_MAX = 1 << 17
 
 
 class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How a consumer is. `cursor` is behind what it has taken; `failures` in a row since then."""
+    """How a consumer is. `cursor` is behind what it has taken; `failures` in a row since then.
+
+    `refused` of what was sent was not wanted; where there is an `error` without failures, it is
+    why the last was not.
+    """
 
     cursor: str
     sent: int = 0
     skipped: int = 0
+    refused: int = 0
     failures: int = 0
     error: str = ""
     failing_since: float = 0.0
@@ -80,7 +85,7 @@ class KeptFiles:
         self._order(name).unlink(missing_ok=True)
 
     def _put(self, path: Path, octets: bytes) -> None:
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self._directory)
         write_atomically(RealDisk(), path, octets)
         for one in (self._directory, path):
             give_to_owner(one, self._directory.parent)

@@ -1,4 +1,4 @@
-"""The sender: posts one signed body, and says what came of it.
+"""The sender: posts one body, and says what came of it.
 
 The one place of webhooks that talks HTTP; its library is loaded here. Nothing of a URL but its
 host is ever in an error: a path or query may be a secret of the receiver's.
@@ -10,25 +10,21 @@ that cannot be used.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Mapping
-from pathlib import Path
 from types import TracebackType
 from urllib.parse import urlsplit
 
 import aiohttp
+import msgspec
 
 from postroom import __version__
-from postroom.config.webhook import WebhookPolicy, read_secrets
+from postroom.config.webhook import OTLP, WebhookPolicy
 from postroom.core.clock import Clock
-from postroom.core.errors import ConfigurationError
+from postroom.webhooks.answers import Answer, of_events, of_spans
 from postroom.webhooks.batch import Batch
-from postroom.webhooks.consumer import Answer
-from postroom.webhooks.signature import headers
+from postroom.webhooks.credentials import Credentials
 
-ANSWER_OCTETS_MAX = 4096
+ANSWER_OCTETS_MAX = 1 << 14
 """Read of an answer, so that the connection can be used again; more ends it."""
-_TOO_MANY, _UNAVAILABLE = 429, 503
 
 
 class Sender:
@@ -37,8 +33,7 @@ class Sender:
     def __init__(self, policy: WebhookPolicy, clock: Clock) -> None:
         self._policy = policy
         self._clock = clock
-        self._changed_at = _changed_at(policy.secret_file)
-        self._secrets = read_secrets(policy.secret_file)
+        self._credentials = Credentials(policy)
         self._session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=policy.timeout_s),
             connector=aiohttp.TCPConnector(limit=policy.concurrency),
@@ -65,20 +60,20 @@ class Sender:
 
     async def send(self, batch: Batch) -> Answer:
         """Post a batch; return whether it was taken, else why not."""
-        self._look_at_secrets()
-        signed = headers(batch.body, batch.id, self._clock.now(), self._secrets)
         host = urlsplit(self._policy.url).hostname
         sent = {
-            **signed,
+            **self._credentials.headers(batch.body, batch.id, self._clock.now()),
             "content-type": "application/json",
+            # What is answered is read as it comes.
+            "accept-encoding": "identity",
             "user-agent": f"postroom/{__version__}",
         }
         try:
             async with self._session.post(
                 self._policy.url, data=batch.body, headers=sent, allow_redirects=False
             ) as response:
-                await response.content.read(ANSWER_OCTETS_MAX)
-                return _answer(response.status, response.headers)
+                body = await _read(response)
+                return self._answer(response, body, batch)
         except TimeoutError:
             return Answer(f"{host}: no answer within {self._policy.timeout_s:g} s")
         except aiohttp.ClientConnectorCertificateError:
@@ -88,31 +83,19 @@ class Sender:
         except (aiohttp.ClientError, OSError, ValueError, asyncio.IncompleteReadError) as error:
             return Answer(f"{host}: {type(error).__name__}")
 
-    def _look_at_secrets(self) -> None:
-        """Read the secrets anew where their file has changed."""
-        changed_at = _changed_at(self._policy.secret_file)
-        if changed_at in (0, self._changed_at):
-            return
-        # One that is just being written cannot be used: then the old ones sign once more.
-        with contextlib.suppress(ConfigurationError):
-            self._secrets = read_secrets(self._policy.secret_file)
-            self._changed_at = changed_at
+    def _answer(self, response: aiohttp.ClientResponse, body: bytes, batch: Batch) -> Answer:
+        if self._policy.format != OTLP:
+            return of_events(response.status, response.headers)
+        answer = of_spans(response.status, response.headers, body, batch.count)
+        if not answer.error:
+            return answer
+        return msgspec.structs.replace(answer, error=self._credentials.hidden(answer.error))
 
 
-def _changed_at(path: str) -> int:
-    try:
-        return Path(path).stat().st_mtime_ns
-    except OSError:
-        return 0
-
-
-def _answer(status: int, fields: Mapping[str, str]) -> Answer:
-    # RFC 9110 §15: 2xx is success; 3xx would be another place, which nobody configured.
-    if 200 <= status < 300:
-        return Answer()
-    after_s = 0.0
-    if status in (_TOO_MANY, _UNAVAILABLE):
-        given = fields.get("retry-after", "")
-        # RFC 9110 §10.2.3: seconds, or a date, which is left to our own times.
-        after_s = float(given) if given.isascii() and given.isdigit() and len(given) < 8 else 0.0
-    return Answer(f"HTTP status {status}", after_s)
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for piece in response.content.iter_any():
+        body += piece
+        if len(body) > ANSWER_OCTETS_MAX:
+            break
+    return bytes(body[:ANSWER_OCTETS_MAX])

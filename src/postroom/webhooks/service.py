@@ -24,8 +24,9 @@ from postroom.observe.stream.cursor import START
 from postroom.observe.stream.reader import StreamReader
 from postroom.observe.stream.tail import POLL_S
 from postroom.supervisor.link import CompanionBegin
-from postroom.webhooks.batch import Batch
+from postroom.webhooks.batch import Batch, Form
 from postroom.webhooks.consumer import Consumer
+from postroom.webhooks.form import form_of
 from postroom.webhooks.kept import Kept, KeptFiles
 from postroom.webhooks.sender import Sender
 
@@ -51,7 +52,8 @@ class Webhooks:
         self._config = config
         self._clock = clock
         self._log = log
-        self._runs: dict[WebhookPolicy, asyncio.Task[None]] = {}
+        self._runs: dict[tuple[WebhookPolicy, str], asyncio.Task[None]] = {}
+        """By their settings and the name of this host, which spans have."""
         self._ended = asyncio.Event()
 
     async def run(self) -> None:
@@ -62,13 +64,15 @@ class Webhooks:
     def apply(self, config: Config) -> None:
         """Use a configuration: a webhook that changed goes on where the old one was."""
         self._config = config
-        gone = [self._runs.pop(one) for one in list(self._runs) if one not in config.webhooks]
+        wanted = [(policy, config.hostname) for policy in config.webhooks]
+        gone = [self._runs.pop(one) for one in list(self._runs) if one not in wanted]
         for task in gone:
             task.cancel()
-        for policy in config.webhooks:
-            if policy not in self._runs:
-                run = _Run(policy, config.events.directory, self._clock, self._log)
-                self._runs[policy] = asyncio.create_task(run.run(gone))
+        for key in wanted:
+            if key not in self._runs:
+                form = form_of(key[0], config)
+                run = _Run(key[0], form, config.events.directory, self._clock, self._log)
+                self._runs[key] = asyncio.create_task(run.run(gone))
 
     async def stop(self, deadline_s: float) -> None:
         """Begin nothing new; what is under way and not answered is sent again at the next start."""
@@ -83,8 +87,11 @@ class Webhooks:
 class _Run:
     """One webhook at work."""
 
-    def __init__(self, policy: WebhookPolicy, directory: str, clock: Clock, log: EventLog) -> None:
+    def __init__(
+        self, policy: WebhookPolicy, form: Form, directory: str, clock: Clock, log: EventLog
+    ) -> None:
         self._policy = policy
+        self._form = form
         self._clock = clock
         self._log = log
         self._reader = StreamReader(directory, clock)
@@ -124,7 +131,7 @@ class _Run:
         if self._is_changed:
             kept = msgspec.structs.replace(kept, next_at=0.0)
             self._is_changed = False
-        consumer = Consumer(self._policy, kept, random.SystemRandom())
+        consumer = Consumer(self._policy, self._form, kept, random.SystemRandom())
         async with Sender(self._policy, self._clock) as sender:
             sending = asyncio.TaskGroup()
             try:
@@ -161,8 +168,9 @@ class _Run:
     async def _send(self, consumer: Consumer, sender: Sender, batch: Batch) -> None:
         answer = await sender.send(batch)
         told = consumer.settle(batch, answer, self._clock.now())
-        if told is not None:
-            self._log.emit(told)
+        for event in told:
+            self._log.emit(event)
+        if told:
             self._save(consumer)
         self._moved.set()
 

@@ -14,6 +14,7 @@ from cryptography.x509.oid import NameOID
 from postroom.config.loader import Loaded, load_text
 from postroom.core.errors import ConfigurationError
 from postroom.ingress.policy import ListenPolicy
+from postroom.ingress.users import make_user_line
 
 
 def loaded(text: str, directory: Path = Path("/nowhere")) -> Loaded:
@@ -112,7 +113,7 @@ def test_a_password_never_goes_to_a_far_host_in_the_clear(tmp_path: Path) -> Non
 
 def test_a_secret_that_everybody_can_read_is_refused_with_the_remedy(tmp_path: Path) -> None:
     users = tmp_path / "users"
-    users.write_text("x")
+    users.write_text(make_user_line("ann", "x"))
     users.chmod(0o644)
     text = '[listen.smtp]\nauth_users = "users"\nauth_plaintext_loopback = true'
     (line,) = mistakes(text, tmp_path)
@@ -159,6 +160,17 @@ def test_certificate_and_key_must_fit(tmp_path: Path) -> None:
     assert "cannot be loaded" in mistakes(text.format("b"), tmp_path)[0]
     (tmp_path / "a.crt").unlink()
     assert "No such file" in mistakes(text.format("a"), tmp_path)[0]
+
+
+def test_a_file_of_users_is_read_before_a_client_needs_it(tmp_path: Path) -> None:
+    users, text = tmp_path / "users", '[listen.smtp]\nauth_users = "users"'
+    users.write_text(make_user_line("ann", "secret") + "\n")
+    users.chmod(0o600)
+    assert loaded(text, tmp_path).config.listen[0].auth_users == str(users)
+    users.write_text("ann:secret\nbob\n")
+    told = mistakes(text, tmp_path)
+    assert [f"{users}:{number}: " in line for number, line in enumerate(told, 1)] == [True, True]
+    assert "secret" not in "".join(told)
 
 
 def test_port_465_with_a_user_means_tls_from_the_first_octet(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ ALL = [
 ]
 # Filled otherwise: the name of the table, what config notes down, tables of their own.
 NOT_SETTINGS = {
-    "name", "origin", "generation", "source", "is_suspended",
+    "name", "origin", "generation", "source", "is_suspended", "server",
     *("spool", "listen", "routes", "channels", "sources", "groups", "classes", "scaling", "policy"),
     *("resolver", "delivery", "log", "console", "limits", "tenants", "warmups", "plan"),
     *("replies", "reply_rules"),

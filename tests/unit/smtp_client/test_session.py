@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
+import re
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from postroom.core.message import Envelope, Notify, Recipient
 from postroom.core.terms import Terms
-from postroom.smtp.client import ClientOptions, ClientSession, Credentials
+from postroom.smtp.client import ClientSession
+from postroom.smtp.client_options import ClientOptions, Credentials
 from postroom.smtp.client_states import TRANSITIONS, Cause, Signal, Stage, State
 from postroom.smtp.client_transaction import DotStuffer, Transaction
 
@@ -175,6 +178,14 @@ def test_eight_bit_content_needs_8bitmime_unless_it_is_ascii_after_all() -> None
     assert b" BODY=8BITMIME" in a_session(EHLO_ALL).begin(a_transaction(eight_bit=True))
 
 
+def test_eight_bit_content_is_declared_where_its_sender_did_not() -> None:
+    content = "gr\u00fc\u00dfe\r\n".encode()
+    assert b" BODY=8BITMIME" in a_session(EHLO_ALL).begin(a_transaction(content=content))
+    assert b"BODY" not in a_session(EHLO_ALL).begin(a_transaction())
+    # To a host without 8BITMIME it goes as it came.
+    assert b"BODY" not in a_session().begin(a_transaction(content=content))
+
+
 def test_internationalised_mail_needs_smtputf8_unless_it_is_ascii_after_all() -> None:
     transaction = a_transaction("gr\u00fc\u00df@a.test")
     assert a_session().begin(transaction) == b""
@@ -243,14 +254,16 @@ def test_a_host_with_our_own_name_is_a_loop() -> None:
 def test_dot_stuffing_does_not_depend_on_where_content_is_cut(
     content: bytes, cuts: list[int]
 ) -> None:
-    content = content.replace(b"\x00", b"\r\n.").replace(b"\x01", b".")
+    for octet, meant in enumerate((b"\r\n.", b".", b"\r.", b"\n.", b"\r", b"\n", b".\r", b".\n")):
+        content = content.replace(bytes((octet,)), meant)
     edges = [0, *sorted(min(cut, len(content)) for cut in cuts), len(content)]
     stuffer, whole = DotStuffer(), DotStuffer()
     pieces = [stuffer.stuff(content[a:b]) for a, b in itertools.pairwise(edges)]
     assert b"".join(pieces) + stuffer.end() == whole.stuff(content) + whole.end()
     sent = whole.stuff(content) + whole.end()
     assert sent.endswith(b".\r\n") and sent[-5:] in (b"\r\n.\r\n", b".\r\n")
-    assert b"\n.\r\n" not in sent[:-3]
+    # Nor does a host find an end that takes a bare CR or LF for the end of a line.
+    assert re.search(rb"(^|[\r\n])\.[\r\n]", sent[:-2]) is None
 
 
 @given(st.lists(st.sampled_from([
@@ -321,3 +334,18 @@ def test_mail_to_be_returned_in_time_does_not_go_where_that_cannot_be_promised()
 def test_a_host_that_knows_no_deadlines_gets_mail_whose_sender_is_to_be_told() -> None:
     out, transaction = by(EHLO_ALL, Terms(deliver_by=1.0, by_mode="N"), 75.0)
     assert b"BY=" not in out and out and transaction.deadline_dropped
+
+
+def test_what_a_relay_repeats_of_our_password_is_not_kept() -> None:
+    secret, token = "hunter2", base64.b64encode(b"\0me\0hunter2").decode()
+    for said in (f"535 5.7.8 {token}\r\n", f"535 5.7.8 no {secret}\r\n", f"421 {secret}\r\n"):
+        options = ClientOptions(
+            "me.test", "relay", credentials=Credentials("me", secret), clear_auth=True
+        )
+        session = ClientSession(options)
+        session.receive(b"220 hi\r\n")
+        assert token.encode() in session.receive(b"250-relay\r\n250 AUTH PLAIN\r\n")
+        session.receive(said.encode())
+        assert session.failure is not None
+        kept = str(session.failure.reply) + "".join(session.dialogue) + repr(options)
+        assert not re.search(f"{secret}|{re.escape(token)}", kept), kept

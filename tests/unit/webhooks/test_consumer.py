@@ -23,10 +23,14 @@ from postroom.observe.events import (
     RecipientDelivered,
     WebhookFailing,
     WebhookRecovered,
+    WebhookRefused,
 )
 from postroom.observe.log import EventLog
+from postroom.observe.stream.reader import StreamEvent
+from postroom.webhooks.answers import Answer
 from postroom.webhooks.batch import BODY_OCTETS_MAX, Batch
-from postroom.webhooks.consumer import Answer, Consumer
+from postroom.webhooks.consumer import Consumer
+from postroom.webhooks.form import Events
 from postroom.webhooks.kept import Kept
 from tests.unit.stream.streams import START, Stream, emit_together
 
@@ -59,7 +63,7 @@ class World:
         return self.stream.clock.now() - START
 
     def new_consumer(self, kept: Kept) -> Consumer:
-        return Consumer(self.policy, kept, self.chance)
+        return Consumer(self.policy, Events(self.policy.name), kept, self.chance)
 
     def crash(self) -> None:
         """The webhooks process dies and comes back with what was last written down."""
@@ -113,8 +117,7 @@ class World:
             answer = self.answer(self.now)
             if not answer.error:
                 self.taken += json.loads(batch.body)["data"]["events"]
-            if (told := self.consumer.settle(batch, answer, now)) is not None:
-                self.told.append(told)
+            self.told += self.consumer.settle(batch, answer, now)
         if self.consumer.is_failing and now < self.consumer.next_at:
             return
         if count := self.consumer.wants():
@@ -250,3 +253,51 @@ def test_a_body_is_bounded_and_its_id_is_that_of_its_events(tmp_path: Path) -> N
     world.consumer.rewind(world.stream.reader.since(START))
     world.run_out()
     assert [batch.id for batch in world.bodies[:3]] == [batch.id for batch in world.bodies[3:]]
+
+
+def test_what_is_refused_for_good_is_counted_told_and_not_sent_again(tmp_path: Path) -> None:
+    world = World(tmp_path, batch=10)
+    world.answer = lambda now: Answer("HTTP status 404", is_final=True, refused=10)
+    for _ in range(200):
+        world.mail(1)
+        world.stream.clock.advance(1.0)
+        world.turn()
+    world.run_out()
+    emitted = sum(map(len, world.emitted.values()))
+    ids = [
+        event["event_id"]
+        for batch in world.bodies
+        for event in json.loads(batch.body)["data"]["events"]
+    ]
+    assert len(ids) == len(set(ids)) == emitted, "each once, and the cursor has moved on"
+    assert world.consumer.kept.refused > 0 and not world.consumer.is_failing
+    assert world.consumer.kept.error == "HTTP status 404"
+    told = [event for event in world.told if isinstance(event, WebhookRefused)]
+    assert told == world.told and 3 <= len(told) <= 6, "once a minute"
+    assert sum(event.spans for event in told) <= world.consumer.kept.refused
+
+    # A collector that failed before, and refuses now, is up again; then it takes.
+    world.told.clear()
+    world.mail(1)
+    world.stream.clock.advance(100.0)
+    answers = [Answer("HTTP status 503"), Answer("HTTP status 400", is_final=True, refused=1)]
+    world.answer = lambda now: answers.pop(0) if answers else Answer()
+    world.run_out()
+    kinds = [type(event) for event in world.told]
+    assert kinds == [WebhookFailing, WebhookRecovered, WebhookRefused]
+    world.mail(1)
+    world.run_out()
+    assert world.consumer.kept.error == ""
+
+
+def test_a_page_without_anything_to_send_moves_the_cursor(tmp_path: Path) -> None:
+    class Nothing(Events):
+        def piece(self, event: StreamEvent) -> bytes:
+            return b""
+
+    world = World(tmp_path)
+    world.consumer = Consumer(world.policy, Nothing("one"), world.consumer.kept, world.chance)
+    before = world.consumer.kept.cursor
+    world.mail(5)
+    world.run_out()
+    assert world.consumer.kept.cursor != before and not world.bodies

@@ -21,8 +21,8 @@ from collections import deque
 from pathlib import Path
 
 from postroom.core.clock import Clock
+from postroom.observe.owner import give_to_owner, make_private
 from postroom.observe.stream.block import FILE_HEAD, frame, pieces
-from postroom.observe.stream.owner import give_to_owner
 from postroom.observe.stream.policy import EventsPolicy
 from postroom.observe.stream.segment import LOCK, SegmentName, end_of, segments_of
 
@@ -194,7 +194,7 @@ class StreamWriter:
             name = self._name if number == 1 else f"{self._name}.{number}"
             directory = self._base / name
             try:
-                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_private(directory)
                 lock = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             except PermissionError:
                 if not directory.is_dir():

@@ -93,7 +93,7 @@ class GroupWriter:
         self._compactor = compactor
         self._events = events
         self._unlink = unlink
-        self._inline = inline
+        self._is_inline = inline
         self._syncer = syncer
         self._loop = asyncio.get_running_loop()
         self._group = Group()
@@ -115,10 +115,12 @@ class GroupWriter:
         self._idle = asyncio.Event()
         self._idle.set()
         self._inbox: queue.SimpleQueue[Group | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._sync_thread: threading.Thread | None = None
         if not inline:
-            self._thread = threading.Thread(target=self._run, name="postroom-writer", daemon=True)
-            self._thread.start()
+            self._sync_thread = threading.Thread(
+                target=self._run, name="postroom-writer", daemon=True
+            )
+            self._sync_thread.start()
 
     def add(self, change: Change) -> asyncio.Future[None]:
         """Add a change to the group being filled; returns the group's future."""
@@ -206,9 +208,9 @@ class GroupWriter:
             if timer is not None:
                 timer.cancel()
         self._closing = True
-        if self._thread is not None:
+        if self._sync_thread is not None:
             self._inbox.put(None)
-            await asyncio.to_thread(self._thread.join)
+            await asyncio.to_thread(self._sync_thread.join)
         if self._syncer is not None:
             self._syncer.close()
 
@@ -270,7 +272,7 @@ class GroupWriter:
                 self._committed(group, self._defect(defect))
 
     def _hand_to_thread(self, group: Group) -> None:
-        if self._inline:
+        if self._is_inline:
             self._committed(group, self._commit(group))
         else:
             self._inbox.put(group)
