@@ -17,7 +17,8 @@ then what the server says.
 from __future__ import annotations
 
 from postroom.core.message import Envelope, Notify, Recipient
-from postroom.smtp.client import ClientOptions, ClientSession, Credentials
+from postroom.smtp.client import ClientSession
+from postroom.smtp.client_options import ClientOptions, Credentials
 from postroom.smtp.client_states import Cause, State
 from postroom.smtp.client_transaction import DotStuffer, Transaction
 from postroom.smtp.reply_reader import (

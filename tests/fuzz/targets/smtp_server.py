@@ -14,8 +14,8 @@ from __future__ import annotations
 import random
 import re
 
+from postroom.smtp.content_limits import ContentLimits
 from postroom.smtp.server import COMMAND_OCTETS_MAX
-from postroom.smtp.server_data import ContentLimits
 from postroom.smtp.server_events import ClientRights
 from postroom.smtp.server_terms import TermsOffered
 from tests.fuzz.target import Target, spelt
