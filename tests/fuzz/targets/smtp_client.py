@@ -16,6 +16,8 @@ then what the server says.
 
 from __future__ import annotations
 
+import re
+
 from postroom.core.message import Envelope, Notify, Recipient
 from postroom.smtp.client import ClientSession
 from postroom.smtp.client_options import ClientOptions, Credentials
@@ -31,7 +33,7 @@ from tests.fuzz.draw import Draw
 from tests.fuzz.target import Target, spelt
 
 _PASSWORD = "s3cret-word"
-_ENDS = (b"\r\n.\r\n", b"\n.\n", b"\n.\r\n", b"\r\n.\n")
+_ENDS = (b"\r\n.\r\n", b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r")
 
 
 def try_one(octets: bytes) -> None:
@@ -180,7 +182,8 @@ def _check_stuffing(content: bytes, size: int) -> None:
     assert wire.endswith(b"\r\n.\r\n")
     model = content if content.endswith(b"\r\n") or not content else content + b"\r\n"
     if not content.endswith(b"\r"):
-        assert _by_lines(wire[2:-3]) == model
+        # A dot is doubled behind each octet that some host takes for the end of a line.
+        assert re.sub(rb"([\r\n])\.", rb"\1", wire[:-3])[2:] == model
 
 
 _OPENING = b"220 mx.example hi\r\n250-mx.example\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250 DSN\r\n"
