@@ -14,6 +14,8 @@ SEED ?=
 SEEDS ?= 2000
 MINUTES ?= 10
 CYCLES ?= 100
+ROUNDS ?= 50
+FAULT ?= group
 EXAMPLES ?= 200
 TARGET ?= all
 FILE ?=
@@ -135,8 +137,13 @@ bench-webhook: $(VENV)/.ready-dev ## what a webhook costs whose receiver is down
 bench-shaping: $(VENV)/.ready-run ## what limits cost against none, by pairs; draws docs/images/shaping.svg
 	@exec $(PY) -m bench.shaping --plot docs/images/shaping.svg --csv bench/results/shaping.csv $(ARGS)
 
-crash: $(VENV)/.ready-dev ## kill -9 under load, many times; nothing acknowledged may be lost
-	@exec $(PY) -m tools.crash $(if $(SEED),--seed $(SEED)) $(ARGS)
+crash: $(VENV)/.ready-dev ## faults under load, nothing may be lost: ROUNDS=50 FAULT=group|worker|master|stop|disk-full|mixed|all
+	@exec $(PY) -m tools.crash --rounds $(ROUNDS) --target $(FAULT) \
+		$(if $(SEED),--seed $(SEED)) $(ARGS)
+
+soak: $(VENV)/.ready-dev ## at 80 % of capacity with faults on: MINUTES=60 SEED=n; draws docs/images/soak.svg
+	@exec $(PY) -m tools.soak $(if $(findstring command,$(origin MINUTES)),--minutes $(MINUTES)) \
+		$(if $(SEED),--seed $(SEED)) $(ARGS)
 
 api-fuzz: $(VENV)/.ready-dev ## requests drawn from the OpenAPI document, EXAMPLES=200 of each operation
 	@POSTROOM_API_EXAMPLES=$(EXAMPLES) $(PYTEST) tests/fuzz/test_api_fuzz.py --timeout 3000 $(ARGS)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import bisect
 import hashlib
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -40,13 +40,15 @@ class Sent(msgspec.Struct):
     digest: bytes
     recipients: tuple[str, ...]
     acknowledged: bool = False
+    back: str = BACK
+    """The domain of its reverse-path."""
 
     @property
     def expected(self) -> tuple[str, ...]:
         """The addresses at which something must arrive."""
         taken = tuple(one for one in self.recipients if not one.endswith(REFUSED))
         if len(taken) < len(self.recipients):
-            taken += (f"{self.name}@{BACK}",)
+            taken += (f"{self.name}@{self.back}",)
         return taken
 
     @property
@@ -70,11 +72,25 @@ class Kill(msgspec.Struct):
     """Transactions that the sink took during one commit before it."""
     oldest_s: float = 0.0
     """How long before the kill the earliest of those doubled had been received."""
+    since: float = 0.0
+    """Since when the victim had not been able to commit: it was stopped, or its disk was full."""
+
+    @property
+    def commit_from(self) -> float:
+        """When the commit may have begun that the kill cut off, but for how long one takes."""
+        return self.since or self.at
 
     @property
     def bound(self) -> int:
         """The most transactions that guarantee 4 lets it double."""
         return self.in_flight_max + self.in_commit
+
+
+class Taken(NamedTuple):
+    """A transaction that the sink took."""
+
+    at: float
+    recipients: tuple[str, ...]
 
 
 class Findings(msgspec.Struct):
@@ -99,34 +115,58 @@ class Ledger:
         self.sent: dict[str, Sent] = {}
         self.kills: list[Kill] = []
         self.announced: dict[str, list[float]] = {}
+        self.disturbed: list[tuple[float, float]] = []
+        """When processes were stopped or disks full, by us: settlements took as long."""
+        self.once: str = ""
+        """Messages whose names begin so are accepted once, however often they were asked for."""
+        self.told: set[str] = set()
+        """Recipients that the event stream calls delivered."""
+        self._ids: dict[str, str] = {}
+        self._accepted_twice: set[str] = set()
         self._deferred = 0
 
-    def send(self, name: str, content: bytes, recipients: tuple[str, ...]) -> Sent:
+    def send(
+        self, name: str, content: bytes, recipients: tuple[str, ...], back: str = BACK
+    ) -> Sent:
         """Note that a message is about to be handed over."""
-        one = self.sent[name] = Sent(name, hashlib.sha256(content).digest(), recipients)
+        digest = hashlib.sha256(content).digest()
+        one = self.sent[name] = Sent(name, digest, recipients, back=back)
         return one
 
     def announce(self, events: Iterable[dict[str, Any]], moment: Callable[[str], float]) -> None:
         """Note the events of a log; `moment` turns their time into seconds."""
         for event in events:
             if event["event"] == "delivered":
-                self.announced.setdefault(event["recipient"], []).append(moment(event["time"]))
+                recipient = event["recipient"]
+                self.announced.setdefault(recipient, []).append(moment(event["time"]))
+                if self.once and recipient.startswith(self.once):
+                    first = self._ids.setdefault(recipient, event["id"])
+                    if first != event["id"]:
+                        self._accepted_twice.add(recipient)
             elif event["event"] == "deferred":
                 self._deferred += 1
 
-    def check(self, received: list[Received]) -> Findings:
-        """Return the numbers of the run, and every violation."""
+    def check(self, received: Iterable[Received]) -> Findings:
+        """Return the numbers of the run, and every violation; contents are not kept."""
         found = Findings(messages=len(self.sent), deferred=self._deferred)
-        takings = self._takings(received, found)
+        self.disturbed = joined(self.disturbed)
+        taken: list[Taken] = []
+        takings = self._takings(received, taken, found)
         self._check_acknowledged(takings, found)
-        self._check_duplicates(received, takings, found)
+        self._check_duplicates(taken, takings, found)
+        found.violations += [
+            f"{address}: its request was accepted twice" for address in sorted(self._accepted_twice)
+        ]
         return found
 
-    def _takings(self, received: list[Received], found: Findings) -> dict[str, list[float]]:
+    def _takings(
+        self, received: Iterable[Received], taken: list[Taken], found: Findings
+    ) -> dict[str, list[float]]:
         """Return when each address was received; note damaged and unknown messages."""
         takings: dict[str, list[float]] = {}
         for message in received:
             content = message.octets
+            taken.append(Taken(message.at, message.recipients))
             for address in message.recipients:
                 takings.setdefault(address, []).append(message.at)
             if not message.reverse_path:
@@ -161,7 +201,7 @@ class Ledger:
                 found.violations.append(f"{one.name}: acknowledged and lost: {', '.join(lost)}")
 
     def _check_duplicates(
-        self, received: list[Received], takings: dict[str, list[float]], found: Findings
+        self, received: list[Taken], takings: dict[str, list[float]], found: Findings
     ) -> None:
         found.received = len(takings)
         found.duplicates = sum(len(times) - 1 for times in takings.values())
@@ -171,13 +211,17 @@ class Ledger:
                 found.violations.append(f"{address}: announced as delivered, never received")
             elif times[-1] > announced[0] + LOG_PRECISION_S:
                 found.violations.append(f"{address}: sent again after it was durably delivered")
-            elif len(announced) == 1:
+            elif len(announced) == 1 and not self._is_disturbed(times[-1], announced[0]):
                 wait_s = announced[0] - times[-1]
                 found.slowest_settlement_s = max(found.slowest_settlement_s, wait_s)
+        found.violations += [
+            f"{address}: delivered by the event stream, never received"
+            for address in sorted(self.told - takings.keys())
+        ]
         self._blame_kills(received, takings, found)
 
     def _blame_kills(
-        self, received: list[Received], takings: dict[str, list[float]], found: Findings
+        self, received: list[Taken], takings: dict[str, list[float]], found: Findings
     ) -> None:
         """Count each repeated transaction at the kill that it was repeated for."""
         window_s = found.slowest_settlement_s
@@ -185,7 +229,7 @@ class Ledger:
         kills = [kill.until for kill in self.kills]
         for kill in self.kills:
             until = bisect.bisect_right(moments, kill.at)
-            kill.in_commit = until - bisect.bisect_left(moments, kill.at - window_s)
+            kill.in_commit = until - bisect.bisect_left(moments, kill.commit_from - window_s)
         for message in received:
             again = self._repeated_at(message, takings)
             if again is None:
@@ -196,7 +240,7 @@ class Ledger:
                 continue
             kill = self.kills[number]
             kill.doubled += 1
-            kill.oldest_s = max(kill.oldest_s, kill.at - message.at)
+            kill.oldest_s = max(kill.oldest_s, kill.commit_from - message.at)
         for kill in self.kills:
             if kill.doubled > kill.bound:
                 found.violations.append(
@@ -209,7 +253,12 @@ class Ledger:
                     f" {kill.oldest_s:.2f} s before; the slowest settlement took {window_s:.2f} s"
                 )
 
-    def _repeated_at(self, message: Received, takings: dict[str, list[float]]) -> float | None:
+    def _is_disturbed(self, since: float, until: float) -> bool:
+        """Say whether something was stopped or full in this time."""
+        place = bisect.bisect_right(self.disturbed, (until,))
+        return place > 0 and self.disturbed[place - 1][1] >= since
+
+    def _repeated_at(self, message: Taken, takings: dict[str, list[float]]) -> float | None:
         """Return when the first of its recipients was received again, None where none was."""
         later = [
             moment
@@ -218,3 +267,14 @@ class Ledger:
             if moment > message.at
         ]
         return min(later, default=None)
+
+
+def joined(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return spans of time in their order, those that overlap as one."""
+    found: list[tuple[float, float]] = []
+    for since, until in sorted(spans):
+        if found and since <= found[-1][1]:
+            found[-1] = (found[-1][0], max(until, found[-1][1]))
+        else:
+            found.append((since, until))
+    return found

@@ -11,21 +11,28 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from tests.support.ledger import MARK, REFUSED, Ledger
+from tests.support.ledger import BACK, MARK, REFUSED, Ledger
 
-PAUSE_MAX_S = 0.02
+PAUSE_MAX_S = 0.04
 """Sessions wait up to this long between messages: a light load leaves idle moments too."""
 RECONNECT_S = 0.02
 REPLY_DEADLINE_S = 20.0
 BIG_OCTETS = 150_000
+DOMAINS = {"now.example": 3, "grey.example": 1}
+"""Where mail goes, and how much of it."""
 
 
 class Load:
     """Sessions that send until they are stopped."""
 
-    def __init__(self, ledger: Ledger, entropy: random.Random, name: str) -> None:
+    def __init__(
+        self, ledger: Ledger, entropy: random.Random, name: str,
+        senders: tuple[str, ...] = (BACK,), domains: Mapping[str, int] = DOMAINS,
+    ) -> None:  # fmt: skip
+        """`senders` are the domains of reverse-paths, and where DSNs go."""
+        self._senders, self._domains = senders, domains
         self._ledger = ledger
         self._entropy = entropy
         self._name = name
@@ -68,8 +75,9 @@ class Load:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pipelined: bool
     ) -> None:
         name, recipients, content = self._message()
-        sent = self._ledger.send(name, content, recipients)
-        commands = [b"MAIL FROM:<%s@back.example>\r\n" % name.encode()]
+        back = self._entropy.choice(self._senders)
+        sent = self._ledger.send(name, content, recipients, back)
+        commands = [f"MAIL FROM:<{name}@{back}>\r\n".encode()]
         commands += [b"RCPT TO:<%s>\r\n" % address.encode() for address in recipients]
         commands.append(b"DATA\r\n")
         if pipelined:
@@ -105,7 +113,7 @@ class Load:
         name = f"{self._name}-{self._count}"
         kind = dice.random()
         count = 1 if kind < 0.7 else dice.randint(2, 5) if kind < 0.95 else 20
-        domains = dice.choices(("now.example", "grey.example"), (3, 1), k=count)
+        domains = dice.choices(tuple(self._domains), tuple(self._domains.values()), k=count)
         recipients = [f"{name}-{number}@{domain}" for number, domain in enumerate(domains)]
         if dice.random() < 0.03:
             recipients[-1] = f"{name}-{count - 1}@{REFUSED}"

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -36,12 +37,15 @@ class SinkProcess:
 
     def received(self) -> list[Received]:
         """Return what it took so far, with the times of day."""
+        return list(self.each_received())
+
+    def each_received(self) -> Iterator[Received]:
+        """Give what it took so far, one after the other: contents need not be kept."""
         decode = msgspec.json.Decoder(Received).decode
-        lines = self.record.read_bytes().splitlines()
-        return [
-            msgspec.structs.replace(message, at=message.at + self._offset_s)
-            for message in map(decode, lines)
-        ]
+        with self.record.open("rb") as lines:
+            for line in lines:
+                message = decode(line)
+                yield msgspec.structs.replace(message, at=message.at + self._offset_s)
 
     def stop(self) -> None:
         """End it."""

@@ -27,10 +27,10 @@ _ENABLE = "run this as root, in a container with --cap-add SYS_ADMIN (for ext4: 
 
 
 class SmallDisk:
-    """A mounted file system of SIZE_OCTETS: "tmpfs", or "ext4" in a file."""
+    """A mounted file system of some size: "tmpfs", or "ext4" in a file."""
 
-    def __init__(self, kind: str = "tmpfs") -> None:
-        self.kind = kind
+    def __init__(self, kind: str = "tmpfs", size_octets: int = SIZE_OCTETS) -> None:
+        self.kind, self._size_octets = kind, size_octets
         self._base = Path(tempfile.mkdtemp(prefix="pr-disk-"))
         self.path = self._base / "mount"
         self._ballast = self.path / "ballast"
@@ -38,11 +38,13 @@ class SmallDisk:
     def __enter__(self) -> SmallDisk:
         self.path.mkdir(mode=0o700)
         if self.kind == "tmpfs":
-            commands = [["mount", "-t", "tmpfs", "-o", f"size={SIZE_OCTETS}", "tmpfs", "MOUNT"]]
+            commands = [
+                ["mount", "-t", "tmpfs", "-o", f"size={self._size_octets}", "tmpfs", "MOUNT"]
+            ]
         else:
             image = self._base / "image"
             with image.open("wb") as file:
-                file.truncate(SIZE_OCTETS)
+                file.truncate(self._size_octets)
             # No blocks kept for root: the server's notion of free space is everybody's.
             commands = [
                 ["mkfs.ext4", "-q", "-m", "0", str(image)],
@@ -111,4 +113,4 @@ class SmallDisk:
 
     def make_room(self) -> None:
         """Remove that file."""
-        self._ballast.unlink()
+        self._ballast.unlink(missing_ok=True)
