@@ -19,11 +19,11 @@ import argparse
 import random
 import shutil
 import tempfile
-import time
 from pathlib import Path
 
 from _pytest.outcomes import Skipped
 
+from postroom.core.clock import SystemClock
 from tests.support.crash_run import TARGETS, CrashRun
 from tests.support.ledger import Findings, Kill
 from tools.doc_block import RELIABILITY, machine, merged_rows, read_block, write_block
@@ -106,10 +106,11 @@ def one_run(target: str, options: argparse.Namespace, seed: int) -> int:
     (base / "server").mkdir(mode=0o700)
     replay = f"--rounds {options.rounds} --seed {seed} --target {target}"
     print(f"crash: {replay}; spool, log and record in {base}", flush=True)
-    began = time.monotonic()
+    clock = SystemClock()
+    began = clock.now()
 
     def tell(text: str) -> None:
-        print(f"  {text} after {time.monotonic() - began:.0f} s", flush=True)
+        print(f"  {text} after {clock.now() - began:.0f} s", flush=True)
 
     run = CrashRun(base, options.rounds, seed, target, tell)
     try:
@@ -122,7 +123,7 @@ def one_run(target: str, options: argparse.Namespace, seed: int) -> int:
         shutil.rmtree(base)
         return 1
     print(table(run, found))
-    print(f"{'took':40} {time.monotonic() - began:.0f} s")
+    print(f"{'took':40} {clock.now() - began:.0f} s")
     for reply, count in sorted(run.unexpected.items()):
         print(f"  {count} times: {reply or 'the connection ended'}")
     if options.write:

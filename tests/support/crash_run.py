@@ -87,7 +87,7 @@ class CrashRun:
         with contextlib.ExitStack() as stack:
             disk = None
             server = self._base / "server"
-            if self.target in ("disk-full", "mixed"):
+            if self._is_on_small_disk:
                 disk = stack.enter_context(SmallDisk(size_octets=DISK_OCTETS))
                 (server / "spool").symlink_to(disk.path)
             self.features = stack.enter_context(Features(self._base))
@@ -133,6 +133,10 @@ class CrashRun:
         found = self.ledger.check(sink.each_received())
         found.violations += wrong
         return found
+
+    @property
+    def _is_on_small_disk(self) -> bool:
+        return self.target in ("disk-full", "mixed")
 
     @property
     def peak_octets(self) -> int:
@@ -236,10 +240,13 @@ class CrashRun:
         match event["event"]:
             case "store-failed":
                 self.store_failures += 1
-                return self.target not in ("disk-full", "mixed")
+                return not self._is_on_small_disk
             case "worker-exited":
                 # Ended by us, by the watchdog, or because its master went.
-                return event["pid"] not in self.faults.killed and event["status"] != "exit 0"
+                said = str(event["status"])
+                if self._is_on_small_disk and "its disk is full" in said:
+                    return False
+                return event["pid"] not in self.faults.killed and said != "exit 0"
             case name:
                 return name in ("defect", "content-damaged")
 

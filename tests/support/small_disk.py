@@ -45,9 +45,10 @@ class SmallDisk:
             image = self._base / "image"
             with image.open("wb") as file:
                 file.truncate(self._size_octets)
-            # No blocks kept for root: the server's notion of free space is everybody's.
+            # No blocks kept for root: the server's notion of free space is everybody's. Blocks
+            # as large disks have them: see "Failures" in docs/queue.md.
             commands = [
-                ["mkfs.ext4", "-q", "-m", "0", str(image)],
+                ["mkfs.ext4", "-q", "-m", "0", "-b", "4096", str(image)],
                 ["mount", "-o", "loop", str(image), "MOUNT"],
             ]
         for command in commands:

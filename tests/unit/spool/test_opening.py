@@ -15,6 +15,7 @@ from postroom.spool.embedded import EmbeddedStore, lock_base, open_store, prepar
 from postroom.spool.errors import QueueBusy, QueueUnusable
 from postroom.spool.policy import SpoolPolicy
 from tests.contract.store_contract import message, octets_of, queue_id
+from tests.support.small_disk import SmallDisk
 
 
 def policy_of(base: Path, **more: int) -> SpoolPolicy:
@@ -157,3 +158,22 @@ def test_a_newer_schema_is_left_alone(tmp_path: Path) -> None:
     connection.execute("PRAGMA user_version = 99")
     connection.close()
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("left_octets", [0, 4 << 10, 28 << 10, 36 << 10])
+def test_a_queue_that_was_never_opened_says_that_its_disk_is_full(left_octets: int) -> None:
+    # There is no room for the WAL, for its index, or for what is written to it.
+    async def main(disk: SmallDisk) -> None:
+        base = disk.path / "spool"
+        base.mkdir(mode=0o700)
+        prepare_base(policy_of(base))
+        disk.fill(left_octets)
+        with pytest.raises(QueueUnusable, match="its disk is full"):
+            opened(base)
+        disk.make_room()
+        store = opened(base)
+        await store.put(message(1))
+        await store.close()
+
+    with SmallDisk() as disk:
+        asyncio.run(main(disk))

@@ -94,6 +94,10 @@ def open_store(
     except apsw.FullError as error:
         lease.release()
         raise QueueUnusable(f"{queue_dir}: its disk is full to the last octet: {error}") from error
+    except apsw.IOError as error:
+        # Of a full disk too: SQLite says so where there is no room for the index of its WAL.
+        lease.release()
+        raise QueueUnusable(f"{queue_dir}: its disk is full or fails: {error}") from error
     except BaseException:
         lease.release()
         raise
