@@ -51,9 +51,7 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def configuration(receiver: Receiver, secret: Path, console: int) -> str:
-    """Return the tables that switch everything on."""
-    return f"""
+LIMITS = f"""
 [limits]
 concurrency = {IN_FLIGHT_MAX}
 rate = "4000/1s"
@@ -77,14 +75,6 @@ interval = 0.1
 samples = 2
 cool_down = 0.3
 minimum_life = 0
-[console]
-address = ["127.0.0.1:{console}"]
-[webhook.{HOOK}]
-url = "{receiver.url}"
-secret_file = "{secret}"
-events = ["delivered"]
-batch = 500
-retry_max = "1s"
 """
 
 
@@ -111,9 +101,18 @@ class Features:
         self.receiver.__exit__(None, None, None)
 
     @property
-    def configuration(self) -> str:
-        """The tables for the server."""
-        return configuration(self.receiver, self._secret, self.console)
+    def tables(self) -> str:
+        """What the console and the webhook are told."""
+        return f"""
+[console]
+address = ["127.0.0.1:{self.console}"]
+[webhook.{HOOK}]
+url = "{self.receiver.url}"
+secret_file = "{self._secret}"
+events = ["delivered"]
+batch = 500
+retry_max = "1s"
+"""
 
     def begin(self, daemon: Daemon) -> None:
         """Wait until the webhook listens, and make the token."""
@@ -121,7 +120,7 @@ class Features:
         daemon.wait_until(kept.exists, 60, "the webhook has begun")
         tokens = Tokens(daemon.base / "spool", SystemClock())
         try:
-            self.token, _ = tokens.create("shop", Role.INJECTOR)
+            self.token, _ = tokens.create("shop", Role.OPERATOR)
         finally:
             tokens.close()
 

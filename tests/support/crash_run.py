@@ -24,7 +24,14 @@ from pathlib import Path
 
 from tests.support.command_line import postroom
 from tests.support.crash_faults import Faults
-from tests.support.crash_features import DOMAINS, IN_FLIGHT_MAX, QUEUES_MAX, SENDERS, Features
+from tests.support.crash_features import (
+    DOMAINS,
+    IN_FLIGHT_MAX,
+    LIMITS,
+    QUEUES_MAX,
+    SENDERS,
+    Features,
+)
 from tests.support.crash_features import QUEUES as FEATURED_QUEUES
 from tests.support.daemon import Daemon
 from tests.support.http_load import NAME as HTTP_NAME
@@ -95,7 +102,7 @@ class CrashRun:
             stack.callback(sink.stop)
             daemon = Daemon(
                 relay=sink.port, queues=FEATURED_QUEUES, base=server,
-                config=CONFIGURATION + HANG + self.features.configuration,
+                config=CONFIGURATION + HANG + LIMITS + self.features.tables,
                 spool=f'max = {QUEUES_MAX}\nreserve = "4 MiB"',
             )  # fmt: skip
             stack.callback(daemon.kill_all)
