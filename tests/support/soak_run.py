@@ -258,9 +258,10 @@ class SoakRun:
         for event in daemon.log():
             if event["event"] in ("defect", "content-damaged", "store-failed"):
                 self.violations.append(f"the server says: {event}")
-            elif event["event"] == "worker-exited" and event["status"] != "exit 0":
-                if event["pid"] not in self.unrest.killed:
-                    self.violations.append(f"the server says: {event}")
+            elif event["event"] == "worker-exited" and event["pid"] not in self.unrest.killed:
+                if event["status"] == "exit 0":
+                    continue
+                self.violations.append(f"the server says: {event}")
 
 
 def _processes(status: Status) -> list[tuple[str, int]]:

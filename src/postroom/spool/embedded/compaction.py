@@ -94,7 +94,7 @@ class Compactor:
         return result
 
     def make_room(self, result: CommitResult) -> None:
-        """Close the current segment where it is mostly dead, so that it may go.
+        """Close the current segment where it is mostly dead, so that it may go, and empty the WAL.
 
         New mail is refused where the disk is full, so the segment would never reach the size
         at which it is closed, and its dead octets would keep the disk full for ever.
@@ -113,6 +113,8 @@ class Compactor:
         ):
             segments.leave()
             committer.flush(result)
+        if committer.is_usable and result.control_error is None:
+            committer.give_wal_back(result)
         self._without_room.clear()
 
     def _leave(self, number: int) -> None:

@@ -21,7 +21,7 @@ from postroom.core.ids import QueueId
 from postroom.core.message import Provenance, RecipientStatus
 from postroom.core.terms import Terms
 from postroom.spool.embedded.changes import Put
-from postroom.spool.embedded.schema import ROWS_MAX
+from postroom.spool.embedded.schema import BUSY_MS, ROWS_MAX
 
 _T = TypeVar("_T")
 _encode = msgspec.json.Encoder().encode
@@ -173,6 +173,20 @@ class Control:
             self.commit()
         finally:
             self.connection.execute("PRAGMA synchronous = NORMAL")
+
+    def give_wal_back(self) -> None:
+        """Copy the WAL back and let the disk have its octets; it never shrinks by itself.
+
+        Where somebody reads, or the file would have to grow and cannot, it stays for now.
+        """
+        connection = self.connection
+        connection.set_busy_timeout(0)
+        try:
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except (apsw.BusyError, apsw.LockedError, apsw.FullError):
+            pass
+        finally:
+            connection.set_busy_timeout(BUSY_MS)
 
     def insert(self, puts: Sequence[Put]) -> None:
         """Insert messages, at most ROWS_MAX, with their recipients.

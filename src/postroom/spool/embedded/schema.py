@@ -94,6 +94,8 @@ _STATEMENTS_KEPT: Final = 400
 # The WAL is copied back once it has this many pages. Hot pages are rewritten by each commit
 # and copied once per round, so a longer round is cheaper; 4,000 pages are 16 MiB.
 WAL_PAGES: Final = 4000
+BUSY_MS: Final = 5000
+"""How long a lock of another connection is waited for."""
 
 
 def connect(
@@ -116,7 +118,7 @@ def connect(
         # Only opening and closing in good order copy the WAL back; after a failure the next
         # connection finds everything as it was.
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-        connection.set_busy_timeout(5000)
+        connection.set_busy_timeout(BUSY_MS)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {'NORMAL' if durable else 'OFF'}")
         # Done by the writer: an error in SQLite's own would be known to nobody.
