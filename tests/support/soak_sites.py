@@ -9,7 +9,7 @@ read while they are written.
     defer   451 to a tenth of the recipients
     refuse  550 to a fifth of them
     drop    breaks off after a twentieth of the contents
-    hang    says nothing for 20 s after a fiftieth of the contents
+    hang    says nothing for 20 s after one in two hundred contents
     down    is not there at times
 
 Called by: tests.support.soak_run.  Raises: OSError.
@@ -34,7 +34,7 @@ RULES = {
     "defer": ("rcpt percent=10 reply=451 4.2.0 Not now",),
     "refuse": ("rcpt percent=20 reply=550 5.1.1 No such user",),
     "drop": ("content percent=5 drop",),
-    "hang": ("content percent=2 delay=20s",),
+    "hang": ("content percent=0.5 delay=20s",),
     "down": (),
 }
 WEIGHTS = {"well": 60, "defer": 15, "refuse": 5, "drop": 5, "hang": 5, "down": 10}

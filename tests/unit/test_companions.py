@@ -21,6 +21,8 @@ from postroom.core.clock import SystemClock
 from postroom.observe.events import EventList, WorkerExited
 from postroom.spool.policy import SpoolPolicy
 from postroom.supervisor.companions import CompanionKind, Companions
+from postroom.supervisor.link import CompanionBegin
+from postroom.supervisor.process import environment_of
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "postroom"
 BARE = CompanionKind(
@@ -153,6 +155,17 @@ def test_an_address_that_is_taken_is_told_by_its_name(tmp_path: Path) -> None:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(OSError, match="bare: cannot bind " + address):
             Running(tmp_path, address=address)
+
+
+def test_a_companion_has_one_arena_of_memory_unless_the_operator_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
+    begin = CompanionBegin(Running(tmp_path, address="").config, "bare", ())
+    assert environment_of(begin)["MALLOC_ARENA_MAX"] == "1"
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "3")
+    environment = environment_of(begin)
+    assert environment["MALLOC_ARENA_MAX"] == "3" and environment["PATH"] == os.environ["PATH"]
 
 
 def test_only_companions_name_an_http_library() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from postroom.sink.recorder import Received
-from tests.support.ledger import MARK, Kill, Ledger
+from tests.support.ledger import MARK, Kill, Ledger, joined
 
 CONTENT = MARK + b"m1\r\n\r\nhello\r\n"
 
@@ -73,3 +73,43 @@ def test_more_duplicates_than_were_in_flight_are_a_violation() -> None:
     )  # fmt: skip
     assert len(found.violations) == 1
     assert "doubled 2 transactions; at most 1 " in found.violations[0]
+
+
+def test_a_request_that_was_accepted_twice_is_found() -> None:
+    ledger = ledger_with("h1-0@x.example")
+    ledger.once = "h"
+    for queue_id in ("a", "a", "b"):
+        ledger.announce([announced("h1-0@x.example")[0] | {"id": queue_id}], float)
+    found = ledger.check([taken(1.0, "h1-0@x.example")])
+    assert "h1-0@x.example: its request was accepted twice" in found.violations
+
+
+def test_what_the_event_stream_alone_calls_delivered_must_have_been_received() -> None:
+    ledger = ledger_with("a@x.example")
+    ledger.told = {"a@x.example", "b@x.example"}
+    found = ledger.check([taken(1.0, "a@x.example")])
+    assert found.violations == ["b@x.example: delivered by the event stream, never received"]
+
+
+def test_a_settlement_that_waited_for_a_full_disk_is_not_the_slowest_of_all() -> None:
+    ledger = ledger_with("a@x.example")
+    ledger.announce(announced("a@x.example"), float)
+    assert ledger.check([taken(4.0, "a@x.example")]).slowest_settlement_s == 6.0
+    ledger.disturbed = [(3.0, 5.0)]
+    assert ledger.check([taken(4.0, "a@x.example")]).slowest_settlement_s == 0.0
+
+
+def test_a_kill_on_a_full_disk_may_double_what_waited_for_room() -> None:
+    ledger = Ledger()
+    addresses = [f"r{number}@x.example" for number in range(4)]
+    ledger.send("m1", CONTENT, tuple(addresses))
+    once = [taken(1.0 + number, address) for number, address in enumerate(addresses)]
+    again = [taken(20.0, address) for address in addresses]
+    ledger.kills.append(Kill(5.0, "group", in_flight_max=1, until=6.0))
+    assert any("doubled 4" in text for text in ledger.check(once + again).violations)
+    ledger.kills[0] = Kill(5.0, "group", in_flight_max=1, until=6.0, since=1.5)
+    assert ledger.check(once + again).violations == []
+
+
+def test_spans_that_overlap_are_one() -> None:
+    assert joined([(5, 6), (1, 3), (2, 4)]) == [(1, 4), (5, 6)]

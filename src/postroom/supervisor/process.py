@@ -14,13 +14,19 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from postroom.supervisor.link import Begin, CompanionBegin, Link, master_end
 
 # -P: the current directory is no place to import from (it may be anybody's).
 WORKER_COMMAND = (sys.executable, "-P", "-m", "postroom.supervisor.worker_main")
+
+
+COMPANION_ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}
+"""What a companion has besides our environment. Its threads read much and keep nothing: in arenas
+of their own the C library holds what they leave, and the console grew by 6 MiB within 9,000
+requests, where with one arena it stays as it is (`make soak` found it)."""
 
 
 class WorkerProcess:
@@ -46,6 +52,7 @@ class WorkerProcess:
                 str(theirs.fileno()),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=descriptors,
+                env=environment_of(begin),
             )
         except BaseException:
             ours.close()
@@ -77,3 +84,10 @@ class WorkerProcess:
             self.was_killed = True
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._process.pid, signal.SIGKILL)
+
+
+def environment_of(begin: Begin | CompanionBegin) -> Mapping[str, str]:
+    """Return the environment of a process; what the operator has set stays."""
+    if isinstance(begin, Begin):
+        return os.environ
+    return COMPANION_ENVIRONMENT | os.environ
