@@ -14,7 +14,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Self
 
 from postroom.supervisor.link import Begin, CompanionBegin, Link, master_end
@@ -86,8 +86,7 @@ class WorkerProcess:
                 os.kill(self._process.pid, signal.SIGKILL)
 
 
-def environment_of(begin: Begin | CompanionBegin) -> Mapping[str, str]:
-    """Return the environment of a process; what the operator has set stays."""
-    if isinstance(begin, Begin):
-        return os.environ
-    return COMPANION_ENVIRONMENT | os.environ
+def environment_of(begin: Begin | CompanionBegin) -> dict[str, str]:
+    """Return the environment of a process (uvloop takes a dict); what the operator set stays."""
+    own = {} if isinstance(begin, Begin) else COMPANION_ENVIRONMENT
+    return {**own, **os.environ}
