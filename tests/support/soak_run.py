@@ -103,7 +103,7 @@ class SoakRun:
         """Play it; return what each process's measures did."""
         with contextlib.ExitStack() as stack:
             self.features = stack.enter_context(Features(self._base))
-            self.sites = Sites(self._base)
+            self.sites = Sites(self._base, min(20.0, max(1.0, self._seconds / 3)))
             stack.callback(self.sites.stop)
             self.sites.start()
             daemon = Daemon(

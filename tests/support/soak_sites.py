@@ -9,7 +9,7 @@ read while they are written.
     defer   451 to a tenth of the recipients
     refuse  550 to a fifth of them
     drop    breaks off after a twentieth of the contents
-    hang    says nothing for 20 s after one in two hundred contents
+    hang    says nothing for long (20 s) after one in two hundred contents
     down    is not there at times
 
 Called by: tests.support.soak_run.  Raises: OSError.
@@ -34,7 +34,7 @@ RULES = {
     "defer": ("rcpt percent=10 reply=451 4.2.0 Not now",),
     "refuse": ("rcpt percent=20 reply=550 5.1.1 No such user",),
     "drop": ("content percent=5 drop",),
-    "hang": ("content percent=0.5 delay=20s",),
+    "hang": ("content percent=0.5 delay=HANG",),
     "down": (),
 }
 WEIGHTS = {"well": 60, "defer": 15, "refuse": 5, "drop": 5, "hang": 5, "down": 10}
@@ -44,8 +44,8 @@ READ_OCTETS = 4 << 20
 class Sites:
     """All remote hosts."""
 
-    def __init__(self, base: Path) -> None:
-        self._base = base
+    def __init__(self, base: Path, hang_s: float = 20.0) -> None:
+        self._base, self._hang_s = base, hang_s
         self.ports = {name: free_port() for name in RULES}
         self.received: dict[str, int] = {}
         """How often each number was received that was received more than once."""
@@ -93,7 +93,7 @@ class Sites:
             f"[site.{site}]\nlisten = ['127.0.0.1:{self.ports[site]}']\n"
             f"rules = {json.dumps(list(RULES[site]))}\n"
             for site in sites
-        )
+        ).replace("HANG", f"{round(1000 * self._hang_s)}ms")
         profile = self._base / f"{name}.toml"
         profile.write_text(text)
         process = subprocess.Popen(

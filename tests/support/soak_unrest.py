@@ -55,7 +55,7 @@ class Unrest:
     ) -> None:  # fmt: skip
         self._daemon, self._sites, self._features = daemon, sites, features
         self._dice, self._reconfigure = dice, reconfigure
-        self._scale = min(1.0, seconds / 600.0)
+        self._scale = min(1.0, max(0.03, seconds / 600.0))
         """Short runs do everything more often."""
         self.done: Counter[str] = Counter()
         self.killed: set[int] = set()
