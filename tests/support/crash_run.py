@@ -17,6 +17,7 @@ import gzip
 import json
 import random
 import resource
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -86,7 +87,7 @@ class CrashRun:
         self.unexpected: Counter[str] = Counter()
         self.faults_done: Counter[str] = Counter()
         self.store_failures = 0
-        self._is_up = False
+        self._is_up = self._is_well = False
         self._logs = 0
 
     def run(self, longest_s: float = KILL_MAX_S) -> Findings:
@@ -97,6 +98,8 @@ class CrashRun:
             if self._is_on_small_disk:
                 disk = stack.enter_context(SmallDisk(size_octets=DISK_OCTETS))
                 (server / "spool").symlink_to(disk.path)
+                # What is on it goes with it, unless all was well.
+                stack.callback(self._keep, disk.path, server / "spool-kept")
             self.features = stack.enter_context(Features(self._base))
             sink = SinkProcess(self._base, *SINK_RULES)
             stack.callback(sink.stop)
@@ -139,7 +142,12 @@ class CrashRun:
             wrong.append(f"{self.http.unanswered} requests by HTTP never got an answer")
         found = self.ledger.check(sink.each_received())
         found.violations += wrong
+        self._is_well = not found.violations
         return found
+
+    def _keep(self, spool: Path, kept: Path) -> None:
+        if not self._is_well:
+            shutil.copytree(spool, kept, ignore=shutil.ignore_patterns("ballast"), symlinks=True)
 
     @property
     def _is_on_small_disk(self) -> bool:
