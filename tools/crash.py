@@ -1,9 +1,9 @@
 """`make crash`: faults under load, many times; nothing acknowledged may be lost.
 
     make crash                                 50 rounds of kill -9 of the whole process group
-    make crash ROUNDS=500 TARGET=stop          another fault, see tests.support.crash_faults
+    make crash ROUNDS=500 FAULT=stop          another fault, see tests.support.crash_faults
     make crash ARGS="--seed 7 --rounds 10"     the same moments and messages again
-    make crash TARGET=all ROUNDS=500 ARGS=--write     each; the table in docs/reliability.md
+    make crash FAULT=all ROUNDS=500 ARGS=--write     each; the table in docs/reliability.md
 
 Each round sends from several sessions and over HTTP, and after a random moment kills, stops or
 fills. Limits, tenants, groups, growing and shrinking queues, event stream and webhook are
@@ -29,7 +29,7 @@ from tests.support.ledger import Findings, Kill
 from tools.doc_block import RELIABILITY, machine, merged_rows, read_block, write_block
 
 HEAD = (
-    "target", "rounds", "kills", "acknowledged", "recipients", "DSNs", "**lost**", "doubled",
+    "fault", "rounds", "kills", "acknowledged", "recipients", "DSNs", "**lost**", "doubled",
     "most by one, and its bound", "again without a cause", "unacknowledged, received", "seed",
 )  # fmt: skip
 _NO_KILL = Kill(0.0, "nothing", 0)
