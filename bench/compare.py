@@ -19,7 +19,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import facts, page, programs, results, systems, verdict
+from bench import facts, known, page, programs, results, verdict
 from bench.case import Case, Run
 from bench.cases import CASES, DEFAULT
 from bench.programs import BenchError, Load
@@ -79,7 +79,7 @@ def main() -> int:
 def can_run(case: Case, options: argparse.Namespace) -> bool:
     """Say whether all that a case needs is here; print what is not."""
     needed = [options.only] if options.only in case.needed else case.needed
-    reasons = [reason for name in needed if (reason := systems.missing(name))]
+    reasons = [reason for name in needed if (reason := known.missing(name))]
     reasons += [reason] if (reason := programs.missing()) else []
     for reason in reasons:
         print(f"{case.name} is left out: {reason}")

@@ -8,26 +8,38 @@ code loaded in what is measured. Every message must come, and what comes twice i
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 
+from bench.known import SYSTEMS
 from bench.measured import shared_fairly_mib
 from bench.programs import BenchError, Load, Sink, inject
 from bench.running import SETTLE_S, Running
+from bench.systems import Layout
 from bench.trial import Trial
 
 WARM_UP_PER_SESSION = 5
 MEMORY_EACH_S = 0.5
 
 
-def relay(name: str, load: Load, trial: Trial) -> dict[str, float]:
-    """Run one system once under a load."""
+def relay(
+    name: str,
+    load: Load,
+    trial: Trial,
+    *,
+    layout: Layout | None = None,
+    prepare: Callable[[Running], None] | None = None,
+) -> dict[str, float]:
+    """Run one system once under a load; `prepare` is called before the warm-up."""
     warm_up = warm_up_of(load)
     total = warm_up.deliveries + load.deliveries
     with (
         Sink([warm_up.deliveries, total], recipients=load.recipients) as sink,
-        Running(name, trial.directory, sink.port) as running,
+        Running(layout or SYSTEMS[name], trial.directory, sink.port) as running,
     ):
         trial.describe(running.system)
+        if prepare is not None:
+            prepare(running)
         inject(warm_up, running.port, deadline_s=trial.deadline_s)
         sink.wait_for(warm_up.deliveries, trial.deadline_s)
         before = running.quiet(trial.deadline_s)

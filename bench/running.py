@@ -20,7 +20,7 @@ from types import TracebackType
 
 from bench.measured import cpu_so_far, descendants, kernel_threads_cpu
 from bench.programs import BenchError
-from bench.systems import ROOT, SYSTEMS, System
+from bench.systems import ROOT, Layout, System
 from tests.support import postfix
 
 SETTLE_S = 0.5
@@ -47,9 +47,9 @@ class Running:
 
     system: System
 
-    def __init__(self, name: str, directory: str, sink_port: int) -> None:
+    def __init__(self, layout: Layout, directory: str, sink_port: int) -> None:
         self._stack = contextlib.ExitStack()
-        self._layout = SYSTEMS[name](directory, sink_port)
+        self._layout = layout(directory, sink_port)
 
     def __enter__(self) -> Running:
         with contextlib.ExitStack() as stack:
@@ -109,12 +109,19 @@ class Running:
 
     def flush(self) -> None:
         """Have everything that waits tried now."""
+        self._run(*self.system.flush)
+
+    def command(self, *words: str) -> None:
+        """Run a command of Postroom."""
+        self._run(*self.system.control, *words)
+
+    def _run(self, *words: str) -> None:
         done = subprocess.run(
-            self.system.flush, capture_output=True, text=True, check=False,
+            words, capture_output=True, text=True, check=False,
             env={**os.environ, **self.system.environment},
         )  # fmt: skip
         if done.returncode:
-            raise BenchError(f"{self.system.flush} failed: {done.stderr}")
+            raise BenchError(f"{' '.join(words)} failed: {done.stderr}")
 
     def quiet(self, deadline_s: float) -> Used:
         """Wait until it uses next to no processor time; return what it used until then."""

@@ -36,6 +36,8 @@ class System:
     flush: tuple[str, ...] = ()
     """The command that has everything tried now; empty where the bench does not need it."""
     environment: dict[str, str] = field(default_factory=dict)
+    control: tuple[str, ...] = ()
+    """How a command of Postroom begins; empty for others."""
 
 
 Layout = Callable[[str, int], AbstractContextManager[System]]
@@ -84,19 +86,9 @@ path = "{directory}/postroom.log"
 """
         )
         config = ("--config", str(configuration))
+        control = (str(Path(sys.executable).parent / "postroom"), *config)
         yield System(
             "postroom", __version__, f"{queues} queues, else as by default, logs to a file",
             DURABLE, port, (sys.executable, "-m", "postroom.supervisor.serve", *config),
-            (str(Path(sys.executable).parent / "postroom"), *config, "mail", "run", "all"),
-            {"PYTHONPATH": str(ROOT / "src")},
+            (*control, "mail", "run", "all"), {"PYTHONPATH": str(ROOT / "src")}, control,
         )  # fmt: skip
-
-
-SYSTEMS: dict[str, Layout] = {"postfix": postfix_relay, "postroom": postroom_relay}
-
-
-def missing(name: str) -> str:
-    """Return why a system cannot run here, and what to do; "" where it can."""
-    if name == "postfix":
-        return postfix.missing()
-    return ""

@@ -17,6 +17,8 @@ class Trial:
     memory: bool = False
     """Whether to look at the memory meanwhile: it costs some processor time."""
     systems: dict[str, System] = field(default_factory=dict)
+    kept: dict[str, float] = field(default_factory=dict)
+    """What a runner found out for all runs of its case."""
 
     def describe(self, system: System) -> None:
         """Keep what a reader must know of a system."""

@@ -12,12 +12,15 @@
  *   -a FILE      at the end the times when each message was sent (its last octet) and accepted
  *                (250), as pairs of doubles by number
  *
- * A message that is turned away for now (4yz, or a connection closed before its content) is sent
+ * A message that is turned away for now (4yz, or a connection closed or silent before its content) is sent
  * again over a new connection; what is refused for good, or lost in doubt, ends the program. Its last
  * line is JSON: when the first message began, when the last was accepted, CPU of its own.
  */
 #include "peer.h"
 
+/* A server with a short backlog drops connections that the client holds for established: such a
+ * one never greets, and is dialled anew after this time. */
+#define GREETING_S 1.0
 #define REPLY_MAX 4096
 #define ADDRESS_MAX 64
 
@@ -26,6 +29,7 @@ enum { IDLE, GREETING, EHLO, ENVELOPE, CONTENT, QUIT };
 struct session {
     int fd, state, step, awaited, waits_to_write, held;
     long number;
+    double dialled;
     char *out; /* what is still to be written */
     size_t left;
     char *envelope, *content;
@@ -137,6 +141,7 @@ static void dial(struct session *s) {
         end("generator: cannot connect: %s", strerror(errno));
     watch(s, EPOLL_CTL_ADD, EPOLLIN);
     s->state = GREETING;
+    s->dialled = now();
 }
 
 /* Take the next message, where one is due. */
@@ -281,8 +286,9 @@ int main(int argc, char **argv) {
         prepare(&sessions[i]);
         start(&sessions[i]);
     }
+    double looked = first;
     while (accepted < n_messages) {
-        int n = epoll_wait(poll_fd, events, 256, rate || n_waiting ? 1 : -1);
+        int n = epoll_wait(poll_fd, events, 256, rate || n_waiting ? 1 : 200);
         for (int i = 0; i < n; i++) {
             struct session *s = events[i].data.ptr;
             if (events[i].events & EPOLLOUT)
@@ -294,6 +300,12 @@ int main(int argc, char **argv) {
             for (int i = 0; i < n_sessions; i++)
                 if (sessions[i].state == IDLE)
                     start(&sessions[i]);
+        if (now() - looked < GREETING_S / 4)
+            continue;
+        looked = now();
+        for (int i = 0; i < n_sessions; i++)
+            if (sessions[i].state == GREETING && looked - sessions[i].dialled > GREETING_S)
+                try_again(&sessions[i], "no greeting");
     }
     if (times && (fwrite(times, 2 * sizeof *times, n_messages, times_file) != (size_t)n_messages ||
                   fclose(times_file)))
