@@ -23,6 +23,8 @@ class Kind(Enum):
     TIMES = "at least"
     FRACTION = "at most"
     BELOW = "below"
+    TOLD = "told beside"
+    """No goal: for the reader."""
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench import facts, known, page, programs, results, verdict
-from bench.case import Case, Run
+from bench.case import Case, Kind, Run
 from bench.cases import CASES, DEFAULT
 from bench.programs import BenchError, Load
-from bench.trial import Trial
-
-QUICK = 8
-"""How many times less is sent with --quick."""
+from bench.trial import QUICK, Trial
 
 
 def arguments() -> argparse.Namespace:
@@ -100,7 +97,7 @@ def run_case(
     """Run all pairs of one case."""
     load = load_of(case, options)
     print(f"  load: {load}", flush=True)
-    trial = Trial(options.directory, options.deadline, case.memory)
+    trial = Trial(options.directory, options.deadline, options.quick, case.memory)
     runs: list[Run] = []
     subjects = [name for name in case.subjects if options.only in (None, name)]
     pairs = 1 if options.quick else min(options.pairs, case.pairs_max)
@@ -154,8 +151,9 @@ def listed() -> list[str]:
         )
         lines += [
             f"    goal: {goal.words} {goal.kind.value} {goal.bound:.3g}"
-            + ("" if goal.kind.value == "below" else f" times {goal.other}")
+            + ("" if goal.kind is Kind.BELOW else f" times {goal.other}")
             for goal in case.goals
+            if goal.kind is not Kind.TOLD
         ]
     return lines
 

@@ -60,9 +60,7 @@ def _waiting_relay(sites: int, names_port: int, base: str, sink_port: int) -> It
         )
         file.write_text(text)
         policy = SpoolPolicy(base=str(file.parent / "spool"), count=2)
-        options = argparse.Namespace(
-            octets=WAITING_OCTETS, domains=sites, due_percent=0.0, each_once=True
-        )
+        options = argparse.Namespace(octets=WAITING_OCTETS, domains=sites, due_percent=0.0)
         queues = prepare_base(policy).queues
         for queue in queues:
             asyncio.run(fill_queue(queue, policy, WAITING // len(queues), options))
@@ -72,7 +70,7 @@ def _waiting_relay(sites: int, names_port: int, base: str, sink_port: int) -> It
 def _make_due(running: Running) -> None:
     """Suspend the channel of what waits and make it due; return once the server is quiet."""
     running.command("channel", "suspend", "default")
-    running.flush()
+    running.command("mail", "run", "all")
     time.sleep(1)
     running.quiet(QUIET_DEADLINE_S)
 

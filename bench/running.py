@@ -109,7 +109,8 @@ class Running:
 
     def flush(self) -> None:
         """Have everything that waits tried now."""
-        self._run(*self.system.flush)
+        for command in self.system.flush:
+            self._run(*command)
 
     def command(self, *words: str) -> None:
         """Run a command of Postroom."""

@@ -33,8 +33,8 @@ class System:
     sync: str
     port: int
     command: tuple[str, ...]
-    flush: tuple[str, ...] = ()
-    """The command that has everything tried now; empty where the bench does not need it."""
+    flush: tuple[tuple[str, ...], ...] = ()
+    """The commands that have everything tried now; none where the bench does not need it."""
     environment: dict[str, str] = field(default_factory=dict)
     control: tuple[str, ...] = ()
     """How a command of Postroom begins; empty for others."""
@@ -55,7 +55,7 @@ def postfix_relay(base: str, sink_port: int) -> Iterator[System]:
         flush = (postfix.program("postqueue") or "postqueue", "-c", str(instance.configuration))
         yield System(
             "postfix", version, "as by default (100 processes of a kind), logs nowhere", DURABLE,
-            instance.port, tuple(instance.command), (*flush, "-f"),
+            instance.port, tuple(instance.command), ((*flush, "-f"),),
         )  # fmt: skip
 
 
@@ -90,5 +90,6 @@ path = "{directory}/postroom.log"
         yield System(
             "postroom", __version__, f"{queues} queues, else as by default, logs to a file",
             DURABLE, port, (sys.executable, "-m", "postroom.supervisor.serve", *config),
-            (*control, "mail", "run", "all"), {"PYTHONPATH": str(ROOT / "src")}, control,
+            ((*control, "site", "purge", "--all"), (*control, "mail", "run", "all")),
+            {"PYTHONPATH": str(ROOT / "src")}, control,
         )  # fmt: skip

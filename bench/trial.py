@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from bench.systems import System
 
+QUICK = 8
+
 
 @dataclass
 class Trial:
@@ -14,6 +16,8 @@ class Trial:
     directory: str
     """Queues lie below it, on its disk."""
     deadline_s: float = 300.0
+    quick: bool = False
+    """Whether it is only to be seen that it works: whatever takes long is QUICK times less."""
     memory: bool = False
     """Whether to look at the memory meanwhile: it costs some processor time."""
     systems: dict[str, System] = field(default_factory=dict)

@@ -30,7 +30,7 @@ class Line:
     @property
     def cells(self) -> tuple[str, ...]:
         """The texts of its columns, in the order of HEAD."""
-        verdict = "met" if self.met else "missed"
+        verdict = ("met" if self.met else "missed") if self.goal else ""
         return (self.case, self.figure, self.other, self.ours, self.ratio, self.goal, verdict)
 
 
@@ -58,13 +58,14 @@ def _line(case: Case, goal: Goal, runs: Sequence[Run]) -> Line | None:
     if not ratios:
         return None
     ratio = statistics.median(ratios)
-    met = ratio >= goal.bound if goal.kind is Kind.TIMES else ratio <= goal.bound
+    met = {Kind.TIMES: ratio >= goal.bound, Kind.FRACTION: ratio <= goal.bound}.get(goal.kind, True)
+    sign = {Kind.TIMES: ">=", Kind.FRACTION: "<="}.get(goal.kind)
     range_ = f" ({_times(min(ratios))} to {_times(max(ratios))})" if len(ratios) > 1 else ""
     return Line(
         title, goal.words,
         f"{goal.other} {_number(statistics.median(others.values()), goal)}",
         _number(median, goal), _times(ratio) + range_,
-        f"{'>=' if goal.kind is Kind.TIMES else '<='} {_times(goal.bound)}", met,
+        f"{sign} {_times(goal.bound)}" if sign else "", met,
     )  # fmt: skip
 
 
