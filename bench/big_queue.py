@@ -29,7 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,6 +137,16 @@ def fill_apart(
     asyncio.run(fill_queue(queue, policy, count, options))
 
 
+def fill_all(
+    queues: Sequence[ManifestQueue], policy: SpoolPolicy, options: argparse.Namespace
+) -> None:
+    """Fill all queues, with as many messages in each, by as many processes as there are cores."""
+    each = options.messages // len(queues)
+    with ProcessPoolExecutor(min(len(queues), os.cpu_count() or 1)) as pool:
+        for one in [pool.submit(fill_apart, queue, policy, each, options) for queue in queues]:
+            one.result()
+
+
 def command_s(words: list[str], environment: dict[str, str]) -> float:
     """Return how long a command takes as a process; it must succeed."""
     begun = time.perf_counter()
@@ -204,12 +214,7 @@ def measure(options: argparse.Namespace, base: Path) -> list[Row]:
     policy = SpoolPolicy(base=str(base / "server" / "spool"), count=options.queues)
     begun = time.perf_counter()
     queues = prepare_base(policy).queues
-    with ProcessPoolExecutor(min(len(queues), os.cpu_count() or 1)) as pool:
-        for filled in [
-            pool.submit(fill_apart, queue, policy, options.messages // len(queues), options)
-            for queue in queues
-        ]:
-            filled.result()
+    fill_all(queues, policy, options)
     filled_s = time.perf_counter() - begun
     sink = SinkProcess(base, "--no-content")
     daemon = Daemon(relay=sink.port, queues=options.queues, base=base / "server")

@@ -136,7 +136,7 @@ def opensmtpd_relay(base: str, sink_port: int) -> Iterator[System]:
         ).stderr
         yield System(
             "opensmtpd", said.split()[2] if said.startswith("version") else said.split()[1],
-            "as by default, logs nowhere", DURABLE, port,
+            "as by default, logs nowhere", "syncs nothing before 250", port,
             tuple(tree.command("/usr/sbin/smtpd", "-d", "-f", "/etc/smtpd.conf")),
         )  # fmt: skip
 
@@ -165,6 +165,6 @@ def haraka_relay(base: str, sink_port: int) -> Iterator[System]:
         version = json.loads((HARAKA / "package.json").read_text())["version"]
         yield System(
             "haraka", version, f"{os.cpu_count()} processes, outbound as by default, logs errors",
-            "does not sync its queue files", port,
+            "queue file synced before 250, its directory not", port,
             ("node", str(HARAKA / "bin" / "haraka"), "-c", str(directory)),
         )  # fmt: skip

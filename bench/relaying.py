@@ -59,6 +59,7 @@ def relay(
         "wall_s": wall_s,
         "injected_s": injected.last - injected.first,
         "per_s": load.deliveries / wall_s,
+        "accept_per_s": load.messages / (injected.last - injected.first),
         "cpu_us": used.system_s / load.deliveries * 1e6,
         "kernel_threads_us": used.kernel_threads_s / load.deliveries * 1e6,
         "peers_us": (injected.cpu_s + told["cpu_s"]) / load.deliveries * 1e6,
