@@ -41,7 +41,10 @@ def arguments() -> argparse.Namespace:
     add("--deadline", type=float, default=300.0, help="seconds until a run is given up")
     add("--write", action="store_true", help="keep the runs and write docs/performance.md")
     add("--csv", default="", metavar="FILE", help="where the runs go; default: bench/results/")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.write and (options.quick or options.only or options.messages):
+        parser.error("--write keeps whole cases: leave --quick, --only and --messages away")
+    return options
 
 
 def main() -> int:

@@ -62,7 +62,7 @@ def _machines(kept: dict[str, list[Run]]) -> list[str]:
         pairs = sorted({max(run.pair for run in kept[name]) for name in names})
         lines.append(
             f"Measured {first.get('date', '')} ({', '.join(names)}; "
-            f"{' to '.join(map(str, dict.fromkeys((pairs[0], pairs[-1]))))} pairs): "
+            f"pairs of runs: {' to '.join(map(str, dict.fromkeys((pairs[0], pairs[-1]))))}): "
             + "; ".join(f"{fact} {word}" for fact, word in zip(OF_MACHINE, words, strict=True))
             + "."
         )
