@@ -13,6 +13,7 @@ run failed, 69 where nothing could run for want of a program.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from dataclasses import replace
@@ -49,6 +50,8 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     """Run what was asked for."""
+    # A run that is told to stop ends its systems and removes their queues.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     options = arguments()
     if options.list:
         print("\n".join(listed()))

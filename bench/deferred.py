@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import random
 import statistics
 import tempfile
@@ -46,6 +47,8 @@ def large_queue(name: str, load: Load, trial: Trial) -> dict[str, float]:
             rows = big_queue.measure(options, base)
         except SystemExit as error:
             raise BenchError(str(error)) from None
+        finally:
+            os.environ.pop("PYTHONPYCACHEPREFIX", None)  # it goes away with the directory
     figures: dict[str, float] = {}
     for row in rows:
         if row.name:
