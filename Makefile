@@ -111,8 +111,8 @@ seeds: $(VENV)/.ready-dev ## what older queues taught: run the marked tests, wri
 demo: $(VENV)/.ready-run ## a server, a few remote sites and a load, to look at
 	@exec $(PY) tools/demo.py $(ARGS)
 
-bench: $(VENV)/.ready-run ## messages per second and CPU side by side with Postfix
-	@exec $(PY) bench/end_to_end.py $(ARGS)
+bench: $(VENV)/.ready-run ## messages per second, CPU, latency and memory side by side with Postfix and others
+	@exec $(PY) -m bench.compare $(ARGS)
 
 compiled: $(VENV)/.ready-dev ## a copy with its hot modules compiled by mypyc, in build/compiled
 	@$(PY) tools/compile.py

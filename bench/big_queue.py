@@ -3,6 +3,7 @@
     make bench-queue
     make bench-queue ARGS="--messages 1000000"
     make bench-queue ARGS="--due-percent 100"        everything is due at once
+    make bench-queue ARGS="--messages 10000000 --domains 100000 --octets 512"
 
 The queues are filled through the store's own verbs (put, then settle as deferred), not by
 mail: the rows and segments are those the server writes, in minutes less. The files are warm
@@ -28,12 +29,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.filter_pages import filter_rows
+from bench.measured import descendants, shared_fairly_mib
 from postroom.core.clock import SystemClock
 from postroom.core.ids import QueueIdGenerator
 from postroom.core.message import (
@@ -67,6 +69,7 @@ HOLDS = ("looked at", "quarantine: looked at")
 FIRST_DELIVERY_GOAL_S = 2.0
 COUNTS_GOAL_S = 0.2
 RESIDENT_GOAL_MIB = 200.0
+ALL_GOAL_MIB = 1024.0
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,9 @@ class Row:
     value: str
     goal: str = ""
     met: bool = True
+    name: str = ""
+    """Of the figure, where bench/deferred.py asks for it."""
+    figure: float = 0.0
 
 
 async def fill(store: EmbeddedStore, count: int, options: argparse.Namespace, seed: int) -> None:
@@ -122,6 +128,23 @@ async def fill_queue(
         assert store.counts().messages == count
     finally:
         await store.close()
+
+
+def fill_apart(
+    queue: ManifestQueue, policy: SpoolPolicy, count: int, options: argparse.Namespace
+) -> None:
+    """Fill one queue in a process of its own."""
+    asyncio.run(fill_queue(queue, policy, count, options))
+
+
+def fill_all(
+    queues: Sequence[ManifestQueue], policy: SpoolPolicy, options: argparse.Namespace
+) -> None:
+    """Fill all queues, with as many messages in each, by as many processes as there are cores."""
+    each = options.messages // len(queues)
+    with ProcessPoolExecutor(min(len(queues), os.cpu_count() or 1)) as pool:
+        for one in [pool.submit(fill_apart, queue, policy, each, options) for queue in queues]:
+            one.result()
 
 
 def command_s(words: list[str], environment: dict[str, str]) -> float:
@@ -191,8 +214,7 @@ def measure(options: argparse.Namespace, base: Path) -> list[Row]:
     policy = SpoolPolicy(base=str(base / "server" / "spool"), count=options.queues)
     begun = time.perf_counter()
     queues = prepare_base(policy).queues
-    for queue in queues:
-        asyncio.run(fill_queue(queue, policy, options.messages // len(queues), options))
+    fill_all(queues, policy, options)
     filled_s = time.perf_counter() - begun
     sink = SinkProcess(base, "--no-content")
     daemon = Daemon(relay=sink.port, queues=options.queues, base=base / "server")
@@ -209,7 +231,8 @@ def measure(options: argparse.Namespace, base: Path) -> list[Row]:
             Row("due at the start", f"{options.due_percent:g} %"),
             Row("start after kill -9 to first delivery",
                 f"{first_s:.2f} s ({starts[0]:.2f} to {starts[-1]:.2f})",
-                f"< {FIRST_DELIVERY_GOAL_S:g} s", first_s < FIRST_DELIVERY_GOAL_S),
+                f"< {FIRST_DELIVERY_GOAL_S:g} s", first_s < FIRST_DELIVERY_GOAL_S,
+                "first_s", first_s),
         ]  # fmt: skip
         time.sleep(1)
         rows += memory_rows(daemon, "after the start")
@@ -235,9 +258,21 @@ def memory_rows(daemon: Daemon, when: str) -> list[Row]:
         mib, peak = resident_mib(queue.pid), resident_mib(queue.pid, "VmHWM")
         rows.append(
             Row(f"worker of queue{queue.queue}, {when}", f"{mib:.0f} MiB, at most {peak:.0f}",
-                f"< {RESIDENT_GOAL_MIB:g} MiB", peak < RESIDENT_GOAL_MIB)
+                f"< {RESIDENT_GOAL_MIB:g} MiB", peak < RESIDENT_GOAL_MIB, "worker_mib", peak)
         )  # fmt: skip
+    whole = all_memory_mib(daemon)
+    rows.append(
+        Row(f"all processes, {when}", f"{whole:.0f} MiB (PSS)", f"< {ALL_GOAL_MIB:g} MiB",
+            whole < ALL_GOAL_MIB, "all_mib", whole)
+    )  # fmt: skip
     return rows
+
+
+def all_memory_mib(daemon: Daemon) -> float:
+    """Return the memory of the server, what its processes share counted once."""
+    assert daemon.process is not None
+    pid = daemon.process.pid
+    return shared_fairly_mib([pid, *descendants(pid)])
 
 
 def command_rows(daemon: Daemon) -> list[Row]:
@@ -260,8 +295,8 @@ def command_rows(daemon: Daemon) -> list[Row]:
     return [
         Row("`postroom mailq --counts`, whole process",
             f"{median:.3f} s ({counts[0]:.3f} to {counts[-1]:.3f})", f"< {COUNTS_GOAL_S:g} s",
-            median < COUNTS_GOAL_S),
-        Row("`postroom mailq`, first page", f"{page_s:.3f} s"),
+            median < COUNTS_GOAL_S, "counts_s", median),
+        Row("`postroom mailq`, first page", f"{page_s:.3f} s", name="page_s", figure=page_s),
         Row("`postroom status`", f"{status_s:.3f} s"),
         Row("`python -c pass`, for comparison", f"{python_s:.3f} s"),
     ]  # fmt: skip

@@ -64,17 +64,32 @@ def _processes() -> Iterator[tuple[int, list[str]]]:
             yield int(entry.name), words
 
 
-def process_count(wrapper: int) -> int:
-    """Return how many descendants of a wrapper are alive."""
-    count = 0
+def descendants(wrapper: int) -> list[int]:
+    """Return the ids of all descendants of a wrapper that are alive."""
+    found: list[int] = []
     waiting = [wrapper]
     while waiting:
         pid = waiting.pop()
         for task in Path(f"/proc/{pid}/task").glob("*/children"):
-            children = [int(word) for word in task.read_text().split()]
-            count += len(children)
+            try:
+                children = [int(word) for word in task.read_text().split()]
+            except OSError:
+                continue
+            found += children
             waiting += children
-    return count
+    return found
+
+
+def shared_fairly_mib(pids: list[int]) -> float:
+    """Return the memory of processes, what several share counted once (PSS)."""
+    octets = 0
+    for pid in pids:
+        try:
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        except OSError:
+            continue  # it has ended
+        octets += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return octets / 2**20
 
 
 def main() -> int:

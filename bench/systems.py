@@ -1,7 +1,9 @@
 """The systems that the bench compares: how each is laid out, started and named.
 
 A system relays everything from `port` to a sink on loopback, with its queue below a given
-directory, its settings as they are by default, and syncing before it answers 250.
+directory and its settings as they are by default, but for what keeps it from working at all
+under the load. `sync` tells what is on the disk when it answers 250. Postfix and Postroom are
+here, `bench.others` has the rest.
 """
 
 from __future__ import annotations
@@ -9,12 +11,16 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from tests.support import postfix
 
+ROOT = Path(__file__).resolve().parents[1]
 QUEUES = 2
+DURABLE = "synced before 250"
 
 
 @dataclass(frozen=True)
@@ -24,8 +30,18 @@ class System:
     name: str
     version: str
     settings: str
+    sync: str
     port: int
     command: tuple[str, ...]
+    flush: tuple[tuple[str, ...], ...] = ()
+    """The commands that have everything tried now; none where the bench does not need it."""
+    environment: dict[str, str] = field(default_factory=dict)
+    control: tuple[str, ...] = ()
+    """How a command of Postroom begins; empty for others."""
+
+
+Layout = Callable[[str, int], AbstractContextManager[System]]
+"""Lays a system out below a directory, relaying to a port of loopback."""
 
 
 @contextlib.contextmanager
@@ -36,9 +52,10 @@ def postfix_relay(base: str, sink_port: int) -> Iterator[System]:
         capture_output=True, text=True, check=True,
     ).stdout.strip()  # fmt: skip
     with postfix.relaying(sink_port, base) as instance:
+        flush = (postfix.program("postqueue") or "postqueue", "-c", str(instance.configuration))
         yield System(
-            "postfix", version, "default process limits, queue files synced (always)",
-            instance.port, tuple(instance.command),
+            "postfix", version, "as by default (100 processes of a kind), logs nowhere", DURABLE,
+            instance.port, tuple(instance.command), ((*flush, "-f"),),
         )  # fmt: skip
 
 
@@ -58,7 +75,7 @@ count = {queues}
 
 [listen.smtp]
 address = ["127.0.0.1:{port}"]
-messages_max = 1000000              # the generator does not reconnect after a 421
+messages_max = 1000000              # a generator need not dial anew
 
 [route.default]
 type = "relay"
@@ -68,11 +85,11 @@ relays = [ {{ host = "127.0.0.1:{sink_port}" }} ]
 path = "{directory}/postroom.log"
 """
         )
-        serve = (sys.executable, "-m", "postroom.supervisor.serve")
+        config = ("--config", str(configuration))
+        control = (str(Path(sys.executable).parent / "postroom"), *config)
         yield System(
-            "postroom", __version__, f"{queues} queues, sync = full (default), log to a file",
-            port, (*serve, "--config", str(configuration)),
+            "postroom", __version__, f"{queues} queues, else as by default, logs to a file",
+            DURABLE, port, (sys.executable, "-m", "postroom.supervisor.serve", *config),
+            ((*control, "site", "purge", "--all"), (*control, "mail", "run", "all")),
+            {"PYTHONPATH": str(ROOT / "src")}, control,
         )  # fmt: skip
-
-
-SYSTEMS = {"postfix": postfix_relay, "postroom": postroom_relay}

@@ -4,11 +4,13 @@
 # systemd-analyze (for the unit).
 # Postfix is installed without a configuration, so that it does not start to listen: tests run
 # private instances of their own. Mailman goes into a virtual environment of its own below .peers,
-# which needs no root but a package index. Exim and OpenSMTPD cannot be installed beside Postfix:
-# their packages are fetched into .peers/packages, and tests unpack them.
+# which needs no root but a package index; so does Haraka, which needs npm. Exim and OpenSMTPD cannot
+# be installed beside Postfix: their packages are fetched into .peers/packages, and tests and the
+# bench unpack them.
 set -eu
 
 MAILMAN="mailman==3.3.10"
+HARAKA="Haraka@3.3.4"
 PACKAGES="exim4-daemon-light libidn12 libnss-wrapper opensmtpd libevent-2.1-7"
 peers="$(dirname "$0")/../.peers"
 place="$peers/mailman"
@@ -30,13 +32,36 @@ install_mailman() {
     fi
 }
 
+install_haraka() {
+    haraka="$peers/haraka"
+    if [ -f "$haraka/node_modules/Haraka/package.json" ]; then
+        echo "Haraka is here."
+        return 0
+    fi
+    if ! command -v npm >/dev/null 2>&1; then
+        echo "Missing: $HARAKA, which only the bench talks to. It needs npm:" \
+            "'apt-get install npm' (Node 20 or later)." >&2
+        return 0
+    fi
+    mkdir -p "$haraka"
+    # Its own scripts are not run: what they would build, Haraka does without.
+    if npm install --prefix "$haraka" --silent --no-audit --no-fund --ignore-scripts "$HARAKA"; then
+        echo "Installed: $HARAKA in .peers."
+    else
+        rm -rf "$haraka"
+        echo "Missing: $HARAKA. It needs npm and its registry." >&2
+    fi
+}
+
 install_programs() {
     missing=""
-    for program in postfix swaks curl strace mandoc zsh fish chromium systemd-analyze; do
+    for program in postfix swaks curl strace mandoc zsh fish chromium systemd-analyze gcc; do
         PATH="$PATH:/usr/sbin" command -v "$program" >/dev/null 2>&1 || missing="$missing $program"
     done
+    case "$missing" in *gcc*) missing="$missing libc6-dev" ;; esac
     if [ -z "$missing" ]; then
-        echo "Postfix, swaks, curl, strace, mandoc, zsh, fish, Chromium and systemd-analyze are here."
+        echo "Postfix, swaks, curl, strace, mandoc, zsh, fish, Chromium, systemd-analyze" \
+            "and gcc are here."
         return 0
     fi
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
@@ -80,4 +105,5 @@ status=0
 install_programs || status=1
 fetch_packages || status=1
 install_mailman || status=1
+install_haraka
 exit $status

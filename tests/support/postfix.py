@@ -98,7 +98,7 @@ class Postfix:
         self.base = base
         self.mailbox = base / "mail" / "box"
         self.log = base / "log" / "maillog"
-        self._configuration = base / "etc"
+        self.configuration = base / "etc"
         self._process: subprocess.Popen[bytes] | None = None
         self._lay_out(settings, services)
 
@@ -106,7 +106,7 @@ class Postfix:
         owner = pwd.getpwnam(_setting("mail_owner"))
         postdrop = grp.getgrnam(_setting("setgid_group"))
         queue, data = self.base / "queue", self.base / "data"
-        for directory in (self.base, self._configuration, queue, queue / "pid", self.log.parent):
+        for directory in (self.base, self.configuration, queue, queue / "pid", self.log.parent):
             directory.mkdir(mode=0o755, exist_ok=True)
             directory.chmod(0o755)
         for directory in (data, *(queue / name for name in _DIRECTORIES)):
@@ -130,15 +130,15 @@ class Postfix:
             **settings,
         }
         text = "".join(f"{name} = {value}\n" for name, value in lines.items())
-        (self._configuration / "main.cf").write_text(text)
+        (self.configuration / "main.cf").write_text(text)
         services = _SERVICES.format(listen=f"127.0.0.1:{self.port}")
-        (self._configuration / "master.cf").write_text(services + more)
+        (self.configuration / "master.cf").write_text(services + more)
 
     @property
     def command(self) -> list[str]:
         """The command that runs the instance in the foreground."""
         master = str(Path(_setting("daemon_directory")) / "master")
-        return [master, "-c", str(self._configuration), "-d"]
+        return [master, "-c", str(self.configuration), "-d"]
 
     def start(self) -> None:
         """Start, and wait until it greets."""
