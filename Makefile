@@ -112,7 +112,7 @@ demo: $(VENV)/.ready-run ## a server, a few remote sites and a load, to look at
 	@exec $(PY) tools/demo.py $(ARGS)
 
 bench: $(VENV)/.ready-run ## messages per second, CPU, latency and memory side by side with Postfix and others
-	@exec $(PY) -m bench.compare $(ARGS)
+	@$(if $(COMPILED),cd build/compiled && PYTHONPATH=src:.) exec $(abspath $(PY)) -m bench.compare $(ARGS)
 
 compiled: $(VENV)/.ready-dev ## a copy with its hot modules compiled by mypyc, in build/compiled
 	@$(PY) tools/compile.py
