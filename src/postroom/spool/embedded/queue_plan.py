@@ -54,6 +54,9 @@ def prepare_base(
     itself raises QueueUnusable instead.
     """
     plan = _Plan(policy, disk)
+    if not plan.manifest.generation:
+        # A start that was killed may have made the base, and its name is not durable yet.
+        plan.disk.sync_directory(plan.base.parent)
     plan.complete()
     if policy.directories:
         plan.make_explicit(skipped if skipped is not None else [])
