@@ -14,6 +14,8 @@ SEED ?=
 SEEDS ?= 2000
 MINUTES ?= 10
 CYCLES ?= 100
+CUTS ?= 2000
+FLIPS ?= 300
 EXAMPLES ?= 200
 TARGET ?= all
 FILE ?=
@@ -137,6 +139,16 @@ bench-shaping: $(VENV)/.ready-run ## what limits cost against none, by pairs; dr
 
 crash: $(VENV)/.ready-dev ## kill -9 under load, many times; nothing acknowledged may be lost
 	@exec $(PY) -m tools.crash $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+cuts: $(VENV)/.ready-dev ## power cuts of a simulated disk under the real store: CUTS=10000 SEED=n
+	@exec $(PY) -m tools.cuts --cuts $(CUTS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+power-cuts: $(VENV)/.ready-dev ## real ones: the server on ext4 that is shut down under load (root): CUTS=200 SEED=n
+	@exec $(PY) -m tools.power_cuts $(if $(findstring command,$(origin CUTS)),--cuts $(CUTS)) \
+		$(if $(SEED),--seed $(SEED)) $(ARGS)
+
+flips: $(VENV)/.ready-dev ## octets flipped in a spool at rest: FLIPS=300 SEED=n; none is delivered changed
+	@exec $(PY) -m tools.flips --flips $(FLIPS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 api-fuzz: $(VENV)/.ready-dev ## requests drawn from the OpenAPI document, EXAMPLES=200 of each operation
 	@POSTROOM_API_EXAMPLES=$(EXAMPLES) $(PYTEST) tests/fuzz/test_api_fuzz.py --timeout 3000 $(ARGS)

@@ -117,10 +117,15 @@ class Actions:
 
     def _new(self) -> NewMessage:
         chance = self.chance
-        addresses = [f"r{n}@{chance.choice('abc')}.example" for n in range(chance.choice((1, 1, 2, 4)))]
+        addresses = [
+            f"r{n}@{chance.choice('abc')}.example" for n in range(chance.choice((1, 1, 2, 4)))
+        ]
         size = BIG_OCTETS if chance.random() < 0.003 else chance.randint(1, chance.choice(SIZES))
         return message(
-            next(self._numbers), *addresses, at=T0 + chance.randint(0, 900), content=chance.randbytes(size)
+            next(self._numbers),
+            *addresses,
+            at=T0 + chance.randint(0, 900),
+            content=chance.randbytes(size),
         )
 
     async def _put(self, number: int) -> None:
@@ -163,7 +168,10 @@ class Actions:
         after = owed.now(chosen).settled(statuses)
         effects = [Effect(chosen, after)]
         reports: tuple[NewMessage, ...] = ()
-        if any(one.state is RecipientState.FAILED for one in statuses) and self.chance.random() < 0.5:
+        if (
+            any(one.state is RecipientState.FAILED for one in statuses)
+            and self.chance.random() < 0.5
+        ):
             report = self._new()
             reports = (report,)
             effects.append(Effect(report.id, view_of_new(report), b"".join(report.content)))
@@ -236,9 +244,7 @@ class Actions:
     async def _end_move(self, number: int, chosen: QueueId) -> None:
         owed, store = self.owed[number], self.stores[number]
         other, there = self.owed[1 - number], self.stores[1 - number]
-        if await owed.change(lambda: store.delete((chosen,)), Effect(chosen, None)):
-            if other.kept[chosen].is_idle:
-                live = msgspec.structs.replace(other.now(chosen), hold="", crashes=0)
-                await other.change(lambda: there.release((chosen,)), Effect(chosen, live))
-
-
+        is_gone = await owed.change(lambda: store.delete((chosen,)), Effect(chosen, None))
+        if is_gone and other.kept[chosen].is_idle:
+            live = msgspec.structs.replace(other.now(chosen), hold="", crashes=0)
+            await other.change(lambda: there.release((chosen,)), Effect(chosen, live))

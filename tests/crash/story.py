@@ -71,6 +71,7 @@ class Story:
         self.at: Counter[str] = Counter()
         """By the operation that was the last."""
         self.kills = 0
+        self.faults = 0
         self.phase = ""
         self._soon = 0
         self._states: dict[int, set[QueueState]] = {}
@@ -115,6 +116,7 @@ class Story:
         except ENDS as error:
             if not disk.off and not isinstance(error, PowerCut) and not disk.failed:
                 raise Broken(f"the queues do not open: {error!r}") from error
+        self.faults += disk.failed
         if disk.failed:
             # Puts may have been given up, and what came behind them kept.
             for owed in self.owed:
@@ -173,9 +175,7 @@ class Story:
         elif throw < 0.92:
             kind = chance.choice(("write", "sync", "sync", "truncate", "create", "unlink"))
             suffix = chance.choice(("-wal", "queue.db", ".seg", "", ""))
-            disk.fail(
-                kind, chance.choice((errno.EIO, errno.ENOSPC)), suffix, chance.randint(1, 3)
-            )
+            disk.fail(kind, chance.choice((errno.EIO, errno.ENOSPC)), suffix, chance.randint(1, 3))
         elif throw < 0.94:
             self.phase = "a change of the manifest"
             self._set_state()

@@ -23,6 +23,7 @@ import errno
 import itertools
 import os
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,8 @@ class SimulatedDisk(Disk):
         """What the operation was at which the power was cut."""
         self.failed = 0
         """Operations that failed since the last start of a process."""
+        self.left: Counter[str] = Counter()
+        """What power cuts left of files with unsynced writes, and how often."""
         self.epoch = 0
         self.directories: dict[str, Directory] = {"/": Directory()}
         self._young: set[str] = set()
@@ -92,7 +95,8 @@ class SimulatedDisk(Disk):
             inodes = {id(i): i for i in (*directory.seen.values(), *directory.durable.values())}
             directory.cut(self.entropy)
             for inode in inodes.values():
-                inode.cut(self.entropy, stale)
+                fate = inode.cut(self.entropy, stale)
+                self.left[fate] += bool(fate)
         for name in sorted(self._young):
             if self.entropy.random() < 0.5:
                 for one in [*directories]:

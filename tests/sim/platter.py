@@ -62,14 +62,15 @@ class Inode:
             _apply(self.seen, change)
         self.lost = False
 
-    def cut(self, entropy: random.Random, stale: bytes = b"") -> None:
-        """Decide what of the pending changes survived.
+    def cut(self, entropy: random.Random, stale: bytes = b"") -> str:
+        """Decide what of the pending changes survived; return in a word what that was.
 
         All, none, all but the end of the last write, or any sectors of any writes. A length
         may have grown without its octets: then what was there before shows, zeros, noise or
         `stale` octets that another file once had.
         """
         fate = entropy.choice(("dropped", "kept", "short", "torn", "torn"))
+        word = _WORDS[fate] if self.pending else ""
         survivors: list[Change] = []
         if fate in ("kept", "short"):
             survivors = list(self.pending)
@@ -80,12 +81,16 @@ class Inode:
             if self.pending and entropy.random() < 0.4:
                 ends = [place + len(octets or b"") for place, octets in self.pending]
                 tail = entropy.randint(0, max(0, max(ends) - len(self.durable)))
-                self.durable += _garbage(tail, entropy, stale)
+                if tail:
+                    kind, octets_there = _garbage(tail, entropy, stale)
+                    self.durable += octets_there
+                    word = f"torn, {kind} in the tail"
         for change in survivors:
             _apply(self.durable, change)
         self.pending.clear()
         self.lost = False
         self.seen = bytearray(self.durable)
+        return word
 
 
 def _torn(changes: list[Change], entropy: random.Random) -> list[Change]:
@@ -113,14 +118,22 @@ def _shortened(change: Change, entropy: random.Random) -> list[Change]:
     return [(place, octets[: max(0, entropy.choice(borders) - place)])]
 
 
-def _garbage(length: int, entropy: random.Random, stale: bytes) -> bytes:
+_WORDS = {
+    "dropped": "nothing survived",
+    "kept": "all survived",
+    "short": "last write torn",
+    "torn": "any sectors survived",
+}
+
+
+def _garbage(length: int, entropy: random.Random, stale: bytes) -> tuple[str, bytes]:
     kind = entropy.choice(("zeros", "noise", "stale"))
     if kind == "noise":
-        return entropy.randbytes(length)
+        return kind, entropy.randbytes(length)
     if kind == "stale" and stale:
         start = entropy.randrange(len(stale))
-        return (stale[start:] + stale * (length // len(stale) + 1))[:length]
-    return bytes(length)
+        return kind, (stale[start:] + stale * (length // len(stale) + 1))[:length]
+    return "zeros", bytes(length)
 
 
 def _apply(octets: bytearray, change: Change) -> None:
