@@ -119,6 +119,9 @@ def set_state(
         queues.append(queue)
     if found is not None and tuple(queues) != manifest.queues:
         write_manifest(base, manifest.changed(queues), disk)
+    elif found is not None:
+        # It says so already, but who wrote it may have failed before that was durable.
+        (disk or RealDisk()).sync_directory(base)
     return found
 
 
