@@ -21,36 +21,41 @@ from pathlib import Path
 
 from tests.support.crash_run import TARGETS, CrashRun
 from tests.support.ledger import Findings
+from tests.support.own_table import plain
 
 
-def table(run: CrashRun, found: Findings) -> str:
-    """Return the figures of a run as lines to print."""
+def rows(run: CrashRun, found: Findings) -> list[tuple[str, str]]:
+    """Return the figures of a run, line by line."""
     kills = run.ledger.kills
     worst = max(kills, key=lambda kill: (kill.doubled, -kill.bound))
     starts = sorted(run.starts_s)
-    rows = (
+    return [
         ("kills", f"{len(kills)} of the {kills[0].target}"),
-        ("messages sent", f"{found.messages}"),
-        ("acknowledged", f"{found.acknowledged} with {found.recipients} recipients"),
-        ("deferred, tried again", f"{found.deferred}"),
-        ("DSNs received", f"{found.reports}"),
+        ("messages sent", f"{found.messages:,}"),
+        ("acknowledged", f"{found.acknowledged:,} with {found.recipients:,} recipients"),
+        ("deferred, tried again", f"{found.deferred:,}"),
+        ("DSNs received", f"{found.reports:,}"),
         ("unacknowledged, received all the same", f"{found.unacknowledged_received} (allowed)"),
         ("acknowledged and lost", f"{sum('lost' in text for text in found.violations)}"),
-        ("recipients received twice", f"{found.duplicates} of {found.received}"),
+        ("recipients received twice", f"{found.duplicates} of {found.received:,}"),
         ("transactions doubled by kills", f"{sum(kill.doubled for kill in kills)} in all"),
         (
             "most by one kill, and its bound",
             f"{worst.doubled} of {worst.bound}"
             f" ({worst.in_flight_max} in flight + {worst.in_commit} in a commit)",
         ),
-        ("bounds of all kills", f"{sum(kill.bound for kill in kills)}"),
+        ("bounds of all kills", f"{sum(kill.bound for kill in kills):,}"),
         ("earliest doubled before its kill", f"{max(k.oldest_s for k in kills) * 1000:.0f} ms"),
         ("slowest settlement", f"{found.slowest_settlement_s * 1000:.0f} ms"),
         ("start to all queues open", f"median {starts[len(starts) // 2]:.2f} s,"
          f" slowest {starts[-1]:.2f} s"),
         ("violations", f"{len(found.violations)}"),
-    )  # fmt: skip
-    return "\n".join(f"{name:40} {value}" for name, value in rows)
+    ]  # fmt: skip
+
+
+def table(run: CrashRun, found: Findings) -> str:
+    """Return the figures of a run as lines to print."""
+    return plain(rows(run, found))
 
 
 def main() -> int:
