@@ -22,10 +22,10 @@ class Outcome(msgspec.Struct):
     """What came of one story, or of many."""
 
     seed: int
-    cuts: Counter[str] = Counter()
-    at: Counter[str] = Counter()
+    cuts: Counter[str] = msgspec.field(default_factory=Counter)
+    at: Counter[str] = msgspec.field(default_factory=Counter)
     """Cuts by the operation that was not done any more."""
-    left: Counter[str] = Counter()
+    left: Counter[str] = msgspec.field(default_factory=Counter)
     """What the disk did to what was not synced."""
     kills: int = 0
     faults: int = 0
