@@ -43,7 +43,7 @@ from postroom.spool.embedded.layout import (
 from postroom.spool.embedded.lease import Lease
 from postroom.spool.embedded.reads import Reads
 from postroom.spool.embedded.records import RECORD_HEADER_OCTETS, segment_name
-from postroom.spool.embedded.recovery import load_ledger, look
+from postroom.spool.embedded.recovery import load_ledger, look, tell_of_damage
 from postroom.spool.embedded.schema import add_indexes, connect, make_wal_durable
 from postroom.spool.embedded.segments import SegmentWriter
 from postroom.spool.embedded.space import SpaceGauge
@@ -135,6 +135,7 @@ class EmbeddedStore:
             add_indexes(connection)
             tables = Tables(Control(connection), load_ledger(connection))
             found = look(tables.ledger, disk, layout.content, identity, tables.control.position())
+            tell_of_damage(disk, layout.content, found.damages, events)
             # With one connection only, reads and writes take turns on the loop.
             self._reads = Reads(connection if self._alone else self._connect())
             segments = SegmentWriter(
