@@ -30,8 +30,10 @@ from postroom.spool.embedded.layout import (
     take_leases,
 )
 from postroom.spool.embedded.lease import Lease
+from postroom.spool.embedded.reading import UNDECODABLE
+from postroom.spool.embedded.reads import Reads
 from postroom.spool.embedded.recovery import DAMAGED, find_damage, is_ours
-from postroom.spool.embedded.schema import connect
+from postroom.spool.embedded.schema import DAMAGE, connect
 from postroom.spool.errors import QueueBusy
 
 _PAGE: Final = 1000  # messages read from the table at a time
@@ -87,7 +89,7 @@ def check(queue_dir: Path, *, repair: bool = False, disk: Disk | None = None) ->
             return _Check(connection, layout, disk, lease is not None, repair).run()
         finally:
             connection.close(True)
-    except (apsw.CorruptError, apsw.NotADBError) as error:
+    except DAMAGE as error:
         # Nothing is changed in a file whose pages are damaged: `sqlite3 .recover` is for it.
         return [Finding("control", str(layout.control), str(error))]
     finally:
@@ -107,6 +109,7 @@ class _Check:
         repair: bool,
     ) -> None:
         self._connection = connection
+        self._reads = Reads(connection)
         self._layout = layout
         self._disk = disk
         self._alone = alone
@@ -183,6 +186,12 @@ class _Check:
                 _PAGE,
             )
             for queue_id, segment, place, size, hold in page:
+                try:
+                    self._reads.get(queue_id)
+                except UNDECODABLE as why:
+                    text = f"its envelope cannot be read: {why}"
+                    self._found("recipients", queue_id, text, self._repair or hold != "")
+                    self._quarantine(queue_id, text)
                 error = self._damage(queue_id, segment, place, size)
                 if error is not None:
                     # A held message is out of the way already, whatever the reason.
