@@ -20,15 +20,14 @@ import tempfile
 from pathlib import Path
 
 from tests.support.crash_run import TARGETS, CrashRun
-from tests.support.ledger import Findings
+from tests.support.ledger import Findings, Kill
 from tests.support.own_table import plain
 
 
-def rows(run: CrashRun, found: Findings) -> list[tuple[str, str]]:
+def rows(kills: list[Kill], starts_s: list[float], found: Findings) -> list[tuple[str, str]]:
     """Return the figures of a run, line by line."""
-    kills = run.ledger.kills
     worst = max(kills, key=lambda kill: (kill.doubled, -kill.bound))
-    starts = sorted(run.starts_s)
+    starts = sorted(starts_s)
     return [
         ("kills", f"{len(kills)} of the {kills[0].target}"),
         ("messages sent", f"{found.messages:,}"),
@@ -55,7 +54,7 @@ def rows(run: CrashRun, found: Findings) -> list[tuple[str, str]]:
 
 def table(run: CrashRun, found: Findings) -> str:
     """Return the figures of a run as lines to print."""
-    return plain(rows(run, found))
+    return plain(rows(run.ledger.kills, run.starts_s, found))
 
 
 def main() -> int:

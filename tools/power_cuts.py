@@ -15,22 +15,71 @@ import argparse
 import random
 import shutil
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from tests.support.ledger import Findings
+from tests.support.ledger import Findings, Kill
 from tests.support.own_table import marked, plain, put_into_page
 from tests.support.power_run import PowerRun
 from tools.crash import rows as crash_rows
 
 
-def rows(run: PowerRun, found: Findings) -> list[tuple[str, str]]:
+class Part(msgspec.Struct):
+    """One run, as it comes back from the process that played it."""
+
+    seed: int
+    found: Findings
+    kills: list[Kill]
+    starts_s: list[float]
+    away_s: list[float]
+    checks: int
+    unexpected: dict[str, int]
+
+
+def play(base: Path, cuts: int, seed: int, longest_s: float) -> Part | str:
+    """Play one run; a text where it cannot be played."""
+    (base / "server").mkdir(mode=0o700, parents=True)
+    run = PowerRun(base, cuts, seed)
+    run.on_round = lambda number: None if number % 20 else print(f"  cut {number}", flush=True)
+    try:
+        found = run.run(longest_s)
+    except pytest.skip.Exception as reason:
+        return str(reason.msg)
+    except AssertionError as error:
+        found = Findings(violations=[str(error)])
+    return Part(seed, found, run.ledger.kills, run.starts_s, run.away_s, run.checks, run.unexpected)
+
+
+def merged(parts: list[Part]) -> Part:
+    """Return several runs as one."""
+    whole = parts[0]
+    for part in parts[1:]:
+        for field in Findings.__struct_fields__:
+            if field == "slowest_settlement_s":
+                slowest = max(whole.found.slowest_settlement_s, part.found.slowest_settlement_s)
+                whole.found.slowest_settlement_s = slowest
+            else:
+                both = getattr(whole.found, field) + getattr(part.found, field)
+                setattr(whole.found, field, both)
+        whole.kills += part.kills
+        whole.starts_s += part.starts_s
+        whole.away_s += part.away_s
+        whole.checks += part.checks
+        for reply, count in part.unexpected.items():
+            whole.unexpected[reply] = whole.unexpected.get(reply, 0) + count
+    return whole
+
+
+def rows(run: Part) -> list[tuple[str, str]]:
     """Return the figures of a run, line by line."""
     away = sorted(run.away_s)
     named = {"kills": "power cuts", "acknowledged and lost": "**acknowledged and lost**"}
-    lines = [(named.get(name, name), value) for name, value in crash_rows(run, found)]
-    lines[0] = ("power cuts", f"{len(run.ledger.kills)} of both disks, seed {run.seed}")
+    figures = crash_rows(run.kills, run.starts_s, run.found)
+    lines = [(named.get(name, name), value) for name, value in figures]
+    lines[0] = ("power cuts", f"{len(run.kills)} of both disks, seed {run.seed}")
     lines.insert(1, ("disks repaired by e2fsck before a mount", f"{run.checks}"))
     lines.insert(2, ("cut to mounted again", f"median {away[len(away) // 2]:.2f} s"))
     return lines
@@ -41,6 +90,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make power-cuts", description=__doc__.splitlines()[0])
     parser.add_argument("--cuts", type=int, default=20)
     parser.add_argument("--seed", type=int, default=None, help="default: a new one, printed")
+    parser.add_argument("--servers", type=int, default=2, help="servers side by side")
     parser.add_argument("--longest", type=float, default=1.0, help="seconds before a cut at most")
     parser.add_argument("--write", action="store_true", help="put the table into the page")
     options = parser.parse_args()
@@ -48,31 +98,37 @@ def main() -> int:
         parser.error("--cuts: at least 1")
     chosen = random.SystemRandom().randrange(10**6)
     seed = options.seed if options.seed is not None else chosen
+    if options.servers < 1 or options.servers > options.cuts:
+        parser.error("--servers: at least 1, and at most as many as cuts")
     base = Path(tempfile.mkdtemp(prefix="pr-power-"))
-    (base / "server").mkdir(mode=0o700)
-    again = f"make power-cuts CUTS={options.cuts} SEED={seed}"
-    print(f"{again}: log and record in {base}", flush=True)
-    run = PowerRun(base, options.cuts, seed)
-    run.on_round = lambda number: print(f"  cut {number}", flush=True) if not number % 20 else None
-    try:
-        found = run.run(options.longest)
-    except pytest.skip.Exception as reason:
-        print(reason.msg)
+    again = f"make power-cuts CUTS={options.cuts} SEED={seed} ARGS='--servers {options.servers}'"
+    print(f"{again}: logs and records in {base}", flush=True)
+    shares = [
+        options.cuts // options.servers + (number < options.cuts % options.servers)
+        for number in range(options.servers)
+    ]
+    with ProcessPoolExecutor(options.servers) as pool:
+        waiting = [
+            pool.submit(play, base / str(number), share, seed + number, options.longest)
+            for number, share in enumerate(shares)
+        ]
+        played = [one.result() for one in waiting]
+    parts = [one for one in played if isinstance(one, Part)]
+    if len(parts) < len(played):
+        print(next(one for one in played if isinstance(one, str)))
         shutil.rmtree(base, ignore_errors=True)
         return 2
-    except AssertionError as error:
-        print(f"{error}\nAgain: {again}. Kept: {base}")
-        return 1
-    lines = rows(run, found)
-    print(plain(lines))
+    run = merged(parts)
+    if run.kills:
+        print(plain(rows(run)))
     for reply, count in sorted(run.unexpected.items()):
         print(f"  {count} times: {reply or 'the connection ended'}")
-    if found.violations:
-        print("\n".join(f"VIOLATION: {text}" for text in found.violations[:50]))
+    if run.found.violations:
+        print("\n".join(f"VIOLATION: {text}" for text in run.found.violations[:50]))
         print(f"Again: {again}. Kept: {base}")
         return 1
     if options.write:
-        put_into_page("power-cuts", marked(lines))
+        put_into_page("power-cuts", marked(rows(run)))
     shutil.rmtree(base)
     return 0
 
