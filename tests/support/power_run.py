@@ -75,10 +75,13 @@ class PowerRun(CrashRun):
         assert daemon.process is not None
         kill = Kill(0.0, self._target, QUEUES * CONCURRENCY)
         self.ledger.kills.append(kill)
+        # Without power nobody says anything any more, so the processes stop before the disks do:
+        # a sync that is under way at the shutdown may end well and prove nothing.
+        os.killpg(daemon.process.pid, signal.SIGSTOP)
+        _wait_for_stop(daemon.process.pid)
         for disk in self._dice.sample(self.disks, len(self.disks)):
             disk.fail()
         failed_at = time.monotonic()
-        # Without power nobody says anything any more: between the two nothing new can be durable.
         os.killpg(daemon.process.pid, signal.SIGKILL)
         kill.at = time.time()
         daemon.process.wait(20)
@@ -96,3 +99,26 @@ class PowerRun(CrashRun):
         return event["event"] == "store-failed" and any(
             kill.at - 1.0 <= at <= kill.at + 1.0 for kill in self.ledger.kills
         )
+
+
+def _wait_for_stop(group: int) -> None:
+    """Return once no thread of a process group runs: all are stopped, or wait in the kernel."""
+    deadline = time.monotonic() + 5.0
+    while time.monotonic() < deadline and not all(map(_is_still, _threads_of(group))):
+        time.sleep(0.0005)
+
+
+def _threads_of(group: int) -> list[Path]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError):
+            if os.getpgid(int(process.name)) == group:
+                found += list((process / "task").iterdir())
+    return found
+
+
+def _is_still(thread: Path) -> bool:
+    try:
+        return (thread / "stat").read_text().rpartition(") ")[2][0] in "TDZX"
+    except OSError:
+        return True  # it has ended
