@@ -10,6 +10,8 @@ import pytest
 from tests.crash.cuts import Outcome, play, rows
 from tests.crash.story import CUTS
 
+# SQLite, closing a file on a machine that is off, can tell nobody about it.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 STORIES = 15
 
 

@@ -28,6 +28,8 @@ from tests.crash.test_relocation_cut import AWAY, QUEUE, filled, operations, rel
 from tests.sim.disk import SimulatedDisk
 from tests.sim.platter import PowerCut
 
+# SQLite, closing a file on a machine that is off, can tell nobody about it.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 BASE = Path("/srv/spool")
 POLICY = SpoolPolicy(base=str(BASE), count=1, reserve_octets=0)
 

@@ -14,14 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import apsw
-import msgspec
 
+from postroom.core import decoding
 from postroom.core.errors import StoreUnavailable
 from postroom.observe.events import EventSink, StoreFailed
 from postroom.spool.embedded.contents import UNREADABLE
 
 T = TypeVar("T")
-UNDECODABLE = (UnicodeDecodeError, msgspec.MsgspecError, IndexError)
+UNDECODABLE = (*decoding.UNDECODABLE, IndexError)
 """What decoding a row raises whose octets are not those that were written."""
 
 
