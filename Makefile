@@ -16,6 +16,8 @@ MINUTES ?= 10
 CYCLES ?= 100
 ROUNDS ?= 50
 FAULT ?= group
+CUTS ?= 2000
+FLIPS ?= 300
 EXAMPLES ?= 200
 TARGET ?= all
 FILE ?=
@@ -144,6 +146,16 @@ crash: $(VENV)/.ready-dev ## faults under load, nothing may be lost: ROUNDS=50 F
 soak: $(VENV)/.ready-dev ## at 80 % of capacity with faults on: MINUTES=60 SEED=n; draws docs/images/soak.svg
 	@exec $(PY) -m tools.soak $(if $(findstring command,$(origin MINUTES)),--minutes $(MINUTES)) \
 		$(if $(SEED),--seed $(SEED)) $(ARGS)
+
+cuts: $(VENV)/.ready-dev ## power cuts of a simulated disk under the real store: CUTS=10000 SEED=n
+	@exec $(PY) -m tools.cuts --cuts $(CUTS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+power-cuts: $(VENV)/.ready-dev ## real ones: the server on ext4 that is shut down under load (root): CUTS=200 SEED=n
+	@exec $(PY) -m tools.power_cuts $(if $(findstring command,$(origin CUTS)),--cuts $(CUTS)) \
+		$(if $(SEED),--seed $(SEED)) $(ARGS)
+
+flips: $(VENV)/.ready-dev ## octets flipped in a spool at rest: FLIPS=300 SEED=n; none is delivered changed
+	@exec $(PY) -m tools.flips --flips $(FLIPS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 api-fuzz: $(VENV)/.ready-dev ## requests drawn from the OpenAPI document, EXAMPLES=200 of each operation
 	@POSTROOM_API_EXAMPLES=$(EXAMPLES) $(PYTEST) tests/fuzz/test_api_fuzz.py --timeout 3000 $(ARGS)

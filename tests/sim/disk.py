@@ -1,9 +1,11 @@
 """A disk in memory that loses, tears and refuses as real ones do, chosen by a seed.
 
 Files have what a program sees and what would survive a power cut. `sync` makes the one the
-other; what was written since is after a cut, sector by sector, there or not. Names become
-durable by `sync_directory`; of later changes a prefix survives. After a failed sync the
-octets concerned stay visible but never become durable, as on Linux.
+other; what was written since is after a cut, sector by sector and in no order, there or not,
+and where a file had grown there may be noise, or what another file had there once. Names, those
+of directories too, become durable by `sync_directory`; of later changes any may survive. After a
+failed sync some of the octets concerned are durable, and the others stay visible but never become
+so, as on Linux; once the process that wrote them is gone they may be seen no more.
 
 `disk.stop_at` = n cuts the power at the n-th operation that changes something; `reboot`
 then gives the machine back. `fail_at` makes the n-th operation fail, `fail(kind, ...)` the
@@ -21,6 +23,7 @@ import errno
 import itertools
 import os
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,8 +57,16 @@ class SimulatedDisk(Disk):
         self.stop_at: int | None = None
         self.fail_at: int | None = None
         self.off = False
+        self.last_kind = ""
+        """What the operation was at which the power was cut."""
+        self.failed = 0
+        """Operations that failed since the last start of a process."""
+        self.left: Counter[str] = Counter()
+        """What power cuts left of files with unsynced writes, and how often."""
         self.epoch = 0
-        self.directories: dict[str, Directory] = {}
+        self.directories: dict[str, Directory] = {"/": Directory()}
+        self._young: set[str] = set()
+        """Directories whose own names are not durable yet."""
         self._away: dict[str, Directory] | None = None
         """All directories as they were before `unmount`, in their order."""
         self._locks: dict[Inode, object] = {}
@@ -78,12 +89,26 @@ class SimulatedDisk(Disk):
 
     def reboot(self) -> None:
         """Come back after a power cut (or cut it now) with what survived."""
-        for directory in (self._away or self.directories).values():
+        directories = self._away or self.directories
+        stale = self._stale()
+        for directory in directories.values():
             inodes = {id(i): i for i in (*directory.seen.values(), *directory.durable.values())}
             directory.cut(self.entropy)
             for inode in inodes.values():
-                inode.cut(self.entropy)
+                fate = inode.cut(self.entropy, stale)
+                self.left[fate] += bool(fate)
+        for name in sorted(self._young):
+            if self.entropy.random() < 0.5:
+                for one in [*directories]:
+                    if one == name or one.startswith(f"{name}/"):
+                        del directories[one]
+        self._young.clear()
         self.restart()
+
+    def _stale(self) -> bytes:
+        """Return octets that a block may still have from the file that had it before."""
+        files = [i for d in self.directories.values() for i in d.durable.values() if i.durable]
+        return bytes(self.entropy.choice(files).durable[:65536]) if files else b""
 
     def restart(self) -> None:
         """Let all processes die and come back; the disk keeps what was seen."""
@@ -91,12 +116,17 @@ class SimulatedDisk(Disk):
 
         self.epoch += 1
         self._open.clear()
+        for directory in (self._away or self.directories).values():
+            for inode in directory.seen.values():
+                if inode.lost and self.entropy.random() < 0.5:
+                    inode.evict()
         # Connections of the dead process may still be closed: that must reach nothing.
         self._dead.append(self._vfs)
         self._vfs = SimulatedVfs(self, f"simulated{next(_numbers)}")
         self._locks.clear()
         self._faults.clear()
         self.off = self.slow_syncs = False
+        self.failed = 0
         self.stop_at = self.fail_at = None
 
     def mounted(self) -> MountedDisk:
@@ -152,7 +182,7 @@ class SimulatedDisk(Disk):
             raise PowerCut
         self.operations += 1
         if self.operations == self.stop_at:
-            self.off = True
+            self.off, self.last_kind = True, kind
             raise PowerCut
         if self.operations == self.fail_at:
             self._faults.append(Fault(kind, errno.EIO, path, 1))
@@ -161,6 +191,7 @@ class SimulatedDisk(Disk):
                 fault.count -= 1
                 if fault.count <= 0:
                     self._faults.remove(fault)
+                self.failed += 1
                 raise OSError(fault.number, os.strerror(fault.number), path)
 
     def write(self, inode: Inode, path: str, place: int, octets: bytes) -> None:
@@ -186,7 +217,7 @@ class SimulatedDisk(Disk):
         except PowerCut:
             raise
         except OSError:
-            inode.fail_sync()
+            inode.fail_sync(self.entropy)
             raise
         inode.sync()
 
@@ -243,14 +274,18 @@ class SimulatedDisk(Disk):
         self._locks = {inode: one for inode, one in self._locks.items() if one is not process}
 
     def make_directory(self, path: Path) -> None:
-        # Directories are simply there: their own names are not lost in this simulation.
-        for one in (path, *path.parents):
-            self.directories.setdefault(str(one), Directory())
+        for one in reversed((path, *path.parents)):
+            if str(one) not in self.directories:
+                self.step("make_directory", str(one))
+                self.directories[str(one)] = Directory()
+                self._young.add(str(one))
+                self.sync_directory(one.parent)
 
     def sync_directory(self, path: Path) -> None:
         directory = self.directory(path)
         self.step("sync_directory", str(path))
         directory.sync()
+        self._young = {name for name in self._young if Path(name).parent != path}
 
     def rewrite(self, path: Path, place: int = 0) -> None:
         if self.exists(path) and self.inode(path).seen:

@@ -5,7 +5,8 @@ spool on a small file system of its own where the disk is to be full. A server l
 rounds as the target allows: a kill of it ends them, and a master that saw workers killed waits
 longer before each restart, so that a new one begins afresh.
 
-Called by: tools.crash, tests.  Raises: AssertionError where the server does not come back.
+Called by: tools.crash, tests.support.power_run, tests.
+Raises: AssertionError where the server does not come back.
 """
 
 from __future__ import annotations
@@ -239,7 +240,7 @@ class CrashRun:
             octets = path.read_bytes()
             # A kill may cut the last line of a process short; another may write behind it.
             events = [
-                json.loads(line) for line in octets.splitlines(keepends=True) if _is_whole(line)
+                json.loads(line) for line in octets.splitlines(keepends=True) if is_whole(line)
             ]
             self.ledger.announce(events, seconds)
             wrong += [
@@ -266,7 +267,8 @@ class CrashRun:
                 return name in ("defect", "content-damaged")
 
 
-def _is_whole(line: bytes) -> bool:
+def is_whole(line: bytes) -> bool:
+    """Say whether a line of a log was written to its end."""
     return line.startswith(b"{") and line.endswith(b"}\n")
 
 

@@ -15,6 +15,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from types import TracebackType
 
@@ -27,16 +28,24 @@ _ENABLE = "run this as root, in a container with --cap-add SYS_ADMIN (for ext4: 
 
 
 class SmallDisk:
-    """A mounted file system of some size: "tmpfs", or "ext4" in a file."""
+    """A mounted file system of `size_octets`: "tmpfs", or "ext4" in a file.
 
-    def __init__(self, kind: str = "tmpfs", size_octets: int = SIZE_OCTETS) -> None:
-        self.kind, self._size_octets = kind, size_octets
+    It is mounted at `path`, which is made where it does not exist, or below a directory of its own.
+    """
+
+    def __init__(
+        self, kind: str = "tmpfs", path: Path | None = None, size_octets: int = SIZE_OCTETS
+    ) -> None:
+        self.kind = kind
+        self.checks = 0
+        """How often e2fsck was needed before it could be mounted again."""
+        self._size_octets = size_octets
         self._base = Path(tempfile.mkdtemp(prefix="pr-disk-"))
-        self.path = self._base / "mount"
+        self.path = path or self._base / "mount"
         self._ballast = self.path / "ballast"
 
     def __enter__(self) -> SmallDisk:
-        self.path.mkdir(mode=0o700)
+        self.path.mkdir(mode=0o700, exist_ok=True)
         if self.kind == "tmpfs":
             commands = [
                 ["mount", "-t", "tmpfs", "-o", f"size={self._size_octets}", "tmpfs", "MOUNT"]
@@ -106,11 +115,28 @@ class SmallDisk:
 
     def come_back(self) -> None:
         """Mount it anew, once nobody has a file of it open."""
-        subprocess.run(["umount", str(self.path)], check=True, capture_output=True)
+        self.unmount()
+        self.mount()
+
+    def unmount(self) -> None:
+        """Unmount it, once the processes that were just killed are gone."""
+        for _ in range(500):
+            done = subprocess.run(
+                ["umount", str(self.path)], check=False, capture_output=True, text=True
+            )
+            if not done.returncode:
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"{self.path} cannot be unmounted: {done.stderr}")
+
+    def mount(self) -> None:
+        """Mount it again; the file system looks through its journal."""
         image = str(self._base / "image")
-        subprocess.run(
-            ["mount", "-o", "loop", image, str(self.path)], check=True, capture_output=True
-        )
+        command = ["mount", "-o", "loop", image, str(self.path)]
+        if subprocess.run(command, check=False, capture_output=True).returncode:
+            self.checks += 1
+            subprocess.run(["e2fsck", "-p", image], check=False, capture_output=True)
+            subprocess.run(command, check=True, capture_output=True)
 
     def make_room(self) -> None:
         """Remove that file."""

@@ -32,6 +32,7 @@ from postroom.observe.message_events import (
 )
 from postroom.observe.queue_events import (
     QUEUE_EVENTS,
+    JournalDamaged,
     LayoutChanged,
     LeaseAwaited,
     LoadPretended,
@@ -145,6 +146,7 @@ __all__ = [
     "SourcePaused",
     "SourceResumed",
     "SourceUnusable",
+    "JournalDamaged",
     "StoreFailed",
     "StoreRecovered",
     "StreamFailed",

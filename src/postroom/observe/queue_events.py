@@ -85,7 +85,21 @@ class StoreRecovered(Event, frozen=True, tag="store-recovered"):
     """A commit went well again: the queue takes new mail again."""
 
 
+class JournalDamaged(Event, frozen=True, tag="journal-damaged"):
+    """Octets of a segment's journal could not be read at a start, and what they said is not known.
+
+    `torn` where they stand at its end: then most likely a group that was never acknowledged was
+    cut short by a crash. Otherwise a copy of the segment is `kept` beside it.
+    """
+
+    segment: int
+    place: int
+    octets: int
+    torn: bool
+    kept: str = ""
+
+
 QUEUE_EVENTS: tuple[type[Event], ...] = (
     QueueOpened, QueueClosed, QueueStateSet, LayoutChanged, QueuesScaled, ScalingFailed,
-    LoadPretended, LeaseAwaited, StoreFailed, StoreRecovered,
+    LoadPretended, LeaseAwaited, StoreFailed, StoreRecovered, JournalDamaged,
 )  # fmt: skip

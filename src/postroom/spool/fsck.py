@@ -30,8 +30,10 @@ from postroom.spool.embedded.layout import (
     take_leases,
 )
 from postroom.spool.embedded.lease import Lease
-from postroom.spool.embedded.recovery import is_ours
-from postroom.spool.embedded.schema import connect
+from postroom.spool.embedded.reading import UNDECODABLE
+from postroom.spool.embedded.reads import Reads
+from postroom.spool.embedded.recovery import DAMAGED, find_damage, is_ours
+from postroom.spool.embedded.schema import DAMAGE, connect
 from postroom.spool.errors import QueueBusy
 
 _PAGE: Final = 1000  # messages read from the table at a time
@@ -57,7 +59,7 @@ _TRUE_COUNTS = (
 class Finding(msgspec.Struct, frozen=True):
     """Something that is not as it should be.
 
-    `kind` is control, content, recipients, hold, orphan-recipients, counts or
+    `kind` is control, content, journal, recipients, hold, orphan-recipients, counts or
     orphan-segment. `about` names a message, a file or a table.
     """
 
@@ -87,7 +89,7 @@ def check(queue_dir: Path, *, repair: bool = False, disk: Disk | None = None) ->
             return _Check(connection, layout, disk, lease is not None, repair).run()
         finally:
             connection.close(True)
-    except (apsw.CorruptError, apsw.NotADBError) as error:
+    except DAMAGE as error:
         # Nothing is changed in a file whose pages are damaged: `sqlite3 .recover` is for it.
         return [Finding("control", str(layout.control), str(error))]
     finally:
@@ -107,6 +109,7 @@ class _Check:
         repair: bool,
     ) -> None:
         self._connection = connection
+        self._reads = Reads(connection)
         self._layout = layout
         self._disk = disk
         self._alone = alone
@@ -129,6 +132,7 @@ class _Check:
             self._connection.execute("ROLLBACK")
             raise
         if self._alone:
+            self._check_journal()
             self._check_files()
         return self._findings
 
@@ -182,6 +186,12 @@ class _Check:
                 _PAGE,
             )
             for queue_id, segment, place, size, hold in page:
+                try:
+                    self._reads.get(queue_id)
+                except UNDECODABLE as why:
+                    text = f"its envelope cannot be read: {why}"
+                    self._found("recipients", queue_id, text, self._repair or hold != "")
+                    self._quarantine(queue_id, text)
                 error = self._damage(queue_id, segment, place, size)
                 if error is not None:
                     # A held message is out of the way already, whatever the reason.
@@ -237,6 +247,17 @@ class _Check:
             expected[3],
         ]
 
+    def _check_journal(self) -> None:
+        """Read what the next start will read."""
+        [position] = self._rows("SELECT segment, place FROM journal")
+        identity = check_queue(self._disk, self._layout, None)
+        for damage in find_damage(self._disk, self._layout.content, identity, position):
+            # A torn end is what a crash leaves of a group that nobody was told of.
+            if not damage.is_torn:
+                name = records.segment_name(damage.segment)
+                text = f"{damage.octets} octets of its journal at {damage.place} cannot be read"
+                self._found("journal", name, text, False)
+
     def _check_files(self) -> None:
         known = {row[0] for row in self._connection.execute("SELECT number FROM segment")}
         known |= {row[0] for row in self._connection.execute("SELECT segment FROM message")}
@@ -244,6 +265,9 @@ class _Check:
         identity = check_queue(self._disk, self._layout, None)
         for name in self._disk.names(self._layout.content):
             number = records.segment_number(name)
+            if name.endswith(DAMAGED):
+                text = "a segment whose journal was damaged; remove it once it was looked at"
+                self._found("journal", name, text, False)
             if number is None or number in known:
                 continue
             path = self._layout.content / name

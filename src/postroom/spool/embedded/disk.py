@@ -96,7 +96,7 @@ class Disk(Protocol):
         ...
 
     def make_directory(self, path: Path) -> None:
-        """Make a directory and its parents where they do not exist."""
+        """Make a directory and its parents where they do not exist; their names are durable."""
         ...
 
     def sync_directory(self, path: Path) -> None:
@@ -253,10 +253,17 @@ class RealDisk:
         if not path.is_dir():
             self.make_directory(path.parent)
             path.mkdir(mode=0o700, exist_ok=True)
+            # Mail in it is durable only where the way to it is.
+            self.sync_directory(path.parent)
 
     def sync_directory(self, path: Path) -> None:
         """Make the names in a directory durable."""
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except PermissionError:
+            # One above ours that may be written to and not read.
+            os.sync()
+            return
         try:
             os.fsync(descriptor)
         finally:

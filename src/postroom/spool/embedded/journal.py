@@ -14,7 +14,7 @@ Called by: spool.embedded.segments, recovery.  Raises: OSError, ContentCorrupt, 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -42,12 +42,30 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(list[Record]).decode
 
 
+class Damage(msgspec.Struct, frozen=True):
+    """Octets of a journal that were passed over. `is_torn`: perhaps they were never synced."""
+
+    segment: int
+    place: int
+    octets: int
+    is_torn: bool = False
+
+
+def _nobody(damage: Damage) -> None:
+    """Hear of damage and do nothing."""
+
+
 class Group(msgspec.Struct):
-    """One group read back: where its record is, what it changes, and its new messages."""
+    """One group read back: where its record is, what it changes, and its new messages.
+
+    With its contents it begins at `begin` and takes `octets`.
+    """
 
     place: int
     changes: list[Record]
     puts: list[Put]
+    begin: int
+    octets: int
 
 
 def to_records(
@@ -102,7 +120,13 @@ def encode_group(identity: uuid.UUID, segment: int, place: int, changes: Sequenc
 
 
 def read_groups(
-    disk: Disk, path: Path, identity: uuid.UUID, number: int, place: int, end: int | None
+    disk: Disk,
+    path: Path,
+    identity: uuid.UUID,
+    number: int,
+    place: int,
+    end: int | None,
+    on_damage: Callable[[Damage], None] = _nobody,
 ) -> Iterator[Group]:
     """Give the groups of a segment from `place` on, in order.
 
@@ -112,22 +136,53 @@ def read_groups(
     file = disk.open(path)
     try:
         size = file.size() if end is None else min(end, file.size())
-        if not records.is_segment_of(file.read_at(0, SEGMENT_HEADER_OCTETS), identity, number):
-            return
+        if end is not None and size < end:
+            on_damage(Damage(number, size, end - size))
         held_back: Group | None = None
-        for group in _groups(file, identity, number, max(place, SEGMENT_HEADER_OCTETS), size):
+        before: list[Damage] = []
+        """Met before the group that is held back."""
+        met: list[Damage] = []
+        for group in _groups(file, identity, number, max(place, SEGMENT_HEADER_OCTETS), size, met):
             if held_back is not None:
+                # A group is written only once the one before it is synced: this is no torn end.
+                _tell(on_damage, before)
                 yield held_back
-            held_back = group
-        if held_back is not None and (end is not None or _is_whole(file, held_back.puts)):
+            held_back, before = group, met.copy()
+            met.clear()
+        if held_back is not None and end is None and not _is_whole(file, held_back.puts):
+            _tell(on_damage, [msgspec.structs.replace(one, is_torn=True) for one in before])
+            on_damage(Damage(number, held_back.begin, held_back.octets, is_torn=True))
+        elif held_back is not None:
+            _tell(on_damage, before)
             yield held_back
+        for rest in met:
+            if end is not None:
+                on_damage(rest)
+            elif _is_written(file, rest.place, size):
+                on_damage(msgspec.structs.replace(rest, is_torn=True))
+    finally:
+        file.close()
+
+
+def _tell(on_damage: Callable[[Damage], None], damages: Iterable[Damage]) -> None:
+    for damage in damages:
+        on_damage(damage)
+
+
+def holds_groups(disk: Disk, path: Path, identity: uuid.UUID, number: int) -> bool:
+    """Say whether a file has a group of this segment of this queue, whatever its header says."""
+    file = disk.open(path)
+    try:
+        return _next_group(file, identity, number, 0, file.size()) is not None
     finally:
         file.close()
 
 
 def _groups(
-    file: DiskFile, identity: uuid.UUID, number: int, place: int, end: int
+    file: DiskFile, identity: uuid.UUID, number: int, place: int, end: int, met: list[Damage]
 ) -> Iterator[Group]:
+    """Give the groups; add to `met` what is neither a group nor a content record."""
+    begin = place
     while place < end:
         header = file.read_at(place, RECORD_HEADER_OCTETS)
         record = records.unpack_record_header(header)
@@ -138,6 +193,7 @@ def _groups(
         if octets is None:
             # A torn end, or damage with more behind it.
             found = _next_group(file, identity, number, place + 1, end)
+            met.append(Damage(number, place, (end if found is None else found) - place))
             if found is None:
                 return
             place = found
@@ -148,8 +204,20 @@ def _groups(
             # The checksum is right, so that is what was written: but not by this version.
             text = f"segment {number} has changes that this program does not know: {error}"
             raise QueueUnusable(f"{text}. Nothing was written.") from error
-        yield Group(place, changes, [put for change in changes for put in puts_of(change)])
-        place += GROUP_HEADER_OCTETS + len(octets)
+        after = place + GROUP_HEADER_OCTETS + len(octets)
+        puts = [put for change in changes for put in puts_of(change)]
+        yield Group(place, changes, puts, begin, after - begin)
+        begin = place = after
+
+
+def _is_written(file: DiskFile, place: int, end: int) -> bool:
+    """Say whether there is anything but zeros."""
+    while place < end:
+        piece = file.read_at(place, min(_SEARCH_OCTETS, end - place))
+        if not piece or any(piece):
+            return bool(piece)
+        place += len(piece)
+    return False
 
 
 def _group_at(

@@ -80,6 +80,8 @@ def create_queue(
     """Make a queue, or complete one whose making was cut short; returns its identity."""
     layout = QueueLayout(directory)
     if disk.exists(layout.identity):
+        # Who wrote it may have been killed before its name was synced.
+        disk.sync_directory(directory)
         return read_identity(disk, layout.identity)
     for part in (layout.control.parent, layout.content, layout.transcripts):
         disk.make_directory(part)

@@ -3,15 +3,18 @@
 Owns BASE/manifest.json, which injectors, daemon and listers read alike. Queues are recorded
 here, never inferred from what lies in the directory; which are to be, `queue_plan` says.
 
-Guarantees: the file is replaced as a whole; its generation rises with each change.
+Guarantees: the file is replaced as a whole; its generation rises with each change.  One whose
+octets are not those that were written is refused.
 Called by: supervisor, control, cli.  Raises: QueueUnusable, QueueBusy, OSError.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
+from zlib import crc32
 
 import msgspec
 
@@ -23,6 +26,7 @@ from postroom.spool.queue_state import QueueState
 
 MANIFEST_OCTETS_MAX: Final = 4 * 1024 * 1024  # some ten thousand queues
 
+_SEAL: Final = re.compile(rb',\n  "crc32": "[0-9a-f]{8}"\n\}\n\Z')
 
 RETIRED_MAX: Final = 1000
 """More than come and go while a queue whose mail is concerned may be closed."""
@@ -85,15 +89,29 @@ def read_manifest(base: Path, disk: Disk | None = None) -> Manifest | None:
     if not disk.exists(path):
         return None
     try:
-        return msgspec.json.decode(read_whole(disk, path, MANIFEST_OCTETS_MAX), type=Manifest)
+        octets = read_whole(disk, path, MANIFEST_OCTETS_MAX)
+        sealed = _SEAL.search(octets)
+        if sealed is not None and _seal(octets[: sealed.start()]) != sealed[0]:
+            raise QueueUnusable(
+                f"{path} is damaged: its checksum is wrong. Bring it back from a backup, or, where "
+                "it was changed on purpose, remove its last member, crc32. Nothing was written."
+            )
+        return msgspec.json.decode(octets, type=Manifest)
     except UNDECODABLE as error:
         raise QueueUnusable(f"{path} is damaged: {error}") from error
 
 
 def write_manifest(base: Path, manifest: Manifest, disk: Disk | None = None) -> None:
     """Replace the manifest."""
-    octets = msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
+    octets = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+    octets = octets.removesuffix(b"\n}")
+    octets += _seal(octets)
     write_atomically(disk or RealDisk(), base / "manifest.json", octets)
+
+
+def _seal(octets: bytes) -> bytes:
+    """Return the end of a manifest: the checksum of what stands before it."""
+    return b',\n  "crc32": "%08x"\n}\n' % crc32(octets)
 
 
 def set_state(
@@ -119,6 +137,9 @@ def set_state(
         queues.append(queue)
     if found is not None and tuple(queues) != manifest.queues:
         write_manifest(base, manifest.changed(queues), disk)
+    elif found is not None:
+        # It says so already, but who wrote it may have failed before that was durable.
+        (disk or RealDisk()).sync_directory(base)
     return found
 
 

@@ -54,6 +54,12 @@ def prepare_base(
     itself raises QueueUnusable instead.
     """
     plan = _Plan(policy, disk)
+    # A start, or a command, that was killed may have made the base or replaced the manifest
+    # without having synced the name: what this start acts by must not go back.
+    if not plan.manifest.generation:
+        for parent in plan.base.parents:
+            plan.disk.sync_directory(parent)
+    plan.disk.sync_directory(plan.base)
     plan.complete()
     if policy.directories:
         plan.make_explicit(skipped if skipped is not None else [])

@@ -244,6 +244,9 @@ def finish_leaving(disk: Disk, directory: Path) -> None:
     record = read_record(disk, directory)
     if not record.leaving:
         return
+    # Who wrote it may have been killed before its name was synced; once the old files are gone
+    # it must never be the old record again.
+    disk.sync_directory(directory)
     homes = {str(record.place(directory, part)) for part in PARTS}
     for text in record.leaving:
         if text not in homes and disk.exists(Path(text)):

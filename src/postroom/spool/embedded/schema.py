@@ -23,6 +23,12 @@ from postroom.spool.errors import QueueUnusable
 APPLICATION_ID: Final = 0x50524D51  # "PRMQ"
 USER_VERSION: Final = 2
 
+DAMAGE: Final = (
+    apsw.CorruptError, apsw.NotADBError, apsw.SQLError, apsw.ConstraintError, apsw.FormatError,
+    UnicodeDecodeError,
+)  # fmt: skip
+"""What reading a control file raises whose octets are not those that were written."""
+
 # What operators look for, where a walk would not find it soon enough and keeping the index
 # costs next to nothing (docs/design/filters.md). They are made where a file does not have them
 # yet: an older version keeps them up to date without knowing what they are for.

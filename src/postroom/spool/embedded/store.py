@@ -30,7 +30,7 @@ from postroom.observe.events import EventSink
 from postroom.spool.embedded.changes import Change, Delete, Hold, MakeDue, Release, SetCrashes
 from postroom.spool.embedded.committer import Committer
 from postroom.spool.embedded.compaction import Compactor
-from postroom.spool.embedded.contents import UNREADABLE, Contents
+from postroom.spool.embedded.contents import Contents
 from postroom.spool.embedded.control import Control
 from postroom.spool.embedded.disk import Disk, RealDisk
 from postroom.spool.embedded.layout import (
@@ -41,10 +41,11 @@ from postroom.spool.embedded.layout import (
     take_leases,
 )
 from postroom.spool.embedded.lease import Lease
+from postroom.spool.embedded.reading import Reading
 from postroom.spool.embedded.reads import Reads
 from postroom.spool.embedded.records import RECORD_HEADER_OCTETS, segment_name
-from postroom.spool.embedded.recovery import load_ledger, look
-from postroom.spool.embedded.schema import add_indexes, connect, make_wal_durable
+from postroom.spool.embedded.recovery import load_ledger, look, tell_of_damage
+from postroom.spool.embedded.schema import DAMAGE, add_indexes, connect, make_wal_durable
 from postroom.spool.embedded.segments import SegmentWriter
 from postroom.spool.embedded.space import SpaceGauge
 from postroom.spool.embedded.tables import Tables
@@ -98,6 +99,12 @@ def open_store(
         # Of a full disk too: SQLite says so where there is no room for the index of its WAL.
         lease.release()
         raise QueueUnusable(f"{queue_dir}: its disk is full or fails: {error}") from error
+    except DAMAGE as error:
+        lease.release()
+        raise QueueUnusable(
+            f"{layout.control} is damaged: {error}; see what postroom fsck says, and bring the "
+            "file back from a backup or by 'sqlite3 .recover'. Nothing is sent from it."
+        ) from error
     except BaseException:
         lease.release()
         raise
@@ -139,6 +146,7 @@ class EmbeddedStore:
             add_indexes(connection)
             tables = Tables(Control(connection), load_ledger(connection))
             found = look(tables.ledger, disk, layout.content, identity, tables.control.position())
+            tell_of_damage(disk, layout.content, found.damages, events)
             # With one connection only, reads and writes take turns on the loop.
             self._reads = Reads(connection if self._alone else self._connect())
             segments = SegmentWriter(
@@ -163,6 +171,7 @@ class EmbeddedStore:
         self._reader = (
             None if inline else ThreadPoolExecutor(1, thread_name_prefix="postroom-reader")
         )
+        self._reading = Reading(events, self._reader)
 
     # Changes.
 
@@ -333,9 +342,7 @@ class EmbeddedStore:
     def _read(self, ask: Callable[[], _T]) -> Awaitable[_T]:
         if self._closed:
             raise StoreUnavailable(_CLOSED)
-        if self._reader is None:
-            return _at_once(ask)
-        return asyncio.get_running_loop().run_in_executor(self._reader, _converted, ask)
+        return self._reading.ask(ask)
 
     async def _read_octets(self, ask: Callable[[], bytes]) -> bytes:
         return await self._read(ask)
@@ -372,14 +379,3 @@ class EmbeddedStore:
                 self._disk.unlink(self._layout.content / segment_name(number))
             except OSError:
                 pass  # nothing refers to it: the next start removes it
-
-
-def _converted(ask: Callable[[], _T]) -> _T:
-    try:
-        return ask()
-    except apsw.Error as error:
-        raise StoreUnavailable(UNREADABLE) from error
-
-
-async def _at_once(ask: Callable[[], _T]) -> _T:
-    return _converted(ask)
