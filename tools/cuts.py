@@ -16,7 +16,7 @@ import sys
 
 from tests.crash.cuts import Outcome, play_all, rows
 from tests.crash.story import CUTS
-from tests.support.own_table import marked, plain, put_into_page
+from tools.doc_block import plain, write_rows
 
 
 def main() -> int:
@@ -43,7 +43,7 @@ def main() -> int:
             print(f"  {told:,} of {options.cuts:,} cuts", file=sys.stderr, flush=True)
     print(plain(rows(found, stories)))
     if options.write and not found.violations:
-        put_into_page("cuts", marked(rows(found, stories)))
+        write_rows("cuts", rows(found, stories))
     return 1 if found.violations else 0
 
 

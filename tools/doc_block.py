@@ -3,7 +3,8 @@
     <!-- crash: begin, written by `make crash ARGS=--write` -->
     <!-- crash: end -->
 
-Called by: tools.crash, tools.soak.  Raises: SystemExit where a page has no such markers.
+Called by: tools.crash, .cuts, .flips, .power_cuts, .soak.
+Raises: SystemExit where a page has no such markers.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import platform
 import re
 import subprocess
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,6 +42,18 @@ def _split(page: Path, name: str) -> tuple[str, str, str]:
     if found is None:
         raise SystemExit(f"{page}: there are no lines '<!-- {name}: begin -->' and 'end'")
     return found[1], found[2], found[3]
+
+
+def plain(rows: Iterable[tuple[str, str]]) -> str:
+    """Return rows as lines for a terminal."""
+    return "\n".join(f"{name:44} {value}" for name, value in rows)
+
+
+def write_rows(name: str, rows: Iterable[tuple[str, str]]) -> None:
+    """Put rows into docs/reliability.md, and the circumstances above them."""
+    lines = [f"{machine()}:", "", "| | |", "|---|---|"]
+    lines += [f"| {row} | {value} |" for row, value in rows]
+    write_block(RELIABILITY, name, "\n".join(lines))
 
 
 def merged_rows(

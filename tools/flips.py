@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from tests.crash.flips import Flips, filled_stream, flip, flip_event, rows
-from tests.support.own_table import marked, plain, put_into_page
+from tools.doc_block import plain, write_rows
 
 
 def main() -> int:
@@ -45,7 +45,7 @@ def main() -> int:
         print(f"VIOLATION: {violation}")
     print(plain(rows(flips, seed)))
     if options.write and not flips.violations:
-        put_into_page("flips", marked(rows(flips, seed)))
+        write_rows("flips", rows(flips, seed))
     return 1 if flips.violations else 0
 
 

@@ -22,8 +22,8 @@ import msgspec
 import pytest
 
 from tests.support.ledger import Findings, Kill
-from tests.support.own_table import marked, plain, put_into_page
 from tests.support.power_run import PowerRun
+from tools.doc_block import plain, write_rows
 
 
 class Part(msgspec.Struct):
@@ -140,7 +140,7 @@ def main() -> int:
         print(f"Again: {again}. Kept: {base}")
         return 1
     if options.write:
-        put_into_page("power-cuts", marked(rows(run)))
+        write_rows("power-cuts", rows(run))
     shutil.rmtree(base)
     return 0
 
