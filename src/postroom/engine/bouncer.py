@@ -17,7 +17,7 @@ from postroom.core.ids import QueueId
 from postroom.core.message import Outcome, OutcomeKind, StoredMessage
 from postroom.core.reply import Reply
 from postroom.engine.active import ActiveMessage, ActiveTable
-from postroom.engine.judge import Case
+from postroom.engine.judgement import Case
 from postroom.engine.kinds import Kinds
 from postroom.engine.parts import Parts
 from postroom.engine.settle import Settler

@@ -15,7 +15,7 @@ from postroom.core.clock import Clock
 from postroom.core.message import Outcome, OutcomeKind
 from postroom.core.reply import Reply
 from postroom.engine.active import ActiveMessage, ActiveTable
-from postroom.engine.judge import Case
+from postroom.engine.judgement import Case
 from postroom.engine.settle import Settler
 from postroom.engine.stranded import Stranded
 from postroom.queueing.lane import LaneKey, Rest

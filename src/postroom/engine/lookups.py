@@ -18,7 +18,7 @@ from postroom.channels.policy import ChannelPolicy
 from postroom.core.ids import QueueId
 from postroom.core.message import Outcome, OutcomeKind
 from postroom.engine.active import ActiveMessage, ActiveTable
-from postroom.engine.judge import Case
+from postroom.engine.judgement import Case
 from postroom.engine.kinds import Kinds
 from postroom.engine.parts import INTERNAL, Parts
 from postroom.engine.settle import Settler

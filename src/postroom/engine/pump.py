@@ -25,7 +25,7 @@ from postroom.delivery.health import hops_of, name_of
 from postroom.engine.active import ActiveMessage
 from postroom.engine.admission import Admission
 from postroom.engine.full_sites import FullSites
-from postroom.engine.judge import Case
+from postroom.engine.judgement import Case
 from postroom.engine.learner import Learner
 from postroom.engine.lessee import Lessee
 from postroom.engine.parts import INTERNAL, Parts

@@ -18,7 +18,7 @@ from postroom.core.errors import ContentCorrupt
 from postroom.core.ids import QueueId
 from postroom.core.message import Content, NewMessage, RecipientState
 from postroom.engine.active import ActiveMessage
-from postroom.engine.judge import DueReport
+from postroom.engine.judgement import DueReport
 from postroom.reports.decide import ReportKind
 from postroom.reports.dsn import compose
 from postroom.reports.facts import ReportedMessage, ReportedRecipient, ReportOrigin

@@ -21,7 +21,7 @@ import msgspec
 
 from postroom.core.clock import Clock
 from postroom.engine.active import ActiveMessage
-from postroom.engine.judge import Judgement
+from postroom.engine.judgement import Judgement
 from postroom.observe.events import Event, RecipientDeferred, RecipientFailed
 from postroom.reports.decide import ReportKind
 

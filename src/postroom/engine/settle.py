@@ -17,7 +17,8 @@ from collections.abc import Callable, Sequence
 from postroom.core.errors import ContentCorrupt, PostroomError
 from postroom.core.message import NewMessage, Outcome, RecipientState, RecipientStatus
 from postroom.engine.active import ActiveMessage, ActiveTable
-from postroom.engine.judge import Case, DueReport, Judgement, judge
+from postroom.engine.judge import judge
+from postroom.engine.judgement import Case, DueReport, Judgement
 from postroom.engine.parts import Parts
 from postroom.engine.reporter import Reporter
 from postroom.engine.rounds import Rounds, split

@@ -21,7 +21,7 @@ from postroom.core.message import (
 from postroom.core.reply import Reply
 from postroom.delivery.attempt import Attempt, AttemptReport, FailureScope
 from postroom.engine.active import ActiveMessage, ActiveTable
-from postroom.engine.judge import Case, DueReport
+from postroom.engine.judgement import Case, DueReport
 from postroom.engine.reporter import Reporter
 from postroom.engine.rounds import JOIN_S
 from postroom.engine.settle import Settler
