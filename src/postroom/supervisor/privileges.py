@@ -110,7 +110,8 @@ def drop() -> None:
     _forbid_gains()
     with contextlib.suppress(PermissionError):
         os.setuid(0)
-    assert 0 not in (*os.getresuid(), *os.getresgid()), "root's rights were not given up"
+    if 0 in (*os.getresuid(), *os.getresgid()):  # not an assertion: -O must not take it away
+        raise ConfigurationError("server.user: root's rights could not be given up")
 
 
 def _is_assumed() -> bool:
