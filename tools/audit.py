@@ -22,6 +22,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 LOCKED = (
     "requirements.txt", "requirements-build.txt", "requirements-dev.txt", "requirements-docs.txt",
+    "requirements-fuzz.txt",
 )  # fmt: skip
 ACCEPTED: dict[str, str] = {}
 """Vulnerabilities by id that do not concern us, each with the reason."""

@@ -5,7 +5,8 @@ the cursor hidden. What it was is restored when it is left, whatever happened.
 
 Guarantees: 1. only lines that changed are written, in one write.  2. leaving restores the terminal,
 also after Ctrl-C, an error, or TERM.
-Called by: cli.top.session.  Raises: OSError where the terminal goes away.
+Called by: cli.top.session.  Raises: OSError where the terminal goes away; Stopped and
+KeyboardInterrupt from `keys`, or while something is written.
 """
 
 from __future__ import annotations
@@ -110,6 +111,9 @@ class Terminal:
         self._rest = b""
         self._before: list[Any] = []
         self._signals: dict[int, Any] = {}
+        self._ending: BaseException | None = None
+        """What a signal asks for."""
+        self._is_writing = False
         self._wake_out, self._wake_in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._console = Console(force_terminal=True, highlight=False, width=SMALLEST[0])
 
@@ -120,8 +124,9 @@ class Terminal:
             number: signal.signal(number, handler)
             for number, handler in (
                 (signal.SIGWINCH, lambda *_: self.wake()),
-                (signal.SIGTERM, _stop),
-                (signal.SIGHUP, _stop),
+                (signal.SIGINT, self._end),
+                (signal.SIGTERM, self._end),
+                (signal.SIGHUP, self._end),
             )
         }
         self._write(ENTER)
@@ -142,6 +147,15 @@ class Terminal:
             pass  # the terminal is gone: nothing is left to restore
         os.close(self._wake_out)
         os.close(self._wake_in)
+
+    def _end(self, number: int, _frame: object) -> None:
+        # Raised wherever we are it might be lost, in a destructor for instance; but a terminal that
+        # takes nothing must not keep us.
+        told = KeyboardInterrupt() if number == signal.SIGINT else Stopped("it was told to stop")
+        self._ending = told
+        if self._is_writing:
+            raise told
+        self.wake()
 
     def wake(self) -> None:
         """Let `keys` return: something has changed."""
@@ -164,6 +178,8 @@ class Terminal:
         if self._rest:
             wait_s = ESCAPE_WAIT_S
         ready, _, _ = select.select([self._keyboard, self._wake_out], [], [], wait_s)
+        if self._ending is not None:
+            raise self._ending
         if self._wake_out in ready:
             os.read(self._wake_out, READ_OCTETS)
         octets = b""
@@ -195,9 +211,9 @@ class Terminal:
 
     def _write(self, text: str) -> None:
         octets = text.encode("utf-8", "replace")
-        while octets:
-            octets = octets[os.write(self._screen, octets) :]
-
-
-def _stop(*_: object) -> None:
-    raise Stopped("it was told to stop")
+        self._is_writing = True
+        try:
+            while octets:
+                octets = octets[os.write(self._screen, octets) :]
+        finally:
+            self._is_writing = False
