@@ -14,7 +14,8 @@ import subprocess
 from bench.programs import BenchError, Load, Sink, inject
 from bench.relaying import relay
 from bench.trial import Trial
-from tests.support.postfix import free_port, program, wait_for_greeting
+from tests.support.ports import free_port
+from tests.support.postfix import program, wait_for_greeting
 
 POSTFIX_PAIR = "smtp-source to smtp-sink"
 LIGHT_PAIR = "light generator to light sink"

@@ -21,7 +21,8 @@ from pathlib import Path
 from bench.programs import BenchError
 from bench.systems import DURABLE, ROOT, System
 from tests.support.debian_package import Missing, unpacked
-from tests.support.postfix import free_port, reachable_directory
+from tests.support.ports import free_port
+from tests.support.postfix import reachable_directory
 from tests.support.root_tree import RootTree
 
 HARAKA = ROOT / ".peers" / "haraka" / "node_modules" / "Haraka"

@@ -14,7 +14,7 @@ from bench.programs import Load, Sink, inject
 from bench.relaying import warm_up_of
 from bench.running import SETTLE_S, Running
 from bench.trial import Trial
-from tests.support.postfix import free_port
+from tests.support.ports import free_port
 
 
 def accept_then_drain(name: str, load: Load, trial: Trial) -> dict[str, float]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.support import postfix
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 QUEUES = 2
@@ -65,7 +66,7 @@ def postroom_relay(base: str, sink_port: int, queues: int = QUEUES) -> Iterator[
     from postroom import __version__
 
     with postfix.reachable_directory(base) as directory:
-        port = postfix.free_port()
+        port = free_port()
         configuration = directory / "postroom.toml"
         configuration.write_text(
             f"""\

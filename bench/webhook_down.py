@@ -18,7 +18,6 @@ import asyncio
 import base64
 import secrets
 import signal
-import socket
 import statistics
 import tempfile
 from pathlib import Path
@@ -28,6 +27,7 @@ from bench.watching import run_load
 from postroom.webhooks.kept import DIRECTORY
 from tests.support.command_line import in_json, postroom
 from tests.support.daemon import Daemon
+from tests.support.ports import free_port
 from tests.support.sink_process import SinkProcess
 
 RATIO_GOAL = 0.95
@@ -36,20 +36,13 @@ EVENTS_OF_A_MESSAGE = 3
 """accepted, delivered, done."""
 
 
-def closed_port() -> int:
-    """Return a port of this machine where nobody listens."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
 def webhook(directory: Path) -> str:
     """Return the lines of the configuration for a webhook whose receiver is down."""
     secret = directory / "secret"
     secret.write_text("whsec_" + base64.b64encode(secrets.token_bytes(24)).decode() + "\n")
     secret.chmod(0o600)
     return (
-        f'[webhook.down]\nurl = "http://127.0.0.1:{closed_port()}/"\n'
+        f'[webhook.down]\nurl = "http://127.0.0.1:{free_port()}/"\n'
         f'secret_file = "{secret}"\nretry_max = "{RETRY_MAX_S}s"\n'
     )
 

@@ -13,7 +13,8 @@ from tests.interop.letters import HOME
 from tests.interop.peer import PEER_HOST, Fate, Places, maildir, ports_for
 from tests.support.certificate import make_certificate
 from tests.support.debian_package import unpacked
-from tests.support.postfix import free_port, wait_for_greeting
+from tests.support.ports import free_port
+from tests.support.postfix import wait_for_greeting
 from tests.support.root_tree import RootTree
 
 PACKAGES = ("opensmtpd", "libevent-2.1-7")

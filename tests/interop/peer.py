@@ -11,7 +11,7 @@ from typing import Protocol
 import msgspec
 
 from tests.interop.combination import Abilities, Combination, combinations_of
-from tests.support.postfix import free_port
+from tests.support.ports import free_port
 
 PEER_HOST = "peer.example"
 

@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.command_line import in_json, postroom
 from tests.support.daemon import Daemon
+from tests.support.ports import free_port
 from tests.support.sink import SinkThread
 
 PROBE_S = 2
@@ -30,13 +31,6 @@ def pool(relays: str, more: str = "", probe_s: int = PROBE_S) -> str:
 
 def relay(port: int, more: str) -> str:
     return f'{{ host = "127.0.0.1:{port}", {more} }}'
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def send(daemon: Daemon, first: int, count: int) -> None:

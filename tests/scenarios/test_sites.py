@@ -6,9 +6,10 @@ import time
 
 import pytest
 
-from tests.scenarios.test_relay_pools import free_port, pool, relay, send
+from tests.scenarios.test_relay_pools import pool, relay, send
 from tests.support.command_line import in_json, postroom
 from tests.support.daemon import Daemon
+from tests.support.ports import free_port
 from tests.support.sink import SinkThread
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import json
 import random
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from postroom.observe.stream.reader import StreamReader
 from postroom.observe.stream.wanted import Wanted
 from tests.support.daemon import Daemon
 from tests.support.ledger import BACK, Ledger
+from tests.support.ports import free_port
 from tests.support.receiver import Receiver
 
 QUEUES = 3
@@ -43,12 +43,6 @@ HOOK = "shop"
 GROW_SHARE, SHRINK_SHARE = 0.1, 0.3
 PAGE = 5000
 WEBHOOK_DEADLINE_S = 120.0
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on: it stays the same over restarts."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 LIMITS = f"""

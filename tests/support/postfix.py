@@ -22,6 +22,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.support.ports import free_port
+
 DOMAIN = "real.example"
 REFUSED = f"refused@{DOMAIN}"
 REFUSAL = "550 5.1.1 No such user here"
@@ -74,14 +76,6 @@ def missing() -> str:
     if os.geteuid() != 0:
         return "a private Postfix needs root: run the tests as root"
     return ""
-
-
-def free_port() -> int:
-    """Return a port of loopback on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _setting(name: str) -> str:

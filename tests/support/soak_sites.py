@@ -26,8 +26,8 @@ from pathlib import Path
 import msgspec
 
 from postroom.sink.recorder import Received
-from tests.support.crash_features import free_port
 from tests.support.daemon import ROOT
+from tests.support.ports import free_port
 
 RULES = {
     "well": (),
