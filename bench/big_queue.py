@@ -52,6 +52,7 @@ from postroom.spool.policy import SpoolPolicy
 from postroom.spool.store import Settlement
 from tests.support.daemon import ROOT, Daemon
 from tests.support.sink_process import SinkProcess
+from tools.doc_block import processor
 
 SIZE_OCTETS = 4096
 SPREAD_S = 4 * 3600.0
@@ -304,17 +305,9 @@ def command_rows(daemon: Daemon) -> list[Row]:
 
 def machine() -> str:
     """Return what the numbers depend on."""
-    model = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.machine(),
-    )
     load = os.getloadavg()[0]
     return (
-        f"{os.cpu_count()} x {model}, Linux {platform.release()},"
+        f"{os.cpu_count()} x {processor()}, Linux {platform.release()},"
         f" Python {platform.python_version()}, load before {load:.1f}"
     )
 

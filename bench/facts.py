@@ -9,17 +9,16 @@ import subprocess
 import tempfile
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 
-from bench.systems import ROOT
+from tools.doc_block import commit, processor
 
 
 def machine(directory: str) -> dict[str, str]:
     """Return the facts, by name; queues lie below `directory`."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "commit": _commit(),
-        "machine": f"{os.cpu_count()} x {_processor()}, {_memory_gib():.0f} GiB",
+        "commit": commit(),
+        "machine": f"{os.cpu_count()} x {processor()}, {_memory_gib():.0f} GiB",
         "kernel": f"Linux {platform.release()}",
         "disk": f"{_file_system(directory)}; a synced write of 4 KiB takes "
         f"{sync_ms(directory):.2f} ms",
@@ -28,23 +27,8 @@ def machine(directory: str) -> dict[str, str]:
     }
 
 
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
-
-
 def _memory_gib() -> float:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-
-
-def _commit() -> str:
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
-    return done.stdout.strip() or "unknown"
 
 
 def _file_system(directory: str) -> str:

@@ -9,20 +9,15 @@ from bench import results, verdict
 from bench.case import Run
 from bench.cases import CASES
 from bench.systems import ROOT
+from tools.doc_block import write_block
 
 PAGE = ROOT / "docs" / "performance.md"
-BEGIN = "<!-- begin: written by make bench -->"
-END = "<!-- end: written by make bench -->"
 OF_MACHINE = ("machine", "kernel", "disk", "python", "commit")
 
 
 def write() -> None:
     """Write the part between the marks anew."""
-    text = PAGE.read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, mark, after = rest.partition(END)
-    assert mark, f"{PAGE} has no marks"
-    PAGE.write_text(f"{before}{BEGIN}\n{made()}\n{END}{after}")
+    write_block(PAGE, "bench", made())
 
 
 def made() -> str:

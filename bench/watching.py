@@ -22,24 +22,15 @@ import asyncio
 import contextlib
 import os
 import pty
-import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.big_queue import (
-    Row,
-    command_s,
-    compile_bytecode,
-    fill_queue,
-    first_page_s,
-    machine,
-    told,
-)
+from bench.big_queue import Row, command_s, fill_queue, first_page_s
+from bench.pairs import pair_rows, run
 from postroom.control.tokens import Role
 from postroom.spool.embedded import prepare_base
 from postroom.spool.policy import SpoolPolicy
@@ -54,7 +45,6 @@ ASKED = 7
 """How often each view is asked for."""
 LOOK_EVERY_S = 5.0
 POLL_S = 0.01
-RATIO_GOAL = 0.95
 COUNTS_GOAL_S = 1.0
 OVERVIEW_GOAL_S = 1.0
 PAGE_GOAL_S = 0.5
@@ -182,14 +172,7 @@ def rates(daemon: Daemon, sink: SinkProcess, http: Http, options: argparse.Names
         pairs.append((found[False], found[True]))
         print(f"round {number + 1}: {found[False]:.0f}/s alone, {found[True]:.0f}/s watched",
               flush=True)  # fmt: skip
-    ratios = [watched / alone for alone, watched in pairs]
-    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
-    return [
-        Row("delivered alone", f"{statistics.median(alone for alone, _ in pairs):.0f}/s"),
-        Row("delivered while watched", f"{statistics.median(one for _, one in pairs):.0f}/s"),
-        Row("ratio of pairs, median (quartiles)", f"{middle:.3f} ({low:.3f} to {high:.3f})",
-            f">= {RATIO_GOAL:g}", middle >= RATIO_GOAL),
-    ]  # fmt: skip
+    return pair_rows("delivered alone", "delivered while watched", pairs)
 
 
 def measure(options: argparse.Namespace, base: Path) -> list[Row]:
@@ -235,14 +218,7 @@ def main() -> int:
     if options.rounds < 2 or options.messages < options.queues or options.load < 4:
         parser.error("--rounds needs 2 or more, --load 4, --messages as many as queues")
     options.domains, options.due_percent, options.octets = 1000, 0.0, OCTETS
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    print(machine(), flush=True)
-    with tempfile.TemporaryDirectory(prefix="pr-watch-", dir=options.directory) as directory:
-        base = Path(directory)
-        (base / "server").mkdir(mode=0o700)
-        compile_bytecode(base / "bytecode")
-        rows = measure(options, base)
-    return told(rows)
+    return run(lambda base: measure(options, base), options.directory)
 
 
 if __name__ == "__main__":

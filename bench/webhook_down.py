@@ -17,12 +17,10 @@ import argparse
 import asyncio
 import base64
 import secrets
-import signal
-import statistics
-import tempfile
 from pathlib import Path
 
-from bench.big_queue import Row, compile_bytecode, machine, told
+from bench.big_queue import Row
+from bench.pairs import pair_rows, run
 from bench.watching import run_load
 from postroom.webhooks.kept import DIRECTORY
 from tests.support.command_line import in_json, postroom
@@ -30,7 +28,6 @@ from tests.support.daemon import Daemon
 from tests.support.ports import free_port
 from tests.support.sink_process import SinkProcess
 
-RATIO_GOAL = 0.95
 RETRY_MAX_S = 1
 EVENTS_OF_A_MESSAGE = 3
 """accepted, delivered, done."""
@@ -90,13 +87,9 @@ def measure(options: argparse.Namespace, base: Path) -> list[Row]:
             print(f"round {number + 1}: {found[False]:.0f}/s without, {found[True]:.0f}/s with,"
                   f" {missing[-1]} more events wait", flush=True)  # fmt: skip
     sink.stop()
-    low, middle, high = statistics.quantiles([b / a for a, b in pairs], n=4, method="inclusive")
     expected = EVENTS_OF_A_MESSAGE * options.load
     return [
-        Row("delivered without", f"{statistics.median(a for a, _ in pairs):.0f}/s"),
-        Row("delivered with its receiver down", f"{statistics.median(b for _, b in pairs):.0f}/s"),
-        Row("ratio of pairs, median (quartiles)", f"{middle:.3f} ({low:.3f} to {high:.3f})",
-            f">= {RATIO_GOAL:g}", middle >= RATIO_GOAL),
+        *pair_rows("delivered without", "delivered with its receiver down", pairs),
         Row("events a run left waiting, fewest", f"{min(missing)}", f">= {expected}",
             min(missing) >= expected),
     ]  # fmt: skip
@@ -112,14 +105,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.rounds < 2 or options.load < 4:
         parser.error("--rounds needs 2 or more, --load 4")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    print(machine(), flush=True)
-    with tempfile.TemporaryDirectory(prefix="pr-hook-", dir=options.directory) as directory:
-        base = Path(directory)
-        (base / "server").mkdir(mode=0o700)
-        compile_bytecode(base / "bytecode")
-        rows = measure(options, base)
-    return told(rows)
+    return run(lambda base: measure(options, base), options.directory)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     <!-- crash: begin, written by `make crash ARGS=--write` -->
     <!-- crash: end -->
 
-Called by: tools.crash, .cuts, .flips, .power_cuts, .soak.
+Called by: tools.crash, .cuts, .flips, .power_cuts, .soak, bench, tests.interop.
 Raises: SystemExit where a page has no such markers.
 """
 
@@ -70,19 +70,28 @@ def merged_rows(
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def machine() -> str:
-    """Return what a figure needs to be judged: versions, processor, kernel, load, day."""
-    model = "unknown processor"
+def processor() -> str:
+    """Return what the processor calls itself."""
     for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
         if line.startswith("model name"):
-            model = line.partition(":")[2].strip()
-            break
-    commit = subprocess.run(
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def commit() -> str:
+    """Return the commit that is checked out, and whether it was changed."""
+    done = subprocess.run(
         ["git", "-C", str(ROOT), "describe", "--always", "--dirty"],
         capture_output=True, text=True, check=False,
-    ).stdout.strip()  # fmt: skip
+    )  # fmt: skip
+    return done.stdout.strip() or "unknown"
+
+
+def machine() -> str:
+    """Return what a figure needs to be judged: versions, processor, kernel, load, day."""
     return (
-        f"{time.strftime('%Y-%m-%d', time.gmtime())}, commit {commit or 'unknown'}, "
-        f"Python {platform.python_version()}, {len(os.sched_getaffinity(0))} cores ({model}), "
+        f"{time.strftime('%Y-%m-%d', time.gmtime())}, commit {commit()}, "
+        f"Python {platform.python_version()}, "
+        f"{len(os.sched_getaffinity(0))} cores ({processor()}), "
         f"Linux {platform.release().partition('-')[0]}, load {os.getloadavg()[0]:.1f} at the end"
     )

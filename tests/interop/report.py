@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.interop.combination import EXTENSIONS, Can
 from tests.interop.peer import Peer
 from tests.interop.rounds import Round
+from tools.doc_block import write_block
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "interoperability.md"
-_BEGIN, _END = "<!-- made by make interop: begin -->", "<!-- made by make interop: end -->"
 _ARROWS = {"receives": "Postroom → {}", "sends": "{} → Postroom"}
 _HEAD = (
     "Direction", "Combinations", "Messages", "Identical", "Converted", "Returned", "Not taken",
@@ -67,10 +66,4 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def write(text: str) -> None:
     """Put the tables into the page, in place of the former ones."""
-    page = PAGE.read_text("utf-8")
-    section = f"{_BEGIN}\n\n{text}\n\n{_END}"
-    made, count = re.subn(
-        re.escape(_BEGIN) + ".*" + re.escape(_END), lambda _: section, page, flags=re.S
-    )
-    assert count == 1, f"{PAGE} has no section between {_BEGIN!r} and {_END!r}"
-    PAGE.write_text(made, "utf-8")
+    write_block(PAGE, "interop", text)
