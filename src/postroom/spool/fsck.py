@@ -30,7 +30,7 @@ from postroom.spool.embedded.layout import (
     take_leases,
 )
 from postroom.spool.embedded.lease import Lease
-from postroom.spool.embedded.reading import UNDECODABLE
+from postroom.spool.embedded.reading import DAMAGED_ROW
 from postroom.spool.embedded.reads import Reads
 from postroom.spool.embedded.recovery import DAMAGED, find_damage, is_ours
 from postroom.spool.embedded.schema import DAMAGE, connect
@@ -188,7 +188,7 @@ class _Check:
             for queue_id, segment, place, size, hold in page:
                 try:
                     self._reads.get(queue_id)
-                except UNDECODABLE as why:
+                except DAMAGED_ROW as why:
                     text = f"its envelope cannot be read: {why}"
                     self._found("recipients", queue_id, text, self._repair or hold != "")
                     self._quarantine(queue_id, text)

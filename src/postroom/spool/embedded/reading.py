@@ -15,13 +15,13 @@ from typing import TypeVar
 
 import apsw
 
-from postroom.core import decoding
+from postroom.core.decoding import UNDECODABLE
 from postroom.core.errors import StoreUnavailable
 from postroom.observe.events import EventSink, StoreFailed
 from postroom.spool.embedded.contents import UNREADABLE
 
 T = TypeVar("T")
-UNDECODABLE = (*decoding.UNDECODABLE, IndexError)
+DAMAGED_ROW = (*UNDECODABLE, IndexError)
 """What decoding a row raises whose octets are not those that were written."""
 
 
@@ -55,7 +55,7 @@ class Reading:
 
     def _tell(self, error: StoreUnavailable) -> None:
         cause = error.__cause__
-        if isinstance(cause, (*UNDECODABLE, apsw.CorruptError)) and repr(cause) != self._told:
+        if isinstance(cause, (*DAMAGED_ROW, apsw.CorruptError)) and repr(cause) != self._told:
             self._told = repr(cause)
             self._events.emit(StoreFailed(error=f"the control file is damaged: {cause}", changes=0))
 
@@ -64,5 +64,5 @@ def converted(question: Callable[[], T]) -> T:
     """Return an answer; raise StoreUnavailable where it cannot be read."""
     try:
         return question()
-    except (apsw.Error, *UNDECODABLE) as error:
+    except (apsw.Error, *DAMAGED_ROW) as error:
         raise StoreUnavailable(UNREADABLE) from error
