@@ -7,7 +7,6 @@ searched for each of them, as it is and as it travels.
 from __future__ import annotations
 
 import base64
-import contextlib
 import os
 import signal
 import socket
@@ -28,6 +27,7 @@ from tests.support.command_line import postroom
 from tests.support.daemon import Daemon
 from tests.support.http import CONSOLE, Http
 from tests.support.stranger import RawClient
+from tests.support.threaded_host import ThreadedHost
 from tests.unit.delivery.certificates import certificate
 
 OURS = "inbound-PASS-7141"
@@ -38,26 +38,15 @@ WEBHOOK = "whsec_" + base64.b64encode(b"webhook-secret-of-32-octets-1414").decod
 STRAY = "stray-PASS-1732"
 
 
-class Parrot:
+class Parrot(ThreadedHost):
     """A relay that refuses whoever authenticates, and repeats what was said."""
 
     def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
         self.heard = threading.Event()
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__()
 
-    def close(self) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError), connection, connection.makefile("rb") as lines:
+    def talk(self, connection: socket.socket) -> None:
+        with connection.makefile("rb") as lines:
             connection.sendall(b"220 parrot.example\r\n")
             while line := lines.readline().strip():
                 if line.startswith(b"EHLO"):

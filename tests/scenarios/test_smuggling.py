@@ -6,14 +6,12 @@ for the end of data, and obeys what follows, as some servers did (CVE-2023-51764
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import random
 import re
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 
 import pytest
@@ -28,6 +26,7 @@ from postroom.takeover.value import with_crlf as taken_over
 from tests.support.daemon import Daemon
 from tests.support.http import CONSOLE, Http
 from tests.support.stranger import RawClient
+from tests.support.threaded_host import ThreadedHost
 
 LAX_END = re.compile(rb"(?:\r\n|\r|\n)\.(?:\r\n|\r|\n)")
 LINE_ENDS = (b"\r\n", b"\n", b"\r")
@@ -37,31 +36,14 @@ SMUGGLED = (
 )
 
 
-class LaxHost:
+class LaxHost(ThreadedHost):
     """An SMTP server without CHUNKING; `messages` are (recipients, content) as it sees them."""
 
     def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
         self.messages: list[tuple[list[bytes], bytes]] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def close(self) -> None:
-        self._listener.close()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError), connection:
-            self._talk(connection)
-
-    def _talk(self, connection: socket.socket) -> None:
+    def talk(self, connection: socket.socket) -> None:
         buffer, recipients = b"", list[bytes]()
         connection.sendall(b"220 lax.example\r\n")
         while True:

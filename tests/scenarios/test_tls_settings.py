@@ -15,6 +15,7 @@ from postroom.config.loader import load_text
 from postroom.core.errors import ConfigurationError
 from tests.support.daemon import Daemon
 from tests.support.stranger import RawClient, unchecked
+from tests.support.threaded_host import ThreadedHost
 from tests.unit.delivery.certificates import certificate
 
 OLD = "ignore::DeprecationWarning"
@@ -106,7 +107,7 @@ def test_no_weak_cipher_is_agreed_on(daemon: Daemon, ciphers: str) -> None:
         shake_hands(next(iter(daemon.ports.values())), context, wrapped=False)
 
 
-class Host:
+class Host(ThreadedHost):
     """A relay whose offer of TLS can be anything; `seen` is what was said in clear."""
 
     def __init__(
@@ -114,24 +115,10 @@ class Host:
     ) -> None:
         self._offers, self._answer, self._tls = offers, answer, tls
         self.seen: list[bytes] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__()
 
-    def __enter__(self) -> Host:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError), connection, connection.makefile("rb") as lines:
+    def talk(self, connection: socket.socket) -> None:
+        with connection.makefile("rb") as lines:
             connection.sendall(b"220 host.example\r\n")
             while line := lines.readline():
                 self.seen.append(line)

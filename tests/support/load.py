@@ -57,7 +57,7 @@ class Load:
             try:
                 async with asyncio.timeout(REPLY_DEADLINE_S):
                     reader, writer = await asyncio.open_connection("127.0.0.1", port())
-                    await self._reply(reader)
+                    await read_reply(reader)
                     await self._say(reader, writer, b"EHLO load.example\r\n")
                 while not self._stopping.is_set():
                     async with asyncio.timeout(REPLY_DEADLINE_S):
@@ -83,7 +83,7 @@ class Load:
         if pipelined:
             writer.write(b"".join(commands))
             for _ in commands:
-                await self._reply(reader)
+                await read_reply(reader)
         else:
             for command in commands:
                 await self._say(reader, writer, command)
@@ -96,15 +96,7 @@ class Load:
     ) -> None:
         writer.write(octets)
         await writer.drain()
-        await self._reply(reader)
-
-    async def _reply(self, reader: asyncio.StreamReader) -> None:
-        while True:
-            line = await reader.readuntil(b"\r\n")
-            if line[3:4] != b"-":
-                break
-        if line[:1] not in b"23":
-            raise Refused(line.decode("latin-1").strip())
+        await read_reply(reader)
 
     def _message(self) -> tuple[str, tuple[str, ...], bytes]:
         """Return a name, recipients and content that no other message has."""
@@ -128,3 +120,13 @@ class Load:
 
 class Refused(Exception):
     """The server answered 4xx or 5xx."""
+
+
+async def read_reply(reader: asyncio.StreamReader) -> None:
+    """Read one reply, which may not be a refusal."""
+    while True:
+        line = await reader.readuntil(b"\r\n")
+        if line[3:4] != b"-":
+            break
+    if line[:1] not in b"23":
+        raise Refused(line.decode("latin-1").strip())

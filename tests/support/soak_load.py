@@ -14,7 +14,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 
-from tests.support.load import Refused
+from tests.support.load import Refused, read_reply
 from tests.support.soak_sites import WEIGHTS
 
 SESSION_MESSAGES = 200
@@ -112,9 +112,4 @@ class PacedLoad:
 async def _replies(reader: asyncio.StreamReader, count: int) -> None:
     """Read so many replies, none of which may be a refusal."""
     for _ in range(count):
-        while True:
-            line = await reader.readuntil(b"\r\n")
-            if line[3:4] != b"-":
-                break
-        if line[:1] not in b"23":
-            raise Refused(line.decode("latin-1").strip())
+        await read_reply(reader)

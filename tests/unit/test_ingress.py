@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
 import email
 import os
 import smtplib
@@ -15,10 +14,6 @@ from collections.abc import Coroutine
 
 import pytest
 import uvloop
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from postroom.core.errors import ConfigurationError, ReplyError
 from postroom.core.reply import Reply
@@ -26,6 +21,7 @@ from postroom.ingress.addresses import bind
 from postroom.ingress.policy import ListenPolicy
 from postroom.ingress.users import make_user_line
 from postroom.observe.events import Defect, SessionRefused
+from tests.support.certificate import make_certificate
 from tests.unit.ingress_support import MemoryAcceptor, serving
 
 CONTENT = b"From: a@example.org\r\nSubject: hi\r\n\r\nbody\r\n.dot\r\n"
@@ -40,28 +36,8 @@ def run(work: Coroutine[object, object, None], *, loop: str = "asyncio") -> None
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     directory = tmp_path_factory.mktemp("tls")
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mx.example.org")])
-    start = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(start)
-        .not_valid_after(start + datetime.timedelta(days=36_500))
-        .sign(key, hashes.SHA256())
-    )
-    (directory / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (directory / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return str(directory / "cert.pem"), str(directory / "key.pem")
+    file, key = make_certificate("mx.example.org", elliptic=True).save(directory)
+    return str(file), str(key)
 
 
 @pytest.fixture(scope="module")

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import datetime
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from postroom.config.loader import Loaded, load_text
 from postroom.core.errors import ConfigurationError
 from postroom.ingress.policy import ListenPolicy
 from postroom.ingress.users import make_user_line
+from tests.support.certificate import make_certificate
 
 
 def loaded(text: str, directory: Path = Path("/nowhere")) -> Loaded:
@@ -125,28 +121,10 @@ def test_a_secret_that_everybody_can_read_is_refused_with_the_remedy(tmp_path: P
 
 
 def make_pair(directory: Path, name: str) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a.example")])
-    start = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(start)
-        .not_valid_after(start + datetime.timedelta(days=36500))
-        .sign(key, hashes.SHA256())
-    )
-    (directory / f"{name}.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    made = make_certificate("a.example", elliptic=True)
+    (directory / f"{name}.crt").write_bytes(made.certificate)
     path = directory / f"{name}.key"
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
+    path.write_bytes(made.key)
     path.chmod(0o600)
 
 
