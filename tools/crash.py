@@ -16,7 +16,6 @@ sink's record are kept and named.
 from __future__ import annotations
 
 import argparse
-import random
 import shutil
 import tempfile
 from pathlib import Path
@@ -27,6 +26,7 @@ from postroom.core.clock import SystemClock
 from tests.support.crash_run import TARGETS, CrashRun
 from tests.support.ledger import Findings, Kill
 from tools.doc_block import RELIABILITY, machine, merged_rows, read_block, write_block
+from tools.seeded import add_seed
 
 HEAD = (
     "fault", "rounds", "kills", "acknowledged", "recipients", "DSNs", "**lost**", "doubled",
@@ -141,14 +141,14 @@ def main() -> int:
     """Run as a program."""
     parser = argparse.ArgumentParser(prog="make crash", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=None, help="default: a new one, printed")
+    add_seed(parser)
     parser.add_argument("--target", choices=(*TARGETS, "all"), default="group", help="the fault")
     parser.add_argument("--directory", default=None, help="where the spool lies meanwhile")
     parser.add_argument(
         "--write", action="store_true", help="put the figures into docs/reliability.md"
     )
     options = parser.parse_args()
-    seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
+    seed: int = options.seed
     targets = TARGETS if options.target == "all" else (options.target,)
     return max([one_run(target, options, seed) for target in targets])
 

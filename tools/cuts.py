@@ -11,26 +11,25 @@ where anything is violated; each violation names its seed.
 from __future__ import annotations
 
 import argparse
-import random
 import sys
 
 from tests.crash.cuts import Outcome, play_all, rows
 from tests.crash.story import CUTS
 from tools.doc_block import plain, write_rows
+from tools.seeded import add_seed
 
 
 def main() -> int:
     """Run as a program."""
     parser = argparse.ArgumentParser(prog="make cuts", description=__doc__.splitlines()[0])
     parser.add_argument("--cuts", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=None, help="default: a new one, printed")
+    add_seed(parser)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--write", action="store_true", help="put the table into the page")
     options = parser.parse_args()
     if options.cuts < 1:
         parser.error("--cuts: at least 1")
-    chosen = random.SystemRandom().randrange(10**6)
-    seed = options.seed if options.seed is not None else chosen
+    seed: int = options.seed
     found, stories, told = Outcome(seed), 0, 0
     for outcome in play_all(seed, options.cuts, options.processes):
         found.add(outcome)

@@ -10,26 +10,25 @@ Exit status 1 where anything is violated; each violation names its seed.
 from __future__ import annotations
 
 import argparse
-import random
 import sys
 import tempfile
 from pathlib import Path
 
 from tests.crash.flips import Flips, filled_stream, flip, flip_event, rows
 from tools.doc_block import plain, write_rows
+from tools.seeded import add_seed
 
 
 def main() -> int:
     """Run as a program."""
     parser = argparse.ArgumentParser(prog="make flips", description=__doc__.splitlines()[0])
     parser.add_argument("--flips", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=None, help="default: a new one, printed")
+    add_seed(parser)
     parser.add_argument("--write", action="store_true", help="put the table into the page")
     options = parser.parse_args()
     if options.flips < 1:
         parser.error("--flips: at least 1")
-    chosen = random.SystemRandom().randrange(10**6)
-    seed = options.seed if options.seed is not None else chosen
+    seed: int = options.seed
     # SQLite, closing a file that is damaged, can tell nobody about it.
     sys.unraisablehook = lambda about: None
     flips = Flips()

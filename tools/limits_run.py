@@ -13,23 +13,23 @@ of them saw more than its limit allows; then spool, logs and what the sites saw 
 from __future__ import annotations
 
 import argparse
-import random
 import shutil
 import tempfile
 from pathlib import Path
 
 from tests.support.limits_run import LimitsRun
 from tests.support.scopes import table
+from tools.seeded import add_seed
 
 
 def main() -> int:
     """Run as a program."""
     parser = argparse.ArgumentParser(prog="make limits-run", description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10.0, help="how long, both parts together")
-    parser.add_argument("--seed", type=int, default=None, help="default: a new one, printed")
+    add_seed(parser)
     parser.add_argument("--directory", default=None, help="where the spool lies meanwhile")
     options = parser.parse_args()
-    seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
+    seed: int = options.seed
     base = Path(tempfile.mkdtemp(prefix="pr-limits-", dir=options.directory))
     print(f"limits-run: {options.minutes:g} min, seed {seed}; spool and logs in {base}", flush=True)
     run = LimitsRun(base, 60 * options.minutes, seed, lambda text: print(f"  {text}", flush=True))

@@ -12,7 +12,6 @@ ledger. Exit status 1 where anything is violated, 2 where nothing can be mounted
 from __future__ import annotations
 
 import argparse
-import random
 import shutil
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
@@ -24,6 +23,7 @@ import pytest
 from tests.support.ledger import Findings, Kill
 from tests.support.power_run import PowerRun
 from tools.doc_block import plain, write_rows
+from tools.seeded import add_seed
 
 
 class Part(msgspec.Struct):
@@ -101,15 +101,14 @@ def main() -> int:
     """Run as a program."""
     parser = argparse.ArgumentParser(prog="make power-cuts", description=__doc__.splitlines()[0])
     parser.add_argument("--cuts", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=None, help="default: a new one, printed")
+    add_seed(parser)
     parser.add_argument("--servers", type=int, default=2, help="servers side by side")
     parser.add_argument("--longest", type=float, default=1.0, help="seconds before a cut at most")
     parser.add_argument("--write", action="store_true", help="put the table into the page")
     options = parser.parse_args()
     if options.cuts < 1:
         parser.error("--cuts: at least 1")
-    chosen = random.SystemRandom().randrange(10**6)
-    seed = options.seed if options.seed is not None else chosen
+    seed: int = options.seed
     if options.servers < 1 or options.servers > options.cuts:
         parser.error("--servers: at least 1, and at most as many as cuts")
     base = Path(tempfile.mkdtemp(prefix="pr-power-"))

@@ -14,7 +14,6 @@ is 1 where anything rises, is lost, or is called a defect by the server; then al
 from __future__ import annotations
 
 import argparse
-import random
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -30,6 +29,7 @@ from tests.support.soak_samples import (
     Rise,
 )
 from tools.doc_block import RELIABILITY, machine, write_block
+from tools.seeded import add_seed
 from tools.soak_plot import as_svg
 
 MIB = 2**20
@@ -97,14 +97,14 @@ def main() -> int:
     """Run as a program."""
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=60.0, help="after capacity was measured")
-    parser.add_argument("--seed", type=int, default=None, help="default: a new one, printed")
+    add_seed(parser)
     parser.add_argument("--directory", default=None, help="where the spool lies meanwhile")
     parser.add_argument("--plot", default=None, metavar="FILE", help="draw an SVG")
     parser.add_argument(
         "--write", action="store_true", help="put the figures into docs/reliability.md"
     )
     options = parser.parse_args()
-    seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
+    seed: int = options.seed
     seconds = options.minutes * 60
     base = Path(tempfile.mkdtemp(prefix="pr-soak-", dir=options.directory))
     (base / "server").mkdir(mode=0o700)
