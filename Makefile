@@ -18,7 +18,7 @@ ROUNDS ?= 50
 FAULT ?= group
 CUTS ?= 2000
 FLIPS ?= 300
-EXAMPLES ?= 200
+TIMES ?= 20
 TARGET ?= all
 FILE ?=
 PYTEST := $(PY) -m pytest -rs
@@ -157,8 +157,8 @@ power-cuts: $(VENV)/.ready-dev ## real ones: the server on ext4 that is shut dow
 flips: $(VENV)/.ready-dev ## octets flipped in a spool at rest: FLIPS=300 SEED=n; none is delivered changed
 	@exec $(PY) -m tools.flips --flips $(FLIPS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-api-fuzz: $(VENV)/.ready-dev ## requests drawn from the OpenAPI document, EXAMPLES=200 of each operation
-	@POSTROOM_API_EXAMPLES=$(EXAMPLES) $(PYTEST) tests/fuzz/test_api_fuzz.py --timeout 3000 $(ARGS)
+properties: $(VENV)/.ready-dev ## every property with other examples than in the suite: TIMES=20 as many
+	@POSTROOM_PROPERTIES_TIMES=$(TIMES) $(PYTEST) -m hypothesis --timeout 7200 -n $(JOBS) $(ARGS)
 
 fuzz: $(VENV)/.ready-fuzz ## what reads octets, by coverage: TARGET=all MINUTES=60 (of each) SEED=n
 	@exec $(PY) -m tests.fuzz --target $(TARGET) \

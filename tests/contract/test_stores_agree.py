@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import uuid
 from pathlib import Path
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -24,6 +23,7 @@ from postroom.spool.policy import SpoolPolicy
 from postroom.spool.store import STATES, Arrival, Selection, Settlement, Store
 from tests.contract.store_contract import T0, message, octets_of, queue_id, walk
 from tests.sim.disk import SimulatedDisk
+from tests.support.examples import examples
 
 NUMBERS = st.integers(0, 7)
 TIMES = st.integers(0, 5).map(lambda seconds: T0 + seconds / 3)
@@ -257,11 +257,7 @@ class StoresAgree(RuleBasedStateMachine):
         self.loop.close()
 
 
-StoresAgree.TestCase.settings = settings(
-    max_examples=int(os.environ.get("POSTROOM_STORE_EXAMPLES", "40")),
-    stateful_step_count=25,
-    derandomize="POSTROOM_STORE_EXAMPLES" not in os.environ,
-    database=None,
-    suppress_health_check=list(HealthCheck),
+StoresAgree.TestCase.settings = examples(
+    40, stateful_step_count=25, suppress_health_check=list(HealthCheck)
 )
 TestStoresAgree = StoresAgree.TestCase

@@ -1,12 +1,11 @@
 """Requests drawn from the OpenAPI document: every answer is one that the document tells of.
 
-A short run is part of the suite; `make api-fuzz` makes EXAMPLES of each operation. The server
-has one queue, and a relay where nobody listens.
+A short run is part of the suite; `make properties` makes more. The server has one queue, and a
+relay where nobody listens.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import hypothesis
@@ -20,9 +19,9 @@ from postroom.api.openapi import document
 from postroom.api.routes import ROUTES
 from postroom.control.tokens import Role
 from tests.support.daemon import Daemon
+from tests.support.examples import examples
 from tests.support.http import CONSOLE, Http
 
-EXAMPLES = int(os.environ.get("POSTROOM_API_EXAMPLES", "8"))
 LEFT_OUT = {
     "/api/v1/stream",  # it does not end
     "/api/v1/queues",  # it would start as many workers as there are examples
@@ -49,13 +48,7 @@ def user() -> Iterator[Http]:
 
 
 @SCHEMA.parametrize()
-@hypothesis.settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    derandomize=EXAMPLES <= 8,
-    suppress_health_check=list(HealthCheck),
-    database=None,
-)
+@examples(8, suppress_health_check=list(HealthCheck))
 def test_every_answer_is_one_that_the_document_tells_of(case: Case, user: Http) -> None:
     host, port = user.address
     headers = {"Authorization": f"Bearer {user.token}", "Host": f"{host}:{port}"}

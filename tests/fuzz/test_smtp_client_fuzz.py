@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from postroom.core.clock import ManualClock
@@ -20,6 +20,7 @@ from postroom.core.message import OutcomeKind
 from postroom.delivery.agent import RoutedAgent
 from postroom.delivery.deadlines import ClientDeadlines
 from postroom.observe.events import EventList
+from tests.support.examples import examples
 from tests.unit.delivery.scripted_server import TableResolver, an_attempt
 
 
@@ -138,7 +139,7 @@ async def attempts_against(scripts: list[list[bytes]]) -> list[OutcomeKind]:
     return kinds
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(SCRIPTS)
 def test_whatever_a_server_says_each_recipient_has_a_fitting_outcome(
     scripts: list[list[bytes]],

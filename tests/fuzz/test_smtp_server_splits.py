@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from postroom.smtp.content_limits import ContentLimits
 from postroom.smtp.server_events import ClientRights
+from tests.support.examples import examples
 from tests.unit.smtp_server_driver import Driver
 from tests.unit.smtp_server_driver import settings as server_settings
 
@@ -51,7 +52,7 @@ def outcome(normalise: bool, pieces: list[bytes]) -> tuple[object, ...]:
     return replies, kept, one.closed, one.session.user, held
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(STREAMS, st.booleans(), st.integers(0, 2**32))
 def test_any_split_gives_the_same_events_and_replies(
     stream: bytes, normalise: bool, seed: int
@@ -67,7 +68,7 @@ def test_any_split_gives_the_same_events_and_replies(
     assert outcome(normalise, pieces) == whole
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.binary(max_size=300), st.integers(1, 40))
 def test_any_octets_are_survived(octets: bytes, size: int) -> None:
     one = driver(False)
@@ -77,7 +78,7 @@ def test_any_octets_are_survived(octets: bytes, size: int) -> None:
     assert one.gate.reserved == 0
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(CONTENT, st.booleans())
 def test_content_is_clean_and_ends_where_crlf_dot_crlf_stands(
     content: bytes, normalise: bool

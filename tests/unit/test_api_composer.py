@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from postroom.api.composer import MessageIn, compose
@@ -17,6 +17,7 @@ from postroom.api.problem import Problem
 from postroom.config.model import Config
 from postroom.ingress.local_protocol import has_bare_newline
 from postroom.spool.policy import SpoolPolicy
+from tests.support.examples import examples
 
 CONFIG = Config(hostname="mail.example", spool=SpoolPolicy(base="/x"), tag_header="X-Tag")
 NOW = 1_796_000_000.0
@@ -99,7 +100,7 @@ def test_a_mistake_names_its_field(more: dict[str, Any], field: str) -> None:
 TEXT = st.text(max_size=60)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(subject=TEXT, text=TEXT, html=TEXT, name=TEXT, value=TEXT)
 def test_whatever_is_written_becomes_one_message_or_a_mistake(
     subject: str, text: str, html: str, name: str, value: str

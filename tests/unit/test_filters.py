@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from postroom.control.filters import (
@@ -17,6 +17,7 @@ from postroom.core.conditions import Names, NameTest, Range
 from postroom.core.ids import QueueId
 from postroom.spool.query import HeaderTest, Query
 from postroom.spool.store import STATES, Selection
+from tests.support.examples import examples
 
 ID = "0000000000000001"
 
@@ -197,7 +198,7 @@ FILTERS = st.builds(
 
 
 @given(FILTERS)
-@settings(max_examples=400, deadline=None)
+@examples(400)
 def test_what_is_written_is_read_again_the_same(which: MailFilter) -> None:
     text = render(which)
     assert parse_filter(text) == which
@@ -205,7 +206,7 @@ def test_what_is_written_is_read_again_the_same(which: MailFilter) -> None:
 
 
 @given(st.text(max_size=60))
-@settings(max_examples=400, deadline=None)
+@examples(400)
 def test_any_text_is_a_filter_or_is_refused(text: str) -> None:
     try:
         which = parse_filter(text)
@@ -216,7 +217,7 @@ def test_any_text_is_a_filter_or_is_refused(text: str) -> None:
 
 
 @given(st.text("ab*", max_size=6), st.text("ab", max_size=8))
-@settings(max_examples=600, deadline=None)
+@examples(600)
 def test_a_star_is_anything(pattern: str, text: str) -> None:
     import re
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from postroom.config.kinds import toml
 from postroom.config.loader import load_text
 from postroom.config.settings import TABLES
 from postroom.core.errors import ConfigurationError
+from tests.support.examples import examples
 
 HEADERS = ["", *(f"[{t.name}.{n}]" if t.named else f"[{t.name}]" for t in TABLES[1:] for n in "ab")]
 NAMES = [*sorted({setting.name for table in TABLES for setting in table.settings}), "nonsense"]
@@ -37,7 +38,7 @@ def test_any_text(text: str) -> None:
     load(text)
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.lists(st.tuples(st.sampled_from(HEADERS[1:]), st.lists(LINES, max_size=4)), max_size=5))
 def test_any_settings(tables: list[tuple[str, list[tuple[str, str]]]]) -> None:
     unique = dict(tables)
@@ -49,7 +50,7 @@ def test_any_settings(tables: list[tuple[str, list[tuple[str, str]]]]) -> None:
     )
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(st.dictionaries(st.sampled_from(NAMES), st.text(max_size=20)))
 def test_any_text_in_environment_and_command_line(given_: dict[str, str]) -> None:
     variables = {f"POSTROOM_LISTEN_SMTP_{name.upper()}": text for name, text in given_.items()}

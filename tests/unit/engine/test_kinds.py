@@ -6,7 +6,7 @@ import asyncio
 import random
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 
 from postroom.channels.policy import ChannelPolicy
@@ -16,6 +16,7 @@ from postroom.engine.policy import EnginePolicy
 from postroom.groups.tenants import TenantPolicy
 from tests.sim.loop import run
 from tests.support.engine import NO_JITTER, Bench, ScriptedAgent
+from tests.support.examples import examples
 
 TENANTS = (TenantPolicy("shop", users=("shop",)), TenantPolicy("club", listeners=("club",)))
 # No rescan comes to the rescue; of a lane only a few are in memory.
@@ -124,7 +125,7 @@ def test_other_rules_hold_for_what_waits_for_its_route_or_in_the_store() -> None
 
 
 @example(102)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(25, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**32))
 def test_every_message_is_tried_once_and_in_order_whatever_finds_room(seed: int) -> None:
     chance = random.Random(seed)

@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from postroom.channels.match import ChannelTable
@@ -28,6 +28,7 @@ from postroom.routing.table import StaticResolver
 from postroom.spool.memory import MemoryStore
 from postroom.spool.query import HeaderTest, Query
 from postroom.spool.store import Selection
+from tests.support.examples import examples
 
 CHANNELS = (
     ChannelPolicy("bulk", match=("b.example", "from:news@list.example")),
@@ -117,7 +118,7 @@ def run(scene: Coroutine[Any, Any, None]) -> None:
 
 
 @given(MESSAGES, QUERIES, st.integers(1, 4), st.sampled_from([1, 2, 200]))
-@settings(max_examples=250, deadline=None)
+@examples(250)
 def test_pages_find_what_the_rules_say_of_every_message(
     messages: list[tuple[str, list[str], str]], query: Query, limit: int, step: int
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from postroom.channels.policy import ChannelPolicy
@@ -14,6 +14,7 @@ from postroom.engine.policy import EnginePolicy
 from postroom.groups.tenants import TenantPolicy
 from tests.sim.loop import run
 from tests.support.engine import NO_JITTER, Bench, ScriptedAgent
+from tests.support.examples import examples
 
 ATTEMPT_S = 0.1
 SLOTS = 5
@@ -105,7 +106,7 @@ def test_a_held_tenant_waits_and_its_mail_goes_once_it_may() -> None:
     run(test())
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(20, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**32))
 def test_all_mail_of_all_tenants_is_tried_once_and_each_in_its_order(seed: int) -> None:
     chance = random.Random(seed)

@@ -9,7 +9,7 @@ import random
 from email.message import Message
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from postroom.core.ids import QueueId, encode
@@ -19,6 +19,7 @@ from postroom.reports.decide import ReportKind
 from postroom.reports.dsn import compose
 from postroom.reports.facts import ReportedMessage, ReportedRecipient, ReportOrigin
 from postroom.reports.returned import ReturnedContent
+from tests.support.examples import examples
 
 CONTENT = b"From: s@example.net\r\nSubject: Hello\r\nMessage-ID: <1@x>\r\n\r\nHi\r\n"
 HEADER = CONTENT[: CONTENT.index(b"\r\n\r\n") + 2]
@@ -304,7 +305,7 @@ def test_the_postmaster_of_the_configuration_is_the_author() -> None:
 words = st.text(max_size=60)
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(words, words, words, words, st.binary(max_size=200), st.booleans(), st.booleans())
 def test_any_facts_make_a_report_that_parses(
     local: str, said: str, host: str, orcpt: str, octets: bytes, whole: bool, utf8: bool

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from postroom.core.limits import Rate, format_rate, parse_rate
 from postroom.shaping.rates import Meter, lent_s
+from tests.support.examples import examples
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,7 @@ def test_fifty_an_hour_are_fifty_in_the_first_hour_and_not_all_at_once() -> None
         max_size=200,
     ),
 )  # fmt: skip
-@settings(max_examples=150)
+@examples(150)
 def test_in_any_interval_at_most_the_count_is_used(
     rate: Rate, steps: list[tuple[float, int, float, bool]]
 ) -> None:

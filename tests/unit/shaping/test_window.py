@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from postroom.channels.policy import ChannelPolicy
@@ -24,7 +24,6 @@ from postroom.shaping.window import COHORT_MIN, FORGET_S, HOLD_S, SHRINK_S, Wind
 RESULTS = st.tuples(st.integers(0, 30), st.integers(0, 30), st.floats(0, 60), st.booleans())
 
 
-@settings(deadline=None)
 @given(st.integers(1, 300), st.integers(0, 300), st.lists(RESULTS, max_size=80))
 def test_it_is_never_below_one_nor_above_the_limit(
     limit: int, in_use: int, results: list[tuple[int, int, float, bool]]
@@ -74,7 +73,6 @@ def test_it_grows_only_while_all_of_it_is_used_and_looks_further_only_after_a_wh
     assert window.slots == 20
 
 
-@settings(deadline=None)
 @given(st.integers(2, 100), st.integers(1, 200), st.integers(1, 50))
 def test_it_recovers_to_the_limit_where_everything_is_taken(
     limit: int, in_use: int, refused: int

@@ -259,8 +259,8 @@ def test_dot_stuffing_does_not_depend_on_where_content_is_cut(
     edges = [0, *sorted(min(cut, len(content)) for cut in cuts), len(content)]
     stuffer, whole = DotStuffer(), DotStuffer()
     pieces = [stuffer.stuff(content[a:b]) for a, b in itertools.pairwise(edges)]
-    assert b"".join(pieces) + stuffer.end() == whole.stuff(content) + whole.end()
     sent = whole.stuff(content) + whole.end()
+    assert b"".join(pieces) + stuffer.end() == sent
     assert sent.endswith(b".\r\n") and sent[-5:] in (b"\r\n.\r\n", b".\r\n")
     # Nor does a host find an end that takes a bare CR or LF for the end of a line.
     assert re.search(rb"(^|[\r\n])\.[\r\n]", sent[:-2]) is None

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from postroom.core.clock import ManualClock
@@ -26,6 +26,7 @@ from postroom.observe.stream.block import FILE_HEAD, frame, pieces
 from postroom.observe.stream.cursor import Cursor, CursorError, parse_cursor
 from postroom.observe.stream.reader import HOLD_S, StreamReader
 from postroom.observe.stream.wanted import Wanted, event_names
+from tests.support.examples import examples
 from tests.unit.stream.streams import START, Stream, emit_together
 
 
@@ -166,7 +167,7 @@ def test_segments_are_bounded_and_follow_one_another(tmp_path: Path) -> None:
     assert ids(stream.events(limit=1000)) == [str(number) for number in range(4000)]
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(st.data())
 def test_wherever_a_segment_is_cut_whole_blocks_are_read_and_a_new_process_goes_on(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
