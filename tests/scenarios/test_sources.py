@@ -142,7 +142,7 @@ def test_a_limit_of_new_connections_does_not_slow_mail_over_kept_ones() -> None:
     config = "[channel.default]\nper_site.connect_rate = '3/1h burst 3'\n"
     with SinkThread() as sink, Daemon(relay=sink.port, queues=2, config=config) as daemon:
         send(daemon, 0, 300)
-        sink.wait_for(200)
+        sink.wait_for(200, 10)
         assert sink.counters.connections <= 3
 
 

@@ -251,12 +251,12 @@ class Governor:
             del ledger.shares[holder]
         if self._parked.is_awaited(key):
             self._serve_parked(key, ledger, now)
-        elif not ledger.shares and not ledger.is_along and key in self._ledgers:
+        elif not ledger.shares and not ledger.lingers and key in self._ledgers:
             del self._ledgers[key]
             self._meters.keep(key, ledger.meter, now)
 
     def _forget_some(self, now: float) -> None:
-        """Forget limits whose tokens were lent along, and of which nothing counts any more."""
+        """Forget limits whose tokens were lent, and of which nothing counts any more."""
         for key in self._lingering.take():
             ledger = self._ledgers[key]
             if ledger.shares or self._parked.is_awaited(key) or not ledger.is_over(now):
@@ -354,6 +354,7 @@ class Governor:
                 each.lend(tokens, now)
             for other, one, _ in others:
                 self._grant(holder, other, one, 0, tokens, now)
+            self._lingering.add(key, ledger)
             # Whoever needs more asks again: it may need less by now.
             share.want_tokens = 0
             given.setdefault(holder, [0, 0])[1] += tokens
@@ -393,8 +394,6 @@ class Governor:
         for key in keys:
             ledger = self._ledger(key)
             if ledger.meter is not None:
-                if not ledger.is_along:
-                    ledger.is_along = True
-                    self._lingering.add(key)
+                self._lingering.add(key, ledger)
                 found.append((key, ledger, ledger.meter))
         return found

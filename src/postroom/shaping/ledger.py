@@ -87,12 +87,12 @@ class Share:
 class Ledger:
     """One limit."""
 
-    __slots__ = ("is_along", "is_watched", "limit", "meter", "shares", "window")
+    __slots__ = ("is_watched", "limit", "lingers", "meter", "shares", "window")
 
     def __init__(self, limit: Limit, meter: AnyMeter | None, window: Window | None) -> None:
         self.limit = limit
-        self.is_along = False
-        """Tokens of it were lent along with those of others: kept, to know what comes back."""
+        self.lingers = False
+        """Tokens of it were lent: kept, to know what comes back."""
         self.window = window
         """What a site takes, where it has said so."""
         self.is_watched = False

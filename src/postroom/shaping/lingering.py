@@ -1,7 +1,7 @@
 """Limits that nobody has a share of, and that are kept all the same for a while.
 
-A token that was lent along with that of another limit may come back, and counts as not used only
-where it is known when it was lent. Once nothing of the past counts any more the limit can go.
+A token that was lent may come back, and counts as not used only where it is known when it was
+lent. Once nothing of the past counts any more the limit can go.
 
 Owns which limits these are, and whose turn it is to be looked at: a few with each claim, more
 where there are new ones, so that they come to an end without a timer and without a long look.
@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 
 from postroom.core.limits import LimitKey
+from postroom.shaping.ledger import Ledger
 
 LOOKS_FOR_EACH = 2
 """So many are looked at for each one that is new: what is old goes sooner than new ones come."""
@@ -31,10 +32,12 @@ class Lingering:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def add(self, key: LimitKey) -> None:
-        """Look at a limit from now on."""
-        self._keys.append(key)
-        self._due += LOOKS_FOR_EACH
+    def add(self, key: LimitKey, ledger: Ledger) -> None:
+        """Look at a limit from now on, whose tokens are lent, whoever has a share of it."""
+        if not ledger.lingers:
+            ledger.lingers = True
+            self._keys.append(key)
+            self._due += LOOKS_FOR_EACH
 
     def take(self) -> list[LimitKey]:
         """Take out those to look at now; `put_back` what stays."""

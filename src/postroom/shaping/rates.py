@@ -19,7 +19,7 @@ Called by: shaping.governor.  Raises: nothing.
 
 from __future__ import annotations
 
-from collections import deque
+from math import inf
 
 from postroom.core.limits import Rate
 from postroom.shaping.gate import LENT_MAX_S
@@ -41,7 +41,7 @@ def lent_s(rate: Rate) -> float:
 class Meter:
     """How far one rate is used up."""
 
-    __slots__ = ("_base", "_blocks", "_rate", "arrival_at", "every_s")
+    __slots__ = ("_base", "_before", "_blocks", "_lent_at", "_rate", "arrival_at", "every_s")
 
     def __init__(self, rate: Rate, arrival_at: float = 0.0) -> None:
         """`arrival_at` is the theoretical arrival time that was kept."""
@@ -50,8 +50,10 @@ class Meter:
         self.arrival_at = arrival_at
         self._base = arrival_at
         """The theoretical arrival time before the first block that is remembered."""
-        self._blocks: deque[tuple[float, int]] = deque()
+        self._blocks: list[tuple[float, int]] = []
         """When how many were lent, since the limit was last not used up at all."""
+        self._lent_at = self._before = -inf
+        """When tokens were last lent, and those that are not remembered any more."""
         self.change(rate)
 
     def change(self, rate: Rate) -> None:
@@ -81,20 +83,24 @@ class Meter:
             self._forget()
         self.arrival_at = max(self.arrival_at, now) + tokens * self.every_s
         self._blocks.append((now, tokens))
+        self._lent_at = now
         if len(self._blocks) > BLOCKS_MAX:
-            at, number = self._blocks.popleft()
+            at, number = self._blocks.pop(0)
             self._base = max(self._base, at) + number * self.every_s
+            self._before = at
 
     def take_back(self, tokens: int, since: float) -> None:
         """Take tokens back that were not used, and were lent at `since` at the earliest."""
         blocks = self._blocks
-        if not blocks or since < blocks[0][0]:
+        if since <= self._before:
             return  # worth nothing any more, or not remembered
         while tokens and blocks:
-            at, number = blocks.popleft()
+            at, number = blocks.pop(0)
             if number > tokens:
-                blocks.appendleft((at, number - tokens))
+                blocks.insert(0, (at, number - tokens))
             tokens = max(0, tokens - number)
+        if not blocks:
+            self._lent_at = self._before  # nothing more of these can come back
         arrival_at = self._base
         for at, number in blocks:
             arrival_at = max(arrival_at, at) + number * self.every_s
@@ -103,6 +109,7 @@ class Meter:
     def _forget(self) -> None:
         self._blocks.clear()
         self._base = self.arrival_at
+        self._before = self._lent_at
 
     def next_at(self, now: float) -> float:
         """Return when a token is available again."""

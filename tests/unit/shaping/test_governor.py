@@ -184,11 +184,22 @@ def test_limits_whose_tokens_were_lent_along_are_forgotten_when_nothing_of_them_
         lender.claim(1, [Claim(site, want_tokens=1, along=(opened,))], now)
         assert len(lender.grants()[1]) == 2
         now += 0.1
-    # Three tokens count for half a minute, in which three hundred others come.
-    assert len(lender) < 500
+    # Three tokens count for half a minute, in which three hundred others come, of two limits each.
+    assert len(lender) < 1000
     # What was lent just now does, and comes back.
     lender.claim(1, [Claim(opened, tokens=3, since=now - 0.05)], now)
     assert opened not in lender.arrivals(now)
+
+
+def test_tokens_that_come_back_are_lent_again_though_nobody_had_a_share_meanwhile() -> None:
+    opened = LimitKey("connect-site", "c", "s")
+    lender = Governor(lambda key: Limit(None, Rate(3, 3600, 3)))
+    for number in range(10):
+        now = 1000.0 + number
+        lender.claim(1, [Claim(opened, want_tokens=1)], now)
+        [tokens] = [got[1] for got in told(lender).values()]
+        lender.claim(1, [Claim(opened, tokens=tokens, since=now - 0.5)], now + 0.5)
+    assert opened not in lender.arrivals(now + 1)
 
 
 def test_a_token_that_comes_back_goes_to_a_limit_that_waits_for_it() -> None:

@@ -81,6 +81,26 @@ def test_in_any_interval_at_most_the_count_is_used(
         assert len(inside) <= rate.count
 
 
+@pytest.mark.parametrize("rate", [Rate(3, 3600, 3), Rate(10, 1)])
+def test_what_comes_back_is_there_again_though_it_is_not_known_when_it_was_lent(rate: Rate) -> None:
+    meter = Meter(rate)
+    for now in (1000.0, 1000.2, 1000.3):
+        assert meter.available(now)
+        meter.lend(1, now)
+        meter.take_back(1, now - 1.0)
+    assert meter.available(1000.3) == rate.at_once
+
+
+def test_what_comes_back_from_before_a_limit_was_free_again_is_worth_nothing() -> None:
+    meter = Meter(Rate(3, 60, 3))
+    meter.lend(1, 1000.0)
+    meter.lend(3, 1100.0)
+    meter.take_back(1, 1000.0)
+    assert not meter.available(1100.0)
+    meter.take_back(1, 1099.0)
+    assert meter.available(1100.0) == 1
+
+
 def test_all_that_is_asked_for_goes_at_nearly_the_rate() -> None:
     rate = Rate(1000, 60)
     meter, now, used = Meter(rate), 0.0, 0
