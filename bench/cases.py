@@ -85,6 +85,8 @@ def _all() -> list[Case]:
                  Load(6000, sessions=100, **kept), _faster(12, 12), "postfix"),
         _relayed("bdat-20", "end to end, kept open, BDAT, 20 sessions",
                  Load(6000, kept_open=True, bdat=True), _faster(12, 12), "postfix"),
+        _relayed("data-20", "kept open, pipelined, 20 sessions, to a host without CHUNKING",
+                 Load(6000, chunking=False, **kept), _faster(12, 12), "postfix"),
         Case("outage", "destination down",
              Load(10_000, **kept), ("postfix", "postroom"), accept_then_drain, (
                  Goal("accept_per_s", "accepted and kept/s", Kind.TIMES, 8),

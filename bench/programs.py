@@ -42,6 +42,8 @@ class Load:
     pipelined: bool = False
     bdat: bool = False
     domains: int = 1
+    chunking: bool = True
+    """Whether the sink offers CHUNKING, as large providers, Postfix and Exim do."""
     rate: float = 0.0
     """Messages begun in a second; 0: as fast as it goes."""
 
@@ -54,6 +56,8 @@ class Load:
         how = "kept-open" if self.kept_open else "a new connection each"
         how += ", BDAT" if self.bdat else ", pipelined" if self.pipelined else ""
         words = f"{self.messages} x {self.octets} octets, {self.sessions} sessions, {how}"
+        if not self.chunking:
+            words += ", a sink without CHUNKING"
         if self.recipients > 1:
             words += f", {self.recipients} recipients each"
         return words
@@ -129,13 +133,13 @@ class Sink:
         counts: list[int],
         *,
         recipients: int = 1,
-        chunking: bool = False,
+        chunking: bool = True,
         port: int = 0,
         times: Path | None = None,
     ) -> None:
         """`counts` rise; `recipients` of each message; `times` as in `inject`."""
         command = [program("sink"), "-r", str(recipients)]
-        command += ["-c"] if chunking else []
+        command += [] if chunking else ["-D"]
         command += ["-P", str(port)] if port else []
         command += ["-a", str(times)] if times is not None else []
         command.append(",".join(map(str, counts)))

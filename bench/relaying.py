@@ -33,8 +33,9 @@ def relay(
     """Run one system once under a load; `prepare` is called before the warm-up."""
     warm_up = warm_up_of(load)
     total = warm_up.deliveries + load.deliveries
+    counts = [warm_up.deliveries, total]
     with (
-        Sink([warm_up.deliveries, total], recipients=load.recipients) as sink,
+        Sink(counts, recipients=load.recipients, chunking=load.chunking) as sink,
         Running(layout or SYSTEMS[name], trial.directory, sink.port) as running,
     ):
         trial.describe(running.system)

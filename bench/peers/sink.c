@@ -1,12 +1,12 @@
 /* A light SMTP sink: takes everything, keeps nothing, says when how much has come.
  *
- *     sink [-c] [-P PORT] [-r RECIPIENTS] [-a FILE] COUNT[,COUNT ...]
+ *     sink [-D] [-P PORT] [-r RECIPIENTS] [-a FILE] COUNT[,COUNT ...]
  *
  * Listens on loopback and prints the port ("port N") once it does. One thread, epoll, one
  * read and one write for what a client pipelines. Each message carries its number (peer.h), so
  * that what comes twice is known: a recipient of a message counts RECIPIENTS times at most. For
  * each COUNT a line "reached COUNT TIME" is printed. On TERM it prints one line of JSON and ends.
- *   -c  offer CHUNKING
+ *   -D  do not offer CHUNKING (large providers, Postfix and Exim do)
  *   -P  the port; else one that is free
  *   -r  recipients of each message
  *   -a  where the time of arrival of each message is written at the end, as doubles by number
@@ -31,7 +31,7 @@ static double *arrived;
 static int *seen;
 static long numbers, taken, messages, twice, unknown, octets;
 static long counts[16];
-static int n_counts, next_count, recipients_each = 1, chunking;
+static int n_counts, next_count, recipients_each = 1, chunking = 1;
 static volatile sig_atomic_t stopped;
 
 static void stop(int signal) {
@@ -216,9 +216,9 @@ static int listening(int *port) {
 int main(int argc, char **argv) {
     char *file = NULL;
     int option, door, port = 0, poll = epoll_create1(0);
-    while ((option = getopt(argc, argv, "cP:r:a:")) != -1) {
-        if (option == 'c')
-            chunking = 1;
+    while ((option = getopt(argc, argv, "DP:r:a:")) != -1) {
+        if (option == 'D')
+            chunking = 0;
         else if (option == 'P')
             port = atoi(optarg);
         else if (option == 'r')
@@ -229,7 +229,7 @@ int main(int argc, char **argv) {
             return 64;
     }
     if (optind >= argc)
-        end("sink: how many recipients are to come? sink [-c] [-P PORT] [-r N] [-a FILE] COUNT[,COUNT]");
+        end("sink: how many recipients are to come? sink [-D] [-P PORT] [-r N] [-a FILE] COUNT[,COUNT]");
     for (char *word = strtok(argv[optind], ","); word && n_counts < 16; word = strtok(NULL, ","))
         counts[n_counts++] = atol(word);
     door = listening(&port);
