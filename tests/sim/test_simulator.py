@@ -1,4 +1,4 @@
-"""200 seeds of the simulator: V1 to V6 and guarantee 4 hold.
+"""500 seeds of the simulator: V1 to V6 and guarantee 4 hold.
 
 A seed that once broke a promise stays in `FOUND`, with what it found.
 """
@@ -14,7 +14,7 @@ FOUND = (
     (17, STEPS),  # what was committed behind a WAL sync that failed was lost with the power
     (1148, 40),  # a control file that failed with nothing to be written was not opened again
 )
-SEEDS = 200
+SEEDS = 500
 BATCH = 20
 
 

@@ -64,6 +64,9 @@ class Door:
         self._loop = asyncio.get_running_loop()
         self._socket = bound.dup()
         self._socket.setblocking(False)
+        # A reply is short and somebody waits for it: it does not wait for more. What is accepted
+        # inherits this.
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._factory = factory
         self._turn = turn
         self._stood_back_s = 0.0
@@ -123,8 +126,6 @@ class Door:
 
     async def _begin(self, connection: socket.socket) -> None:
         try:
-            # A reply is short and somebody waits for it: it does not wait for more.
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await self._loop.connect_accepted_socket(self._factory, connection)
         except OSError:
             connection.close()

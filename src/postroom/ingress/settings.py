@@ -21,17 +21,23 @@ from postroom.smtp.content_limits import ContentLimits
 from postroom.smtp.server_events import ClientRights, ServerSettings
 from postroom.smtp.server_terms import TermsOffered
 
+RIGHTS_MAX = 10_000
+"""Clients whose rights are remembered."""
+
 
 class ListenSettings:
     """What sessions of one listener need of its policy."""
 
     __slots__ = (
-        "_relay_from", "_xclient", "policy", "proxy_hosts", "server", "tls_context", "users",
+        "_relay_from", "_rights", "_xclient", "policy", "proxy_hosts", "server", "tls_context",
+        "users",
     )  # fmt: skip
 
     def __init__(self, policy: ListenPolicy, *, asks_recipients: bool = False) -> None:
         """`asks_recipients`: a policy file wants to hear of each."""
         self.policy = policy
+        self._rights: dict[str, ClientRights] = {}
+        """Of clients that came before, by address."""
         self._relay_from = _networks(policy, "relay_from", policy.relay_from)
         self._xclient = _networks(policy, "xclient", policy.xclient)
         self.proxy_hosts = _networks(policy, "proxy_protocol", policy.proxy_protocol)
@@ -59,13 +65,19 @@ class ListenSettings:
 
     def rights(self, address: str) -> ClientRights:
         """Return what a client at this address may do."""
-        address = normal_address(address)
-        return ClientRights(
-            address,
-            self._relay_from.contains(address),
-            bool(self._xclient) and self._xclient.contains(address),
-            self.policy.auth_plaintext_loopback and is_loopback(address),
-        )
+        known = self._rights.get(address)
+        if known is None:
+            normal = normal_address(address)
+            known = ClientRights(
+                normal,
+                self._relay_from.contains(normal),
+                bool(self._xclient) and self._xclient.contains(normal),
+                self.policy.auth_plaintext_loopback and is_loopback(normal),
+            )
+            if len(self._rights) >= RIGHTS_MAX:
+                self._rights.clear()
+            self._rights[address] = known
+        return known
 
     def rights_named(self, proxy: ClientRights, address: str | None) -> ClientRights:
         """Return the rights of the client that a trusted proxy names (None: its own)."""

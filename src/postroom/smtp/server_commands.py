@@ -135,10 +135,10 @@ class CommandSession:
         self._output.append(
             replies.ehlo(
                 self._settings,
+                int(self._gate.now()),
                 starttls=not self.tls,
                 auth=self._may_authenticate(),
                 xclient=self.client.may_xclient,
-                terms=self._settings.terms.lines(self._gate.now()),
             )
         )
         return None

@@ -8,6 +8,7 @@ RFCs: RFC 5321 §4.2, RFC 2034 §4 (enhanced codes; not in greeting, EHLO and 3x
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 
 from postroom.core.reply import Reply
@@ -61,10 +62,11 @@ AUTH_UNAVAILABLE: Final = Reply(454, "4.7.0", "Authentication is not possible no
 FOREIGN_VERBS: Final = frozenset(("GET", "POST", "PUT", "CONNECT", "OPTIONS", "HEAD", "DELETE"))
 
 
+@functools.lru_cache(maxsize=64)
 def ehlo(
-    settings: ServerSettings, *, starttls: bool, auth: bool, xclient: bool, terms: list[str]
+    settings: ServerSettings, second: int, *, starttls: bool, auth: bool, xclient: bool
 ) -> bytes:
-    """Return the reply to EHLO with what is offered now; `terms` are lines of their own."""
+    """Return the reply to EHLO with what is offered in this second of the clock."""
     lines = [
         settings.hostname,
         "PIPELINING",
@@ -75,7 +77,7 @@ def ehlo(
         "CHUNKING",
         "DSN",
         "ENHANCEDSTATUSCODES",
-        *terms,
+        *settings.terms.lines(second),
     ]
     if starttls and settings.offers_starttls:
         lines.append("STARTTLS")
