@@ -131,11 +131,11 @@ class NewMessage(msgspec.Struct, frozen=True, gc=False):
     envelope: Envelope
     content: tuple[bytes, ...]
     provenance: Provenance = Provenance()
+    size_octets: int = 0
+    """Length of the content, which is counted once for the many who ask."""
 
-    @property
-    def size_octets(self) -> int:
-        """Length of the content."""
-        return sum(map(len, self.content))
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "size_octets", sum(map(len, self.content)))
 
     @property
     def begins_at(self) -> float:

@@ -65,7 +65,7 @@ def judge(
         # Most mail asks for nothing and is delivered: then no report can be due.
         if (
             outcome.kind is not OutcomeKind.DELIVERED
-            or recipient.notify & Notify.SUCCESS
+            or (recipient.notify and recipient.notify & Notify.SUCCESS)
             or case.terms is not None
         ):
             report = _report(case, recipient, before[index], status, outcome, now)
