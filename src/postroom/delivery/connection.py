@@ -260,8 +260,12 @@ class Connection(asyncio.Protocol):
             self._waiter = None
 
     async def _look_for_eight_bit(self, transaction: Transaction, content: Content) -> None:
-        """Find out whether streamed content is US-ASCII, where the server makes it matter."""
-        if not transaction.envelope.eight_bit or self.session.capabilities.eight_bit:
+        """Find out whether streamed content is US-ASCII, where that matters.
+
+        That is where it was said to be 8-bit and the host does not take that, and where nobody
+        said so and the host wants to be told.
+        """
+        if transaction.envelope.eight_bit == self.session.capabilities.eight_bit:
             return
         try:
             seven_bit = True

@@ -138,11 +138,10 @@ class Transaction:
         mail = f"MAIL FROM:<{envelope.reverse_path}>"
         if offered.size:
             mail += f" SIZE={self.size_octets}"
-        # RFC 6152 §3: 8-bit content is declared, by us where its sender did not. Content that
-        # is not in memory would have to be read for that: there the sender's word counts.
-        if offered.eight_bit and (
-            envelope.eight_bit or (self.parts is not None and not self.is_seven_bit())
-        ):
+        # RFC 6152 §3: 8-bit content is declared, by us where its sender did not. Where nobody has
+        # looked at content that is not in memory, the sender's word counts.
+        is_known = self.parts is not None or self.seven_bit is not None
+        if offered.eight_bit and (envelope.eight_bit or (is_known and not self.is_seven_bit())):
             mail += " BODY=8BITMIME"
         # RFC 6531 §3.4: not for mail that is known to be US-ASCII; for the rest the sender's
         # word counts, because a part of the message may have such a header as well.

@@ -83,6 +83,21 @@ def test_streamed_content_arrives_octet_by_octet(step: int) -> None:
     run(test)
 
 
+@pytest.mark.parametrize(("octets", "declared"), [(DOTS, False), (b"gr\xc3\xbc\xc3\x9fe\r\n", True)])
+def test_streamed_eight_bit_content_is_declared_where_its_sender_did_not(
+    octets: bytes, declared: bool
+) -> None:
+    async def test() -> None:
+        async with ScriptedServer().running() as server:
+            content = StreamedContent(octets, 3)
+            await an_agent().deliver(an_attempt(server.port, content=content))
+            assert server.contents == [octets]
+            mails = [line for line in server.lines if line.startswith("MAIL")]
+            assert [" BODY=8BITMIME" in line for line in mails] == [declared]
+
+    run(test)
+
+
 def test_large_content_is_streamed_with_back_pressure() -> None:
     async def test() -> None:
         octets = b"x" * 77 + b"\r\n.y\r\n"
