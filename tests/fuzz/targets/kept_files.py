@@ -14,10 +14,15 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+from postroom.config.model import Config, SpoolPolicy
+from postroom.core.clock import ManualClock
 from postroom.core.errors import ConfigurationError
+from postroom.core.limits import Rate
 from postroom.ingress.users import load_users
+from postroom.observe.events import EventList, RatesNotKept, SettingIgnored
 from postroom.observe.flights import Flights
 from postroom.observe.stream.cursor import parse_cursor
+from postroom.shaping.rates import Meter
 from postroom.spool.embedded.disk import RealDisk
 from postroom.spool.embedded.manifest import read_manifest, write_manifest
 from postroom.spool.embedded.parts import read_record
@@ -25,6 +30,9 @@ from postroom.spool.errors import QueueUnusable
 from postroom.spool.maildrop import Damaged, read_file
 from postroom.supervisor.channel_overrides import FILE as OVERRIDES
 from postroom.supervisor.channel_overrides import ChannelOverrides
+from postroom.supervisor.lending import Lending, kept_uses
+from postroom.supervisor.site_lessons import FILE as LESSONS
+from postroom.supervisor.site_lessons import SiteLessons
 from postroom.supervisor.source_pauses import FILE as PAUSES
 from postroom.supervisor.source_pauses import SourcePauses
 from postroom.webhooks.kept import DIRECTORY as CONSUMERS
@@ -33,6 +41,7 @@ from tests.fuzz.draw import Draw
 from tests.fuzz.target import IN_MEMORY, Target, spelt
 
 _ID = "0123456789abcdef"
+NOW = 1e9
 
 
 @cache
@@ -43,8 +52,11 @@ def _place() -> tempfile.TemporaryDirectory[str]:
 def try_one(octets: bytes) -> None:
     """See the module."""
     draw = Draw(octets)
-    which = draw.number(6)
-    readers = (_manifest, _maildrop, _users, _flights, _layout, _set_at_run_time, _webhook)
+    which = draw.number(8)
+    readers = (
+        _manifest, _maildrop, _users, _flights, _layout, _set_at_run_time, _webhook, _rates,
+        _lessons,
+    )  # fmt: skip
     readers[which](draw.rest(), Path(_place().name))
 
 
@@ -116,6 +128,32 @@ def _webhook(octets: bytes, place: Path) -> None:
     assert kept.replay("one") == "" or parse_cursor(kept.replay("one"))
 
 
+def _rates(octets: bytes, place: Path) -> None:
+    """What was used of rates: kept anew at once, and a limit is never closed for ever."""
+    (place / "rates").write_bytes(octets)
+    events, clock = EventList(), ManualClock(NOW)
+    config = Config(hostname="mail.example", spool=SpoolPolicy(base=str(place)))
+    lending = Lending(config, clock, events)
+    try:
+        assert all(isinstance(one, RatesNotKept) and one.reason for one in events.events)
+        for arrival_at in lending.governor.arrivals(NOW).values():
+            assert Meter(Rate(5, 60.0), arrival_at).next_at(NOW) <= NOW + 120
+    finally:
+        lending.close()
+    for day, used in kept_uses(str(place)).values():
+        assert isinstance(day, int) and isinstance(used, int)
+
+
+def _lessons(octets: bytes, place: Path) -> None:
+    (place / LESSONS).write_bytes(octets)
+    events = EventList()
+    known = SiteLessons(str(place), ManualClock(NOW), events, lambda message: None)
+    if events.events:
+        [told] = events.events
+        assert isinstance(told, SettingIgnored) and LESSONS in told.reason
+    assert all(one.until > NOW for one in known.in_force())
+
+
 _MAILDROP = (
     b'{"id":"0123456789abcdef","user":"ann","envelope":{"reverse_path":"a@b","recipients":'
     b'[{"address":"c@d"}]},"size_octets":3,"sha256":"%s"}\nx\r\n'
@@ -134,6 +172,8 @@ TARGET = Target(
         "postroom.supervisor.kept_file",
         "postroom.supervisor.channel_overrides",
         "postroom.supervisor.source_pauses",
+        "postroom.supervisor.lending",
+        "postroom.supervisor.site_lessons",
     ],
     seeds=[
         b'\x00{"generation":3,"queues":[' + _QUEUE + b'],"retired":["y"]}',
@@ -143,6 +183,10 @@ TARGET = Target(
         b'\x04{"qf":"/x","df":"","xf":"","leaving":["/y"]}',
         b'\x05{"version":1,"channels":{"a":{"rate":"1/s"}}}',
         b'\x05{"version":1,"pauses":[]}',
+        b'\x07{"is_complete":true,"arrivals":[["site","c","s",1000000100.5]],"uses":[]}',
+        b'\x07{"is_complete":false,"arrivals":[],"uses":[["source","a","s",20000,5]]}',
+        b'\x08{"version":1,"lessons":[{"site":"s","action":"slow","since":1,"until":2e9,'
+        b'"rule":"r","reply":"421 x","halvings":1}]}',
         b'\x06{"cursor":"e1-kqCQ"}',
         b"\x06e1-kqCQ",
     ],

@@ -83,7 +83,9 @@ def test_streamed_content_arrives_octet_by_octet(step: int) -> None:
     run(test)
 
 
-@pytest.mark.parametrize(("octets", "declared"), [(DOTS, False), (b"gr\xc3\xbc\xc3\x9fe\r\n", True)])
+@pytest.mark.parametrize(
+    ("octets", "declared"), [(DOTS, False), (b"gr\xc3\xbc\xc3\x9fe\r\n", True)]
+)
 def test_streamed_eight_bit_content_is_declared_where_its_sender_did_not(
     octets: bytes, declared: bool
 ) -> None:
