@@ -2,7 +2,8 @@
 
 Owns the group that is being filled and the writer thread. The loop fills a group while the
 one before is committed; when that is done, all that waits becomes the next group. So one
-sync is shared by as many sessions as wait for it, without any timer.
+sync is shared by as many sessions as wait for it, without any timer. Before a group is written the
+loop turns a few times more, and takes what has come: without any that is over at once.
 
 Most groups need the journal alone: the loop writes them and the kernel syncs them (see
 syncer). What needs the control file, a new segment or much writing is for the thread, and so
@@ -31,6 +32,7 @@ from postroom.spool.embedded.changes import Change, Release
 from postroom.spool.embedded.commit_result import CommitResult
 from postroom.spool.embedded.committer import FLUSH_AFTER_S, Committer
 from postroom.spool.embedded.compaction import Compactor
+from postroom.spool.embedded.group import Company, Group
 from postroom.spool.embedded.syncer import Syncer
 from postroom.spool.store import Arrival, Counts, Settlement
 
@@ -43,32 +45,6 @@ PROBE_MAX_S: Final = 30.0
 RIDE_S: Final = 0.02  # part of what a crash may repeat (guarantee 4), so it is short
 _CLOSED: Final = Reply(451, "4.3.0", "the queue is closed")
 _DEFECT: Final = Reply(451, "4.3.0", "internal error in the store")
-
-
-class Group:
-    """Changes that become durable together."""
-
-    __slots__ = (
-        "changes", "content_future", "failed", "flushed", "follows", "future", "is_urgent",
-        "makes_room", "octets", "with_content",
-    )  # fmt: skip
-
-    def __init__(self) -> None:
-        self.changes: list[Change] = []
-        self.with_content: list[Change] = []
-        self.content_future: asyncio.Future[None] | None = None
-        self.future: asyncio.Future[None] | None = None
-        self.flushed: asyncio.Future[None] | None = None
-        """Done once the control file has everything up to this group."""
-        self.follows = False
-        """True where it is there to let the control file catch up, and holds nothing."""
-        self.makes_room = False
-        """True where dead octets are to be given back to the disk after it."""
-        self.failed: OSError | None = None
-        """Why the group, which was begun on the loop, is not durable."""
-        self.octets = 0
-        self.is_urgent = False
-        """True where somebody waits for it: it holds more than settlements."""
 
 
 class GroupWriter:
@@ -99,6 +75,7 @@ class GroupWriter:
         self._group = Group()
         self._waiting: deque[Group] = deque()  # full groups; more than none only under overload
         self._kicked = False
+        self._company = Company()
         self._ride: asyncio.TimerHandle | None = None
         self._catch_up: asyncio.TimerHandle | None = None
         self._is_behind = False
@@ -221,6 +198,10 @@ class GroupWriter:
             self._ride = None
         if self._busy:
             return  # the end of the present commit comes back here
+        if not (self._is_inline or self._waiting) and self._company.may_come(self._group):
+            self._kicked = True
+            self._loop.call_soon(self._kick)
+            return
         if self._waiting:
             group = self._waiting.popleft()
         elif self._group.changes or self._group.flushed is not None:
