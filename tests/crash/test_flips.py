@@ -18,13 +18,16 @@ from postroom.spool.errors import QueueUnusable
 from postroom.spool.queue_state import QueueState
 from postroom.spool.store import Selection
 from tests.contract.store_contract import message
-from tests.crash.flips import BASE, POLICY, QUEUE, Flips, filled_stream, flip, flip_event, rows
+from tests.crash.flips import Flips, filled_stream, flip, flip_event, policy_of, rows
 from tests.sim.disk import SimulatedDisk
 from tests.sim.loop import run
 
 # SQLite, closing a damaged file, can tell nobody about it.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 FLIPS = 150
+BASE = Path("/srv/spool")
+QUEUE = BASE / "queue1"
+POLICY = policy_of(BASE)
 
 
 def test_no_flipped_octet_changes_what_is_delivered_or_takes_mail_untold(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ import msgspec
 from postroom.core.errors import ContentCorrupt
 from postroom.core.ids import QueueId
 from postroom.spool.embedded import records
+from postroom.spool.embedded.checksums import WRONG_CHECKSUM, is_damage
 from postroom.spool.embedded.content import read_content
 from postroom.spool.embedded.disk import Disk, RealDisk, read_whole
 from postroom.spool.embedded.layout import (
@@ -92,6 +93,11 @@ def check(queue_dir: Path, *, repair: bool = False, disk: Disk | None = None) ->
     except DAMAGE as error:
         # Nothing is changed in a file whose pages are damaged: `sqlite3 .recover` is for it.
         return [Finding("control", str(layout.control), str(error))]
+    except apsw.IOError as error:
+        if not is_damage(error):
+            raise
+        # What such a page holds cannot be told from what it held.
+        return [Finding("control", str(layout.control), WRONG_CHECKSUM)]
     finally:
         if lease is not None:
             lease.release()

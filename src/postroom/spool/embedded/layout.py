@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 import apsw
 
+from postroom.spool.embedded.checksums import verifying_vfs
 from postroom.spool.embedded.disk import Disk, RealDisk, read_whole, write_atomically
 from postroom.spool.embedded.lease import Lease, take_lease
 from postroom.spool.embedded.parts import AT_HOME, PARTS, LayoutRecord, read_record
@@ -141,7 +142,7 @@ def _check_control(disk: Disk, layout: QueueLayout, identity: uuid.UUID) -> None
         connection = apsw.Connection(
             f"file:{quote(str(layout.control))}?immutable=1",
             flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI,
-            vfs=disk.vfs or None,
+            vfs=disk.vfs or verifying_vfs() or None,
         )
         try:
             check_control_identity(connection, layout, identity)

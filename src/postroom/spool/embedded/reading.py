@@ -18,6 +18,7 @@ import apsw
 from postroom.core.decoding import UNDECODABLE
 from postroom.core.errors import StoreUnavailable
 from postroom.observe.events import EventSink, StoreFailed
+from postroom.spool.embedded.checksums import WRONG_CHECKSUM, is_damage
 from postroom.spool.embedded.contents import UNREADABLE
 
 T = TypeVar("T")
@@ -55,9 +56,13 @@ class Reading:
 
     def _tell(self, error: StoreUnavailable) -> None:
         cause = error.__cause__
-        if isinstance(cause, (*DAMAGED_ROW, apsw.CorruptError)) and repr(cause) != self._told:
+        assert cause is not None
+        is_page = is_damage(cause)
+        is_damaged = is_page or isinstance(cause, (*DAMAGED_ROW, apsw.CorruptError))
+        if is_damaged and repr(cause) != self._told:
             self._told = repr(cause)
-            self._events.emit(StoreFailed(error=f"the control file is damaged: {cause}", changes=0))
+            why = WRONG_CHECKSUM if is_page else cause
+            self._events.emit(StoreFailed(error=f"the control file is damaged: {why}", changes=0))
 
 
 def converted(question: Callable[[], T]) -> T:

@@ -17,6 +17,7 @@ from typing import Final
 
 import apsw
 
+from postroom.spool.embedded.checksums import RESERVED_OCTETS, verifying_vfs
 from postroom.spool.embedded.disk import Disk
 from postroom.spool.errors import QueueUnusable
 
@@ -115,7 +116,7 @@ def connect(
     connection = apsw.Connection(
         str(path),
         flags=apsw.SQLITE_OPEN_READWRITE,
-        vfs=disk.vfs or None,
+        vfs=disk.vfs or verifying_vfs() or None,
         statementcachesize=_STATEMENTS_KEPT,
     )
     try:
@@ -182,8 +183,11 @@ def create_control(disk: Disk, path: Path, identity: uuid.UUID, *, alone: bool =
     if not disk.exists(path):
         disk.create(path).close()  # with our mode; SQLite gives its own files the same
         disk.sync_directory(path.parent)
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=disk.vfs or None)
+    vfs = disk.vfs or verifying_vfs()
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs or None)
     try:
+        if vfs and vfs == verifying_vfs():
+            connection.reserve_bytes(reserve=RESERVED_OCTETS)
         if alone:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("PRAGMA journal_mode = WAL")

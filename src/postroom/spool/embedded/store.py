@@ -28,6 +28,7 @@ from postroom.core.message import Content, NewMessage, StoredMessage
 from postroom.core.reply import Reply
 from postroom.observe.events import EventSink
 from postroom.spool.embedded.changes import Change, Delete, Hold, MakeDue, Release, SetCrashes
+from postroom.spool.embedded.checksums import WRONG_CHECKSUM, is_damage
 from postroom.spool.embedded.committer import Committer
 from postroom.spool.embedded.compaction import Compactor
 from postroom.spool.embedded.contents import Contents
@@ -66,6 +67,10 @@ from postroom.spool.store import (
 
 _T = TypeVar("_T")
 
+_DAMAGED: Final = (
+    "{} is damaged: {}; see what postroom fsck says, and bring the file back from a backup or by "
+    "'sqlite3 .recover'. Nothing is sent from it."
+)
 _CLOSED: Final = Reply(451, "4.3.0", "the queue is closed")
 
 
@@ -96,15 +101,14 @@ def open_store(
         lease.release()
         raise QueueUnusable(f"{queue_dir}: its disk is full to the last octet: {error}") from error
     except apsw.IOError as error:
-        # Of a full disk too: SQLite says so where there is no room for the index of its WAL.
         lease.release()
+        if is_damage(error):
+            raise QueueUnusable(_DAMAGED.format(layout.control, WRONG_CHECKSUM)) from error
+        # Of a full disk too: SQLite says so where there is no room for the index of its WAL.
         raise QueueUnusable(f"{queue_dir}: its disk is full or fails: {error}") from error
     except DAMAGE as error:
         lease.release()
-        raise QueueUnusable(
-            f"{layout.control} is damaged: {error}; see what postroom fsck says, and bring the "
-            "file back from a backup or by 'sqlite3 .recover'. Nothing is sent from it."
-        ) from error
+        raise QueueUnusable(_DAMAGED.format(layout.control, error)) from error
     except BaseException:
         lease.release()
         raise

@@ -1,0 +1,47 @@
+"""Checksums of the pages of a control file: what a disk gives back is what was written.
+
+SQLite has none of its own but in the WAL, where a start verifies them. Its extension cksumvfs keeps
+one in the last eight octets of each page, and verifies it whenever a page is read from the disk:
+a page that is not what was written is an error (SQLITE_IOERR_DATA) and no row.
+
+A file has them from its making on; one that was made without them stays without. Where the
+extension cannot be loaded files are made without, and those with checksums are used unverified.
+
+Called by: spool.embedded.schema, spool.embedded.layout, spool.fsck.  Raises: nothing.
+Source: https://sqlite.org/cksumvfs.html
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Final
+
+import apsw
+
+RESERVED_OCTETS: Final = 8
+"""At the end of each page; more or less, and the extension keeps no checksum."""
+WRONG_CHECKSUM: Final = "a page is not what was written to it"
+_VFS: Final = "cksmvfs"
+
+
+@functools.cache
+def verifying_vfs() -> str:
+    """Return the name of the VFS that verifies, "" where there is none on this machine."""
+    try:
+        import apsw.sqlite_extra
+
+        connection = apsw.Connection(":memory:")
+        try:
+            # It stays for the whole life of the process.
+            apsw.sqlite_extra.load(connection, "cksumvfs")
+        finally:
+            connection.close()
+    except (ImportError, OSError, apsw.Error, apsw.sqlite_extra.NotAvailable):
+        return ""
+    return _VFS if _VFS in apsw.vfs_names() else ""
+
+
+def is_damage(error: BaseException) -> bool:
+    """Say whether an error is that of a page whose checksum is wrong."""
+    code = getattr(error, "extendedresult", 0)  # its type does not tell of it
+    return isinstance(error, apsw.IOError) and code == apsw.SQLITE_IOERR_DATA

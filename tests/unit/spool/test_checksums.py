@@ -1,0 +1,80 @@
+"""Pages of a control file that are not what was written are no rows."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from postroom.core.clock import ManualClock
+from postroom.core.errors import StoreUnavailable
+from postroom.observe.events import EventList, StoreFailed
+from postroom.spool import fsck
+from postroom.spool.embedded import checksums, layout, schema
+from postroom.spool.embedded.queue_plan import prepare_base
+from postroom.spool.embedded.store import open_store
+from tests.contract.store_contract import message
+from tests.unit.spool.test_opening import opened, policy_of
+
+ADDRESS = b"someone.rare@far.example"
+
+
+def fill(base: Path) -> Path:
+    async def main() -> None:
+        prepare_base(policy_of(base))
+        store = opened(base)
+        await asyncio.gather(
+            store.put(message(1, ADDRESS.decode())), store.put(message(2, "b@b.example"))
+        )
+        await store.close()
+
+    asyncio.run(main())
+    return base / "queue1" / "qf" / "queue.db"
+
+
+def change_address(control: Path) -> None:
+    octets = control.read_bytes()
+    assert octets.count(ADDRESS) == 1
+    control.write_bytes(octets.replace(ADDRESS, ADDRESS.replace(b"rare", b"dare")))
+
+
+def addresses(base: Path, events: EventList | None = None) -> list[str]:
+    async def main() -> list[str]:
+        store = open_store(
+            base / "queue1", policy_of(base), events=events or EventList(), clock=ManualClock()
+        )
+        try:
+            found, _ = await store.due(2e9, 10)
+        finally:
+            await store.close()
+        return sorted(one.address for stored in found for one in stored.envelope.recipients)
+
+    return asyncio.run(main())
+
+
+def test_an_address_that_became_another_is_not_read(tmp_path: Path) -> None:
+    if not checksums.verifying_vfs():
+        pytest.skip("this build of apsw has no cksumvfs: its wheels for Linux have it")
+    control = fill(tmp_path)
+    change_address(control)
+    events = EventList()
+    with pytest.raises(StoreUnavailable):
+        addresses(tmp_path, events)
+    [told] = events.events
+    assert isinstance(told, StoreFailed) and "a page is not what was written" in told.error
+    [finding] = fsck.check(tmp_path / "queue1", repair=True)
+    assert (finding.kind, finding.about) == ("control", str(control)) and not finding.repaired
+
+
+def test_a_file_that_was_made_without_checksums_is_used_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as without:
+        for module in (schema, layout):
+            without.setattr(module, "verifying_vfs", lambda: "")
+        control = fill(tmp_path)
+    assert addresses(tmp_path) == ["b@b.example", ADDRESS.decode()]
+    change_address(control)
+    # Which is what checksums are for.
+    assert addresses(tmp_path) == ["b@b.example", "someone.dare@far.example"]
