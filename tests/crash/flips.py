@@ -35,7 +35,7 @@ from postroom.spool.embedded.manifest import ManifestQueue, read_manifest
 from postroom.spool.embedded.queue_plan import prepare_base
 from postroom.spool.embedded.store import EmbeddedStore, open_store
 from postroom.spool.policy import SpoolPolicy
-from postroom.spool.store import Selection, Settlement
+from postroom.spool.store import QUARANTINE, Selection, Settlement
 from tests.contract.store_contract import T0, message, octets_of, queue_id
 from tests.crash.owed import View, view_of
 from tests.unit.stream.streams import Stream
@@ -104,6 +104,10 @@ def flip(seed: int, flips: Flips) -> None:
     where = f"seed {seed}: octet {place} of {path.relative_to(base)}"
     try:
         outcome = asyncio.run(_look(base, spool, where))
+        if part == "control" and outcome != "harmless":
+            _as_kept(spool.kept)
+            path.write_bytes(octets)
+            outcome += asyncio.run(_repair(base, spool, where))
     except Violation as violation:
         flips.violations.append(str(violation))
         outcome = "VIOLATION"
@@ -176,6 +180,29 @@ async def _look(base: Path, spool: Spool, where: str) -> str:
             f"{where}: {changed[0]} was {spool.views.get(changed[0])}, is {found.get(changed[0])}"
         )  # type: ignore[call-overload]
     return "harmless"
+
+
+async def _repair(base: Path, spool: Spool, where: str) -> str:
+    """Repair a queue whose control file is damaged; say what became of it."""
+    findings = fsck.check(base / "queue1", repair=True)
+    if any(one.kind == "control" and not one.repaired for one in findings):
+        return ", not repaired"
+    store = _opened(base, EventList())
+    found = {one.id: view_of(one) for one in await store.select(Selection(), 0.0, 1000)}
+    told = {one.about for one in findings}
+    quarantined = 0
+    for one in spool.views.keys() | found.keys():  # type: ignore[call-overload]
+        view = found.get(one)
+        if view is not None and view.hold.startswith(QUARANTINE) and one in told:
+            quarantined += 1
+        elif view != spool.views.get(one):
+            raise Violation(f"{where}: after a repair {one} is {view}, was {spool.views.get(one)}")
+        if view is not None and await _content(store, one) != spool.contents.get(one):
+            raise Violation(f"{where}: after a repair {one} has another content")
+    await store.close()
+    if [one for one in fsck.check(base / "queue1") if one.kind == "control"]:
+        raise Violation(f"{where}: a repaired file is damaged")
+    return ", repaired with some in quarantine" if quarantined else ", repaired"
 
 
 async def _content(store: EmbeddedStore, one: str) -> bytes | None:

@@ -39,7 +39,9 @@ def test_no_flipped_octet_changes_what_is_delivered_or_takes_mail_untold(tmp_pat
     assert flips.violations == [], rows(flips, 1)
     outcomes = flips.outcomes
     assert outcomes["segment"]["quarantined"] and outcomes["segment"]["told"]
-    assert outcomes["manifest"]["refused"] and outcomes["control"]["refused"]
+    assert outcomes["manifest"]["refused"]
+    assert outcomes["control"]["refused, repaired"] and outcomes["control"]["told, repaired"]
+    assert outcomes["control"]["refused, repaired with some in quarantine"]
     assert outcomes["event stream"]["told"]
 
 

@@ -1,17 +1,19 @@
 """Check of a queue directory, and repair that never deletes mail.
 
 Looks at everything: each message's record and checksum, the agreement of the tables, the
-counts, the files. A queue may be in use while it is checked; a repair takes its lease.
+counts, the files. A queue may be in use while it is checked; a repair takes its lease. Of a queue
+that nobody uses the checksum of each page of the control file is verified first.
 
 What a repair does: a message whose content or recipients are damaged is held as a
-quarantine, counts are computed anew, files without a live record are removed, recipients
-without a message are dropped.
+quarantine, a control file with damaged pages is salvaged (spool.salvage), counts are computed
+anew, files without a live record are removed, recipients without a message are dropped.
 
 Called by: control, cli.  Raises: QueueUnusable, QueueBusy (repair), apsw.Error.
 """
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +23,7 @@ import msgspec
 from postroom.core.errors import ContentCorrupt
 from postroom.core.ids import QueueId
 from postroom.spool.embedded import records
-from postroom.spool.embedded.checksums import WRONG_CHECKSUM, is_damage
+from postroom.spool.embedded.checksums import WRONG_CHECKSUM, is_damage, wrong_pages
 from postroom.spool.embedded.content import read_content
 from postroom.spool.embedded.disk import Disk, RealDisk, read_whole
 from postroom.spool.embedded.layout import (
@@ -36,6 +38,7 @@ from postroom.spool.embedded.reads import Reads
 from postroom.spool.embedded.recovery import DAMAGED, find_damage, is_ours
 from postroom.spool.embedded.schema import DAMAGE, connect
 from postroom.spool.errors import QueueBusy
+from postroom.spool.salvage import COPY, salvage
 
 _PAGE: Final = 1000  # messages read from the table at a time
 _WRONG_RECIPIENTS = (
@@ -81,26 +84,55 @@ def check(queue_dir: Path, *, repair: bool = False, disk: Disk | None = None) ->
     except QueueBusy:
         if repair:
             raise
+    control = str(layout.control)
     try:
+        is_alone = lease is not None and not disk.vfs
+        found = _check_pages(layout, identity, repair=repair) if is_alone else []
+        if found and not found[0].repaired:
+            return found
         connection = connect(disk, layout.control, alone=bool(disk.vfs))
         try:
             check_control_identity(connection, layout, identity)
             if repair:
                 connection.execute("PRAGMA synchronous = FULL")
-            return _Check(connection, layout, disk, lease is not None, repair).run()
+            return found + _Check(connection, layout, disk, lease is not None, repair).run()
         finally:
             connection.close(True)
     except DAMAGE as error:
-        # Nothing is changed in a file whose pages are damaged: `sqlite3 .recover` is for it.
-        return [Finding("control", str(layout.control), str(error))]
+        # Nothing is changed in a file whose structure is damaged: `sqlite3 .recover` is for it.
+        return [Finding("control", control, str(error))]
     except apsw.IOError as error:
         if not is_damage(error):
             raise
-        # What such a page holds cannot be told from what it held.
-        return [Finding("control", str(layout.control), WRONG_CHECKSUM)]
+        return [Finding("control", control, WRONG_CHECKSUM)]
     finally:
         if lease is not None:
             lease.release()
+
+
+def _check_pages(layout: QueueLayout, identity: uuid.UUID, *, repair: bool) -> list[Finding]:
+    """Look at the checksums of a control file that nobody else has open."""
+    control = layout.control
+    wrong = wrong_pages(control)
+    if not wrong:
+        return []
+    text = f"{wrong} of its pages are not what was written"
+    if not repair:
+        return [Finding("control", str(control), text)]
+    try:
+        doubtful = salvage(control, identity)
+    except (apsw.Error, OSError) as error:
+        # It is as it was: `sqlite3 .recover` is for it.
+        why = WRONG_CHECKSUM if is_damage(error) else error
+        return [Finding("control", str(control), f"{text}, and it cannot be salvaged: {why}")]
+    text += f"; as it was it is kept as {control.name}{COPY}"
+    return [
+        Finding("control", str(control), text, repaired=True),
+        *(
+            Finding("recipients", one, "a page that tells of it was damaged", repaired=True)
+            for one in doubtful
+        ),
+    ]
 
 
 class _Check:

@@ -14,7 +14,7 @@ from postroom.spool import fsck
 from postroom.spool.embedded import checksums, layout, schema
 from postroom.spool.embedded.queue_plan import prepare_base
 from postroom.spool.embedded.store import open_store
-from tests.contract.store_contract import message
+from tests.contract.store_contract import message, queue_id
 from tests.unit.spool.test_opening import opened, policy_of
 
 ADDRESS = b"someone.rare@far.example"
@@ -63,8 +63,25 @@ def test_an_address_that_became_another_is_not_read(tmp_path: Path) -> None:
         addresses(tmp_path, events)
     [told] = events.events
     assert isinstance(told, StoreFailed) and "a page is not what was written" in told.error
-    [finding] = fsck.check(tmp_path / "queue1", repair=True)
+    [finding] = fsck.check(tmp_path / "queue1")
     assert (finding.kind, finding.about) == ("control", str(control)) and not finding.repaired
+
+
+def test_a_repair_holds_what_a_damaged_page_tells_of_and_keeps_the_file_as_it_was(
+    tmp_path: Path,
+) -> None:
+    if not checksums.verifying_vfs():
+        pytest.skip("this build of apsw has no cksumvfs: its wheels for Linux have it")
+    control = fill(tmp_path)
+    change_address(control)
+    damaged = control.read_bytes()
+    findings = fsck.check(tmp_path / "queue1", repair=True)
+    assert all(one.repaired for one in findings)
+    assert {one.about for one in findings} >= {str(control), queue_id(1), queue_id(2)}
+    assert addresses(tmp_path) == [], "it waits for an operator"
+    assert fsck.check(tmp_path / "queue1") == []
+    assert control.with_name("queue.db.damaged").read_bytes() == damaged
+    assert control.with_name("queue.db.damaged").stat().st_mode & 0o77 == 0
 
 
 def test_a_file_that_was_made_without_checksums_is_used_as_it_is(

@@ -105,7 +105,7 @@ _DOMAIN_NAMES = (
 _PLACE = "SELECT json_array(segment, place, size) FROM message WHERE id = ?"
 
 
-class _Beside(Provenance, frozen=True, gc=False):
+class Beside(Provenance, frozen=True, gc=False):
     """The column `provenance`; see spool.embedded.control."""
 
     terms: Terms | None = None
@@ -132,7 +132,7 @@ class _MessageRow(msgspec.Struct, array_like=True, gc=False):
     envid: str
     eight_bit: int
     smtputf8: int
-    provenance: _Beside
+    provenance: Beside
     size_octets: int
     live_count: int
     total_count: int

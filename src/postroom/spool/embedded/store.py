@@ -68,8 +68,8 @@ from postroom.spool.store import (
 _T = TypeVar("_T")
 
 _DAMAGED: Final = (
-    "{} is damaged: {}; see what postroom fsck says, and bring the file back from a backup or by "
-    "'sqlite3 .recover'. Nothing is sent from it."
+    "{} is damaged: {}; stop the server and see what 'postroom fsck --repair' can do, or bring the "
+    "file back from a backup or by 'sqlite3 .recover'. Nothing is sent from it."
 )
 _CLOSED: Final = Reply(451, "4.3.0", "the queue is closed")
 
