@@ -120,7 +120,7 @@ def _check_pages(layout: QueueLayout, identity: uuid.UUID, *, repair: bool) -> l
     if not repair:
         return [Finding("control", str(control), text)]
     try:
-        doubtful = salvage(control, identity)
+        doubtful = salvage(control, layout.content, identity)
     except (apsw.Error, OSError) as error:
         # It is as it was: `sqlite3 .recover` is for it.
         why = WRONG_CHECKSUM if is_damage(error) else error

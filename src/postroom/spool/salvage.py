@@ -2,9 +2,11 @@
 
 What a good page says is taken as it is. A message of which any other page tells, be it an address
 or a due time, is held as a quarantine: its content has a checksum of its own, and an operator looks
-at it; what cannot even be decoded is made so that it can. Indexes are made anew, so that what they
-said does not matter, and the identity is that of the directory. Then every page is written again,
-with a checksum that is right. The file as it was is kept beside it (`.damaged`).
+at it. Its id is that of the record of its content; a recipient whose message is not known goes to
+the one whose id it nearly has; what cannot even be decoded is made so that it can. Tables and
+indexes are made anew, so that what indexes said does not matter, and the identity is that of the
+directory. Then every page is written again, with a checksum that is right. The file as it was is
+kept beside it (`.damaged`).
 
 Not salvaged is what cannot be told otherwise: the first page, which says where everything is, and
 from where on the journal is to be read.
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,10 +27,13 @@ import apsw
 import msgspec
 
 from postroom.core.decoding import UNDECODABLE
+from postroom.core.errors import ContentCorrupt
 from postroom.core.ids import QueueId
 from postroom.core.message import RecipientState
+from postroom.spool.embedded import records
 from postroom.spool.embedded.checksums import is_damage
-from postroom.spool.embedded.disk import RealDisk
+from postroom.spool.embedded.content import read_content
+from postroom.spool.embedded.disk import Disk, RealDisk
 from postroom.spool.embedded.reads import Beside
 from postroom.spool.embedded.schema import connect
 from postroom.spool.store import QUARANTINE
@@ -35,6 +41,17 @@ from postroom.spool.store import QUARANTINE
 COPY: Final = ".damaged"
 _REASON: Final = f"{QUARANTINE}its envelope lay on a page of the control file that was damaged"
 
+_REBUILD: Final = [
+    statement.format(table)
+    for table in ("message", "recipient")
+    for statement in (
+        "CREATE TEMP TABLE kept AS SELECT * FROM {} NOT INDEXED",
+        "DELETE FROM {}",
+        "INSERT OR IGNORE INTO {} SELECT * FROM kept",
+        "DROP TABLE kept",
+    )
+]
+"""A row whose key became another does not stand where it is looked for; no index is believed."""
 _MAKE_READABLE: Final = (
     "UPDATE message SET reverse_path = _text(CAST(reverse_path AS BLOB)),"
     " ret = _text(CAST(ret AS BLOB)), envid = _text(CAST(envid AS BLOB)),"
@@ -48,8 +65,11 @@ _MAKE_READABLE: Final = (
 )
 
 
-def salvage(control: Path, identity: uuid.UUID) -> list[QueueId]:
-    """Make the control file of a queue whole again; return what is in quarantine by it."""
+def salvage(control: Path, content: Path, identity: uuid.UUID) -> list[QueueId]:
+    """Make the control file of a queue whole again; return what is in quarantine by it.
+
+    `content` is the directory of its segments, whose records tell the ids of messages.
+    """
     disk = RealDisk()
     verified = connect(disk, control)
     try:
@@ -59,6 +79,7 @@ def salvage(control: Path, identity: uuid.UUID) -> list[QueueId]:
         try:
             trusting.execute("PRAGMA checksum_verification = OFF")
             trusting.execute("PRAGMA synchronous = FULL")
+            trusting.execute("PRAGMA temp_store = FILE")
             trusting.create_scalar_function("_text", lambda *octets: _text(octets[0]), 1)
             trusting.create_scalar_function("_beside", lambda *octets: _beside(octets[0]), 1)
             trusting.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
@@ -66,8 +87,11 @@ def salvage(control: Path, identity: uuid.UUID) -> list[QueueId]:
             doubtful = _doubtful(verified, trusting)
             verified.close(True)
             with trusting:
-                trusting.execute("REINDEX")
+                for statement in _REBUILD:
+                    trusting.execute(statement)
                 trusting.execute("UPDATE queue SET identity = ?", (str(identity),))
+                doubtful = [_named_right(trusting, disk, content, one) for one in doubtful]
+                _attach_strangers(trusting, doubtful)
                 for one in doubtful:
                     trusting.execute(
                         "UPDATE message SET hold = ? WHERE id = ? AND hold = ''", (_REASON, one)
@@ -82,6 +106,52 @@ def salvage(control: Path, identity: uuid.UUID) -> list[QueueId]:
     finally:
         verified.close(True)
     return doubtful
+
+
+def _named_right(connection: apsw.Connection, disk: Disk, content: Path, one: QueueId) -> QueueId:
+    """Give a message the id that the record of its content has, where that is whole."""
+    [(segment, place, size)] = connection.execute(
+        "SELECT segment, place, size FROM message WHERE id = ?", (one,)
+    )
+    path = content / records.segment_name(segment)
+    try:
+        file = disk.open(path)
+        try:
+            head = file.read_at(place, records.RECORD_HEADER_OCTETS)
+        finally:
+            file.close()
+        found = records.unpack_record_header(head)
+        if found is None or found[0] == one:
+            return one
+        read_content(disk, path, found[0], place, size, _nowhere)
+        connection.execute("UPDATE message SET id = ? WHERE id = ?", (found[0], one))
+    except (OSError, ContentCorrupt, apsw.ConstraintError):
+        return one  # another check tells of its content
+    return found[0]
+
+
+def _attach_strangers(connection: apsw.Connection, doubtful: list[QueueId]) -> None:
+    """Give recipients without a message to the one whose id differs from theirs in one place."""
+    strangers = connection.execute(
+        "SELECT DISTINCT message_id FROM recipient"
+        " WHERE NOT EXISTS (SELECT 1 FROM message WHERE id = message_id)"
+    ).fetchall()
+    for stranger in [str(row[0]) for row in strangers]:
+        near = [
+            one
+            for one in doubtful
+            if len(one) == len(stranger)
+            and sum(a != b for a, b in zip(one, stranger, strict=True)) == 1
+        ]
+        if len(near) == 1:
+            connection.execute(
+                "UPDATE OR IGNORE recipient SET message_id = ? WHERE message_id = ?",
+                (near[0], stranger),
+            )
+
+
+async def _nowhere(read: Callable[[], bytes]) -> bytes:
+    raise AssertionError("nothing is streamed here")
 
 
 def _text(octets: Any) -> str:
