@@ -16,7 +16,7 @@ HEAVY = {
         "postroom.delivery", "postroom.engine.engine", "postroom.ingress.session",
         "postroom.queueing.scheduler", "postroom.reports", "postroom.spool.embedded.store",
     ),
-    "worker_main": ("aiohttp", "cryptography", "postroom.config.loader", "rich"),
+    "worker_main": ("aiohttp", "cryptography", "dns", "postroom.config.loader", "rich"),
 }  # fmt: skip
 
 
