@@ -25,7 +25,7 @@ from postroom.core.clock import Clock
 from postroom.core.errors import ConfigurationError
 from postroom.observe.log import EventLog
 from postroom.supervisor.companion import STOP_DEADLINE_S
-from postroom.supervisor.descriptors import raise_limit
+from postroom.supervisor.file_limit import raise_limit
 from postroom.supervisor.link import CompanionBegin
 
 KEEP_ALIVE_S = 75.0

@@ -7,7 +7,7 @@ read where it is kept, for the rows that are sent alone.
 
 Guarantees: 1. nothing is done while nobody asks.  2. the event loop is held for SLICE lanes, or
 the rows of one answer.
-Called by: supervisor.overview_commands.  Raises: nothing.
+Called by: supervisor.survey_commands.  Raises: nothing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The resolver that asks the DNS.
 
-Owns the questions under way and the cache of answers. Stands on dnspython, which speaks
-the protocol and repeats a truncated answer over TCP; what an answer means for mail is
-decided here.
+Owns the questions under way and the cache of answers. They are asked by routing.questions;
+what an answer means for mail is decided here.
 
 Guarantees: 1. each question is asked once at a time and its answer kept for its time to
 live, between TTL_MIN_S and TTL_MAX_S; failures for a shorter time. 2. At most QUERIES_MAX
@@ -15,15 +14,7 @@ RFCs: 5321 §5.1; 7505; 2308 (negative answers).
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-
-import dns.asyncresolver
-import dns.exception
-import dns.message
-import dns.name
-import dns.nameserver
-import dns.rdatatype
-import dns.resolver
+from typing import TYPE_CHECKING
 
 from postroom.core.clock import Clock
 from postroom.routing import answers
@@ -31,6 +22,9 @@ from postroom.routing.cache import AnswerCache, Flights
 from postroom.routing.destination import NextHop, RoutingFailure
 from postroom.routing.names import is_localhost, literal_address, normalise
 from postroom.routing.policy import ResolverPolicy
+
+if TYPE_CHECKING:
+    from postroom.routing.questions import Questions
 
 TTL_MIN_S = 30.0
 """Even an answer that must not be kept serves the burst of mail it was asked for."""
@@ -40,12 +34,6 @@ NEGATIVE_TTL_MAX_S = 300.0
 SILENT_TTL_S = 15.0
 QUERIES_MAX = 100
 """Sockets that questions may use at once."""
-CNAMES_MAX = 8
-TRY_TIMEOUT_MAX_S = 3.0
-"""One server is given this long before the next one is asked, within the whole time."""
-# Answers of this size pass every link without fragments; longer ones come over TCP.
-_UDP_OCTETS = 1232
-_DNS_PORT = 53
 
 _Records = tuple[tuple[object, ...], float]
 
@@ -53,7 +41,7 @@ _Records = tuple[tuple[object, ...], float]
 class DnsResolver:
     """Answers from the DNS, cached."""
 
-    __slots__ = ("_cache", "_flights", "_free", "_policy", "_stub")
+    __slots__ = ("_cache", "_flights", "_free", "_policy", "_questions")
 
     def __init__(self, policy: ResolverPolicy, clock: Clock) -> None:
         self._policy = policy
@@ -62,7 +50,7 @@ class DnsResolver:
         )
         self._flights: Flights[tuple[str, str], tuple[object, ...]] = Flights()
         self._free = asyncio.Semaphore(QUERIES_MAX)
-        self._stub: dns.asyncresolver.Resolver | None = None
+        self._questions: Questions | None = None
 
     async def mx(self, domain: str, port: int) -> tuple[NextHop, ...]:
         """Return the MX hosts in order of preference; see routing.resolver."""
@@ -134,82 +122,20 @@ class DnsResolver:
         return found
 
     async def _ask(self, name: str, kind: str) -> _Records:
-        """Ask, following aliases whose end the answer does not hold."""
-        stub = self._configured(name)
-        asked = dns.name.from_text(name)
-        for _ in range(CNAMES_MAX):
-            try:
-                answer = await stub.resolve(asked, kind, raise_on_no_answer=False, search=False)
-            except dns.resolver.NXDOMAIN as error:
-                return _NO_SUCH_NAME, _negative_ttl_s(error)
-            except dns.resolver.NoNameservers:
-                # SERVFAIL, REFUSED, nonsense: every server was asked, none could say.
-                raise answers.dns_silent(name, "the name servers cannot answer") from None
-            except dns.exception.Timeout:
-                raise answers.dns_silent(name, "the name servers do not answer") from None
-            except (dns.exception.DNSException, OSError, EOFError) as error:
-                raise answers.dns_silent(name, type(error).__name__) from None
-            ttl_s = float(answer.chaining_result.minimum_ttl)
-            if answer.rrset is not None:
-                return tuple(_value(record) for record in answer.rrset), ttl_s
-            if answer.canonical_name == asked:
-                return (), ttl_s
-            asked = answer.canonical_name
-        raise answers.no_address(name)
+        if self._questions is None:
+            # What asks is loaded with the first question: a server that relays to addresses
+            # never asks, and does without a library of 4 MiB in each worker.
+            from postroom.routing.questions import Questions
 
-    def _configured(self, name: str) -> dns.asyncresolver.Resolver:
-        """Return the stub resolver, made at the first question."""
-        if self._stub is not None:
-            return self._stub
-        try:
-            stub = dns.asyncresolver.Resolver(configure=not self._policy.servers)
-        except (dns.resolver.NoResolverConfiguration, OSError):
-            raise answers.dns_silent(name, "no name server is configured") from None
-        if self._policy.servers:
-            stub.nameservers = [_server(text) for text in self._policy.servers]
-        stub.lifetime = self._policy.timeout_s
-        stub.timeout = min(TRY_TIMEOUT_MAX_S, self._policy.timeout_s)
-        stub.use_edns(0, 0, _UDP_OCTETS)
-        self._stub = stub
-        return stub
+            self._questions = Questions(self._policy)
+        found, ttl_s = await self._questions.ask(name, kind)
+        return _NO_SUCH_NAME if found is None else found, ttl_s
 
 
 # Marks, by identity, the answer that the name does not exist.
 _NO_SUCH_NAME: tuple[object, ...] = ((),)
 
 
-def _value(record: object) -> object:
-    """Return what is kept of a record: (preference, host) or the address."""
-    if hasattr(record, "exchange") and hasattr(record, "preference"):
-        return (int(record.preference), record.exchange.to_text())
-    return str(record)
-
-
 def _mx_pair(record: object) -> tuple[int, str]:
     assert isinstance(record, tuple)
     return int(record[0]), str(record[1])
-
-
-def _negative_ttl_s(error: dns.resolver.NXDOMAIN) -> float:
-    """Return how long the name may be taken not to exist (RFC 2308 §5)."""
-    ttls = []
-    responses: dict[dns.name.Name, dns.message.Message] = error.kwargs.get("responses", {})
-    for message in responses.values():
-        if isinstance(message, dns.message.QueryMessage):
-            try:
-                ttls.append(float(message.resolve_chaining().minimum_ttl))
-            except dns.exception.DNSException:
-                continue
-    return min(ttls, default=0.0)
-
-
-def _server(text: str) -> dns.nameserver.Nameserver:
-    """Return the name server in "192.0.2.1", "192.0.2.1:53", "[2001:db8::1]:53"."""
-    host, port = text, _DNS_PORT
-    if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
-        port = int(rest[1:]) if rest.startswith(":") else _DNS_PORT
-    elif text.count(":") == 1:
-        host, _, digits = text.partition(":")
-        port = int(digits)
-    return dns.nameserver.Do53Nameserver(str(ipaddress.ip_address(host)), port)

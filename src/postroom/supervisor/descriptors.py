@@ -1,13 +1,11 @@
-"""File descriptors: as many as the machine allows, and what they suffice for.
+"""File descriptors: what as many as the machine allows suffice for.
 
 Configured limits may ask for more sockets than the process can have. The effective ones
 are worked out once, here, and said aloud, instead of failing with EMFILE under load.
-Called by: supervisor.mail_service, supervisor.serve.  Raises: nothing.
+Called by: supervisor.mail_service.  Raises: nothing.
 """
 
 from __future__ import annotations
-
-import resource
 
 import msgspec
 
@@ -15,6 +13,7 @@ from postroom.config.model import Config
 from postroom.delivery.pool import IDLE_MAX
 from postroom.ingress.local import SESSIONS_MAX
 from postroom.observe.events import EventSink, SettingIgnored
+from postroom.supervisor.file_limit import raise_limit
 
 RESERVED = 128
 """Store, log, board, local and control connections, name resolution, libraries."""
@@ -38,18 +37,6 @@ class Budget(msgspec.Struct, frozen=True):
     idle: int
     local: int
     is_curbed: bool
-
-
-def raise_limit() -> int:
-    """Raise the soft limit of descriptors to the hard one; return it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            soft = hard
-        except (OSError, ValueError):
-            pass  # some systems cap the soft limit below an unlimited hard one
-    return soft
 
 
 def budget(limit: int, sessions: int, concurrency: int) -> Budget:

@@ -72,8 +72,8 @@ from postroom.supervisor.engine_commands import engine_handlers
 from postroom.supervisor.exchange import Exchange
 from postroom.supervisor.link import Begin, BoundSocket
 from postroom.supervisor.listen_policies import listen_policies, local_policy
-from postroom.supervisor.overview_commands import survey_handlers
 from postroom.supervisor.service import Master
+from postroom.supervisor.survey_commands import survey_handlers
 from postroom.supervisor.turns import BoardTurn
 
 LOCAL_CLOSE_DEADLINE_S = 5.0

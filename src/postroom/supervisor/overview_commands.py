@@ -1,7 +1,6 @@
-"""The commands that an overview is made of: `overview` of one queue, `overview server`.
+"""The master's part of an overview: `overview server`. The queues' is `survey_commands`.
 
-Called by: supervisor.mail_service, supervisor.master_commands.  Raises: ControlError through the
-handlers.
+Called by: supervisor.master_commands.  Raises: nothing.
 """
 
 from __future__ import annotations
@@ -10,31 +9,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from postroom.control.answers import Status
-from postroom.control.commands import NoArgs, OverviewArgs
-from postroom.control.orders import SITE_ORDERS
+from postroom.control.commands import NoArgs
 from postroom.control.overview import ServerView
-from postroom.control.protocol import Code, ControlError
 from postroom.control.server import Handler
-from postroom.engine.survey import Survey, Wanted
-from postroom.engine.views import QueueOverview
 
 if TYPE_CHECKING:
     from postroom.supervisor.master import Master
 
 LESSONS_SENT_MAX = 1000
-
-
-def survey_handlers(survey: Survey) -> dict[str, Handler]:
-    """Return the handler of a queue."""
-
-    async def overview(args: OverviewArgs) -> QueueOverview:
-        if args.order not in SITE_ORDERS:
-            hint = f"one of {', '.join(SITE_ORDERS)}"
-            raise ControlError(f"there is no order {args.order!r}", hint, Code.USAGE)
-        wanted = Wanted(args.order, args.limit, args.text.lower(), args.channel)
-        return await survey.overview(wanted)
-
-    return {"overview": overview}
 
 
 def server_handlers(master: Master, status: Callable[[], Status]) -> dict[str, Handler]:

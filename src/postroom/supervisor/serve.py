@@ -23,7 +23,7 @@ from postroom.spool.embedded import configured, lock_base, prepare_base
 from postroom.spool.errors import QueueBusy
 from postroom.supervisor import privileges, runtime
 from postroom.supervisor.board_file import place_board, remove_board
-from postroom.supervisor.descriptors import raise_limit
+from postroom.supervisor.file_limit import raise_limit
 from postroom.supervisor.master import LoadConfig, Master
 from postroom.supervisor.slot import WantedQueue
 

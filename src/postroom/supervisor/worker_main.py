@@ -13,7 +13,7 @@ import sys
 from postroom.control.event_log import open_log
 from postroom.core.clock import SystemClock
 from postroom.supervisor import runtime
-from postroom.supervisor.descriptors import raise_limit
+from postroom.supervisor.file_limit import raise_limit
 from postroom.supervisor.link import Begin, worker_end
 from postroom.supervisor.mail_service import open_mail_service
 from postroom.supervisor.worker import Worker
