@@ -124,6 +124,9 @@ test-compiled: $(VENV)/.ready-dev ## the whole suite in that copy
 	@cd build/compiled && PYTHONPATH=$(CURDIR)/build/compiled/src:$(CURDIR)/build/compiled \
 		exec $(abspath $(PY)) -m pytest -n $(JOBS) $(ARGS)
 
+bench-compiled: $(VENV)/.ready-run ## CPU of that copy beside the source as it is, by pairs
+	@exec $(PY) -m bench.compiled $(ARGS)
+
 bench-queues: $(VENV)/.ready-run ## throughput with 1, 2, 4 and 8 queues; draws docs/images/queues.svg
 	@exec $(VENV)/bin/postroom bench --messages 8000 --runs 9 --sync full,none \
 		--plot docs/images/queues.svg --csv bench/results/queues.csv $(ARGS)
