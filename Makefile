@@ -114,14 +114,18 @@ demo: $(VENV)/.ready-run ## a server, a few remote sites and a load, to look at
 	@exec $(PY) tools/demo.py $(ARGS)
 
 bench: $(VENV)/.ready-run ## messages per second, CPU, latency and memory side by side with Postfix and others
-	@$(if $(COMPILED),cd build/compiled && PYTHONPATH=src:.) exec $(abspath $(PY)) -m bench.compare $(ARGS)
+	@$(if $(COMPILED),cd build/compiled && PYTHONPATH=$(CURDIR)/build/compiled/src:.) exec $(abspath $(PY)) -m bench.compare $(ARGS)
 
 compiled: $(VENV)/.ready-dev ## a copy with its hot modules compiled by mypyc, in build/compiled
 	@$(PY) tools/compile.py
 
 test-compiled: $(VENV)/.ready-dev ## the whole suite in that copy
 	@test -d build/compiled || { echo "run 'make compiled' first" >&2; exit 1; }
-	@cd build/compiled && $(abspath $(PY)) -m pytest -n $(JOBS) $(ARGS)
+	@cd build/compiled && PYTHONPATH=$(CURDIR)/build/compiled/src:$(CURDIR)/build/compiled \
+		exec $(abspath $(PY)) -m pytest -n $(JOBS) $(ARGS)
+
+bench-compiled: $(VENV)/.ready-run ## CPU of that copy beside the source as it is, by pairs
+	@exec $(PY) -m bench.compiled $(ARGS)
 
 bench-queues: $(VENV)/.ready-run ## throughput with 1, 2, 4 and 8 queues; draws docs/images/queues.svg
 	@exec $(VENV)/bin/postroom bench --messages 8000 --runs 9 --sync full,none \

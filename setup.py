@@ -24,19 +24,24 @@ InstallData: Any = Distribution().get_command_class("install_data")
 
 
 COMPILED = {
-    "core": "clock",
-    "delivery": "agent connection pool run smtp_agent tally",
-    "engine": "active admission intake judge kinds pump settle tallies tasks walk",
+    "core": "clock ids",
+    "delivery": "agent connection hop_order pool run smtp_agent tally",
+    "engine": (
+        "active admission distributor intake judge kinds pump rounds settle tallies tasks walk"
+    ),
     "ingress": "gate handover session",
     "observe": "lines log",
     "queueing": "*",
+    "routing": "cache",
     "shaping": "*",
     "smtp": "*",
-    "spool/embedded": "committer contents recent records segments store writer",
+    "spool/embedded": (
+        "committer contents group group_record journal_writer recent records segments store writer"
+    ),
 }
 """What is compiled, by package: what a message goes through."""
 
-_INTERPRETED = re.compile(r"^class \w+\((msgspec\.Struct|NamedTuple)", re.MULTILINE)
+_INTERPRETED = re.compile(r"^class \w+\(msgspec\.Struct", re.MULTILINE)
 """mypyc makes no classes whose metaclass takes arguments; what has one stays as it is."""
 
 

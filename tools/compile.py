@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TREE = ROOT / "build" / "compiled"
 COPIED = ("bench", "deploy", "docs", "src", "tests", "tools")
-LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.so", "*.egg-info", "results")
+LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.so", "*.egg-info")
 
 
 def main() -> int:
@@ -34,7 +34,7 @@ def main() -> int:
     for file in ROOT.iterdir():
         if file.is_file():
             shutil.copy2(file, TREE / file.name)
-    log = TREE / "compile.log"
+    log = TREE.with_suffix(".log")
     print(f"compiling; it takes some minutes ({log} says how it goes) ...", flush=True)
     with log.open("w") as said:
         done = subprocess.run(

@@ -78,7 +78,7 @@ def derived_id(queue_id: QueueId, text: str) -> QueueId:
 def millisecond_of(queue_id: QueueId) -> int:
     """Return the moment of an id, in milliseconds since 1970."""
     number = 0
-    for character in queue_id:
+    for character in str(queue_id):
         number = number << 5 | _VALUES[character]
     return number >> (_NODE_BITS + _COUNTER_BITS)
 

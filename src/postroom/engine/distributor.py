@@ -33,6 +33,7 @@ from postroom.core.ids import QueueId, derived_id
 from postroom.core.message import Envelope, Provenance
 from postroom.core.reply import Reply
 from postroom.engine.intake import Intake
+from postroom.engine.mail_parts import Mail, Part
 from postroom.engine.peers import PeerLost, PeerUnreachable
 from postroom.engine.tag import TagReader
 from postroom.groups.placement import Candidate, Placement
@@ -54,25 +55,8 @@ LOST = Reply(451, "4.3.0", "a queue went away, try again later")
 
 Look = Callable[[], Sequence[tuple[Candidate, int]]]
 """Gives the queues that take mail now, with how many octets of it; ours among them, if so."""
-HandOver = Callable[[int, QueueId, Envelope, "Mail"], Awaitable[Reply | None]]
+HandOver = Callable[[int, QueueId, Envelope, Mail], Awaitable[Reply | None]]
 """Has another queue keep a message; the reply says why it is not kept. Raises PeerLost."""
-
-
-class Mail(msgspec.Struct, frozen=True):
-    """What all parts of a message share; see ingress.acceptor.Acceptor.accept."""
-
-    content: tuple[bytes, ...]
-    provenance: Provenance
-    arrived_at: float = 0.0
-    hold: str = ""
-
-
-class _Part(msgspec.Struct, frozen=True):
-    """What goes to one group."""
-
-    id: QueueId
-    group: GroupPolicy
-    envelope: Envelope
 
 
 class Distributor:
@@ -228,19 +212,19 @@ class Distributor:
         for part in ours:
             await self._keep(part, mail)
 
-    async def _keep(self, part: _Part, mail: Mail) -> None:
+    async def _keep(self, part: Part, mail: Mail) -> None:
         kept = self._intake.accept(
             part.id, part.envelope, mail.content, mail.provenance,
             arrived_at=mail.arrived_at, hold=mail.hold,
         )  # fmt: skip
         await asyncio.shield(kept)
 
-    def _parts(self, queue_id: QueueId, envelope: Envelope, provenance: Provenance) -> list[_Part]:
+    def _parts(self, queue_id: QueueId, envelope: Envelope, provenance: Provenance) -> list[Part]:
         split = self._table.split(envelope, provenance)
         if len(split) == 1:
-            return [_Part(queue_id, split[0][0], envelope)]
+            return [Part(queue_id, split[0][0], envelope)]
         return [
-            _Part(
+            Part(
                 # The same each time that a message comes again by its id.
                 queue_id if not place else derived_id(queue_id, group.name),
                 group,
@@ -252,7 +236,7 @@ class Distributor:
         ]
 
     def _choose(
-        self, part: _Part, size_octets: int, without: Sequence[int], *, repeated: bool = False
+        self, part: Part, size_octets: int, without: Sequence[int], *, repeated: bool = False
     ) -> int:
         """Return the number of a queue for a part; raises ReplyError where none can take it."""
         self._is_simple()
@@ -278,7 +262,7 @@ class Distributor:
             candidates, self._own, part.envelope.reverse_path
         )
 
-    async def _give(self, part: _Part, queue: int, mail: Mail) -> None:
+    async def _give(self, part: Part, queue: int, mail: Mail) -> None:
         """Have another queue keep a part, or a third; raises ReplyError."""
         tried: list[int] = []
         while True:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from postroom.core.ids import QueueId
 from postroom.core.message import Envelope
 from postroom.core.reply import Reply
-from postroom.engine.distributor import Mail
+from postroom.engine.mail_parts import Mail
 from postroom.engine.peers import Moved, PeerLost, Standing
 from postroom.engine.transit import Place
 from postroom.peer.client import PeerLink

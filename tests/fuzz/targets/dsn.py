@@ -29,7 +29,7 @@ from postroom.reports.facts import ReportedMessage, ReportedRecipient, ReportOri
 from postroom.reports.returned import ReturnedContent
 from postroom.smtp.server_terms import TermsOffered, fault_of
 from postroom.spool.embedded.changes import Put
-from postroom.spool.embedded.journal import encode_group
+from postroom.spool.embedded.group_record import encode_group
 from tests.fuzz.draw import Draw
 from tests.fuzz.target import Target, spelt
 

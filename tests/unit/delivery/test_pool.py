@@ -3,41 +3,51 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
 
 from postroom.core.limits import LimitKey
 from postroom.delivery.connection import Connection
+from postroom.delivery.deadlines import ClientDeadlines
 from postroom.delivery.pool import ConnectionPool
 from postroom.shaping.gate import UNBOUNDED, Gate
+from postroom.smtp.client import ClientSession
+from postroom.smtp.client_options import ClientOptions
 
 
-class Kept:
-    """Stands for a connection that is ready for mail."""
+class Wire(asyncio.Transport):
+    """A way to a host that greets, and closes its side a moment after QUIT."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.is_usable = True
-        self.idle_since = 0.0
-        self.key: object = None
-        self.on_closed: object = None
-        self.gates: tuple[Gate, ...] = ()
-        self.kept_at: tuple[Gate, ...] = ()
-        self.was_left = False
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self._connection = connection
+        self._is_closing = False
 
-    def quit(self) -> None:
-        self.was_left = True
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        loop = asyncio.get_running_loop()
+        if bytes(data).startswith(b"EHLO"):
+            self._connection.data_received(b"250 mx.test\r\n")
+        elif data == b"QUIT\r\n":
+            loop.call_later(0.01, self._connection.connection_lost, None)
 
-    def linger(self, on_lost: object) -> None:
-        self.was_left = True
-        asyncio.get_running_loop().call_later(0.01, on_lost)  # type: ignore[arg-type]
+    def is_closing(self) -> bool:
+        return self._is_closing
+
+    def close(self) -> None:
+        self._is_closing = True
+
+    abort = close
 
 
 def kept(name: str) -> Connection:
-    return cast(Connection, Kept(name))
+    """Return a connection that is ready for mail."""
+    connection = Connection(ClientSession(ClientOptions("us.test")), ClientDeadlines(), name)
+    connection.connection_made(Wire(connection))
+    connection.data_received(b"220 mx.test ESMTP\r\n")
+    assert connection.is_usable
+    return connection
 
 
 def left(*connections: Connection) -> list[str]:
-    return [one.name for one in cast(list[Kept], connections) if one.was_left]
+    return [one.host for one in connections if not one.is_usable]
 
 
 def test_a_full_pool_leaves_the_oldest_also_where_a_key_has_none_left() -> None:

@@ -15,7 +15,7 @@ from postroom.core.ids import QueueId
 from postroom.core.limits import Limit, LimitKey, Rate
 from postroom.queueing.lane import Entry, LaneKey
 from postroom.queueing.scheduler import Scheduler
-from postroom.shaping.gate import Gate, OwnGates
+from postroom.shaping.gate import Gate, Gates, OwnGates
 from postroom.shaping.pauses import Pause, Pauses
 from postroom.shaping.source import SourcePolicy
 
@@ -24,15 +24,28 @@ B = SourcePolicy("b", ("192.0.2.2", "2001:db8::2"))
 POOL = ChannelPolicy("c", concurrency=1000, site_concurrency=1000, sources=("a", "b"))
 
 
-class RatedGates(OwnGates):
+class RatedGates:
     """Gates with rates whose tokens a test hands out."""
 
+    def __init__(self) -> None:
+        self._own = OwnGates()
+        self.forgotten: list[LimitKey] = []
+
+    def gate(self, key: LimitKey, limit: Limit) -> Gate:
+        gate = self._own.gate(key, limit)
+        gate.has_rate = limit.rate is not None
+        return gate
+
     def change(self, gate: Gate, limit: Limit) -> None:
-        super().change(gate, limit)
+        self._own.change(gate, limit)
         gate.has_rate = limit.rate is not None
 
+    def forget(self, gate: Gate) -> None:
+        self.forgotten.append(gate.key)
+        self._own.forget(gate)
 
-def scheduler_with(*sources: SourcePolicy, gates: OwnGates | None = None) -> Scheduler:
+
+def scheduler_with(*sources: SourcePolicy, gates: Gates | None = None) -> Scheduler:
     scheduler = Scheduler(10_000, gates=gates or RatedGates(), entropy=random.Random(7))
     scheduler.departures.reconfigure(sources or (A, B))
     return scheduler
@@ -239,26 +252,20 @@ def test_a_limit_of_connections_of_a_source_leaves_mail_to_the_other() -> None:
 
 
 def test_what_is_not_used_any_more_is_given_back() -> None:
-    forgotten: list[LimitKey] = []
-
-    class Watched(RatedGates):
-        def forget(self, gate: Gate) -> None:
-            forgotten.append(gate.key)
-            super().forget(gate)
-
+    gates = RatedGates()
     limited = SourcePolicy("a", ("192.0.2.1",), concurrency=5)
-    scheduler = scheduler_with(limited, gates=Watched())
+    scheduler = scheduler_with(limited, gates=gates)
     add(scheduler, 0, channel=ChannelPolicy("c", sources=("a",)))
     [entry] = scheduler.tick(0.0)
     scheduler.prune(1e9)
-    assert forgotten == []
+    assert gates.forgotten == []
     scheduler.finish(entry, reached=True)
     lane = scheduler.lane(LaneKey("c", "s"))
     assert lane is not None
     # Turns that are not used are taken away, and then nobody knows the lane.
     assert scheduler.tick(0.0) == []
     scheduler.prune(1e9)
-    assert LimitKey("source", "a") in forgotten
+    assert LimitKey("source", "a") in gates.forgotten
 
 
 def test_a_reload_puts_other_sources_in_force_for_mail_that_waits() -> None:

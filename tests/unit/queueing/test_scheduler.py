@@ -6,11 +6,11 @@ import random
 
 from postroom.channels.policy import ChannelPolicy
 from postroom.core.ids import QueueId
-from postroom.core.limits import Limit
+from postroom.core.limits import Limit, LimitKey
 from postroom.queueing.lane import WINDOW_INITIAL, Entry, LaneKey
 from postroom.queueing.scheduler import Scheduler
 from postroom.queueing.suspensions import drain_others
-from postroom.shaping.gate import Gate, OwnGates
+from postroom.shaping.gate import Gate
 
 WIDE = ChannelPolicy("wide", concurrency=1000, site_concurrency=1000)
 
@@ -186,11 +186,22 @@ def test_any_order_of_events_keeps_the_limits_and_starts_everything_once() -> No
         assert len(started) == 100, f"seed {seed}"
 
 
-class NothingGranted(OwnGates):
+class NothingGranted:
     """Gates of a lender that has granted nothing yet."""
+
+    def __init__(self) -> None:
+        self._gates: dict[LimitKey, Gate] = {}
+
+    def gate(self, key: LimitKey, limit: Limit) -> Gate:
+        gate = self._gates.setdefault(key, Gate(key))
+        self.change(gate, limit)
+        return gate
 
     def change(self, gate: Gate, limit: Limit) -> None:
         gate.is_bounded = limit.slots is not None
+
+    def forget(self, gate: Gate) -> None:
+        del self._gates[gate.key]
 
 
 def test_what_is_added_after_all_was_cancelled_asks_for_its_gate() -> None:

@@ -13,7 +13,8 @@ from postroom.core.message import RecipientState
 from postroom.observe.events import EventList
 from postroom.spool.embedded import EmbeddedStore
 from postroom.spool.embedded.changes import Put
-from postroom.spool.embedded.journal import Group, encode_group, read_groups
+from postroom.spool.embedded.group_record import encode_group
+from postroom.spool.embedded.journal import Group, read_groups
 from postroom.spool.embedded.layout import create_queue
 from postroom.spool.embedded.store import open_store
 from postroom.spool.policy import SpoolPolicy

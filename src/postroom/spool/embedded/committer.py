@@ -23,9 +23,10 @@ from typing import Final
 
 import apsw
 
+from postroom.spool.embedded.appended import Begun
 from postroom.spool.embedded.changes import Change, Record
 from postroom.spool.embedded.commit_result import CommitResult, reply_error
-from postroom.spool.embedded.journal_writer import Begun, JournalWriter
+from postroom.spool.embedded.journal_writer import JournalWriter
 from postroom.spool.embedded.recent import Recent
 from postroom.spool.embedded.schema import WAL_PAGES
 from postroom.spool.embedded.segments import SegmentWriter

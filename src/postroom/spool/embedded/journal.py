@@ -1,20 +1,20 @@
-"""The journal: what changed, written behind the content it is about, in the same segment.
+"""The journal, read back: what changed, behind the content it is about, in the same segment.
 
 A group is content records and one group record, written and synced together; the group
 record says what the group changes, as JSON. Reading it back gives each whole group in the
 order of the commits.
 
-Owns the form of a group record's changes, and the rule which groups of a segment count.
+Owns the rule which groups of a segment count. How a group record is made is group_record.py's.
 
 Guarantees: 1. a group is read back whole or not at all.  2. What counts once is found again,
 also behind a damaged place.  3. Only what this queue wrote at this place is read back.
-Called by: spool.embedded.segments, recovery.  Raises: OSError, ContentCorrupt, QueueUnusable.
+Called by: spool.embedded.recovery.  Raises: OSError, ContentCorrupt, QueueUnusable.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -22,9 +22,8 @@ import msgspec
 
 from postroom.core.decoding import UNDECODABLE
 from postroom.core.errors import ContentCorrupt
-from postroom.core.message import NewMessage
 from postroom.spool.embedded import records
-from postroom.spool.embedded.changes import Change, Put, Record, Settle, TakeIn, puts_of
+from postroom.spool.embedded.changes import Put, Record, puts_of
 from postroom.spool.embedded.disk import Disk, DiskFile
 from postroom.spool.embedded.records import (
     GROUP_HEADER_OCTETS,
@@ -33,12 +32,10 @@ from postroom.spool.embedded.records import (
     SEGMENT_HEADER_OCTETS,
 )
 from postroom.spool.errors import QueueUnusable
-from postroom.spool.store import Arrival, Settlement
 
 _SEARCH_OCTETS: Final = 1024 * 1024
 _GROUP_OCTETS_MAX: Final = 1 << 30  # no group is longer; a larger length is damage
 
-_encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(list[Record]).decode
 
 
@@ -66,57 +63,6 @@ class Group(msgspec.Struct):
     puts: list[Put]
     begin: int
     octets: int
-
-
-def to_records(
-    changes: Iterable[Change], segment: int, places: dict[int, tuple[int, int]]
-) -> list[Record]:
-    """Return changes as the journal keeps them; `places`: (length, place) by id() of a message."""
-
-    def put(message: NewMessage) -> Put:
-        length, place = places[id(message)]
-        return Put(
-            message.id,
-            message.arrived_at,
-            length,
-            segment,
-            place,
-            message.envelope,
-            message.provenance,
-        )
-
-    found: list[Record] = []
-    for change in changes:
-        if isinstance(change, NewMessage):
-            found.append(put(change))
-        elif isinstance(change, Settlement):
-            reports = tuple([put(one) for one in change.reports]) if change.reports else ()
-            found.append(Settle(change.id, change.statuses, change.removes, reports))
-        elif isinstance(change, Arrival):
-            found.append(TakeIn(put(change.message), change.statuses, change.hold, change.crashes))
-        else:
-            found.append(change)
-    return found
-
-
-def messages_of(changes: Iterable[Change]) -> list[NewMessage]:
-    """Return every message whose content the changes bring, each object once."""
-    found: dict[int, NewMessage] = {}
-    for change in changes:
-        if isinstance(change, NewMessage):
-            found[id(change)] = change
-        elif isinstance(change, Settlement):
-            for report in change.reports:
-                found[id(report)] = report
-        elif isinstance(change, Arrival):
-            found[id(change.message)] = change.message
-    return list(found.values())
-
-
-def encode_group(identity: uuid.UUID, segment: int, place: int, changes: Sequence[Record]) -> bytes:
-    """Return the octets of a group record that stands at `place`."""
-    octets = _encode(changes) + b"\n"
-    return records.pack_group_header(identity, segment, place, octets) + octets
 
 
 def read_groups(

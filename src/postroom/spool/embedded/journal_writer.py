@@ -14,27 +14,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
-import msgspec
-
-from postroom.spool.embedded.changes import Change, Record
-from postroom.spool.embedded.journal import encode_group, messages_of, to_records
-from postroom.spool.embedded.recent import Position
+from postroom.spool.embedded.appended import Appended, Begun
+from postroom.spool.embedded.changes import Change
+from postroom.spool.embedded.group_record import encode_group, messages_of, to_records
 from postroom.spool.embedded.segments import Content, SegmentWriter
-
-
-class Appended(msgspec.Struct, frozen=True):
-    """A group in the journal: what it says and where its record is."""
-
-    records: list[Record]
-    position: Position
-
-
-class Begun(msgspec.Struct, frozen=True):
-    """A group that is written and not yet synced, the file to sync, and where that will end."""
-
-    group: Appended
-    descriptor: int
-    end: int
 
 
 class JournalWriter:
