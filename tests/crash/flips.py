@@ -7,7 +7,8 @@ opened, every message read; and what an operator would: `fsck`.
 An outcome is: refused (the queue or the base does not open, and the error names the file),
 quarantined (the content of a message is damaged, and is not given away), told (an event or fsck
 names it), or harmless (every message is as it was). Anything else is a violation: a message that
-is other than it was, or gone, and nobody was told.
+is other than it was, or gone, and nobody was told; and, of a flip in the control file, a message
+that is given out other than it was although somebody was told.
 
 Called by: tools.flips, tests.  Raises: nothing.
 """
@@ -157,6 +158,10 @@ async def _look(base: Path, spool: Spool, where: str) -> str:
         raise Violation(f"{where}: {spool.queues} became {manifest.queues}")
     told = [type(event).__name__ for event in events.events]
     quarantined = []
+    for one in spool.views.keys() & found.keys():  # type: ignore[call-overload]
+        # That somebody is told is not enough: mail goes nowhere else meanwhile.
+        if "/qf/" in where and found[one] != spool.views[one]:
+            raise Violation(f"{where}: {one} was {spool.views[one]}, is served as {found[one]}")
     changed = [
         one for one in spool.views.keys() | found.keys() if found.get(one) != spool.views.get(one)
     ]  # type: ignore[call-overload]
