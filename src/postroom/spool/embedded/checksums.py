@@ -32,16 +32,16 @@ _VFS: Final = "cksmvfs"
 def verifying_vfs() -> str:
     """Return the name of the VFS that verifies, "" where there is none on this machine."""
     try:
-        import apsw.sqlite_extra
-
-        connection = apsw.Connection(":memory:")
-        try:
-            # It stays for the whole life of the process.
-            apsw.sqlite_extra.load(connection, "cksumvfs")
-        finally:
-            connection.close()
-    except (ImportError, OSError, apsw.Error, apsw.sqlite_extra.NotAvailable):
+        from apsw.sqlite_extra import NotAvailable, load
+    except ImportError:
         return ""
+    connection = apsw.Connection(":memory:")
+    try:
+        load(connection, "cksumvfs")  # for the whole life of the process
+    except (OSError, apsw.Error, NotAvailable):
+        return ""
+    finally:
+        connection.close()
     return _VFS if _VFS in apsw.vfs_names() else ""
 
 
