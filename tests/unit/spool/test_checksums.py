@@ -14,6 +14,7 @@ from postroom.spool import fsck
 from postroom.spool.embedded import checksums, layout, schema
 from postroom.spool.embedded.queue_plan import prepare_base
 from postroom.spool.embedded.store import open_store
+from postroom.spool.errors import QueueUnusable
 from tests.contract.store_contract import message, queue_id
 from tests.unit.spool.test_opening import opened, policy_of
 
@@ -82,6 +83,17 @@ def test_a_repair_holds_what_a_damaged_page_tells_of_and_keeps_the_file_as_it_wa
     assert fsck.check(tmp_path / "queue1") == []
     assert control.with_name("queue.db.damaged").read_bytes() == damaged
     assert control.with_name("queue.db.damaged").stat().st_mode & 0o77 == 0
+
+
+def test_where_checksums_cannot_be_kept_a_file_with_some_is_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not checksums.verifying_vfs():
+        pytest.skip("this build of apsw has no cksumvfs: its wheels for Linux have it")
+    fill(tmp_path)
+    monkeypatch.setattr(schema, "verifying_vfs", lambda: "")
+    with pytest.raises(QueueUnusable, match="install apsw as a wheel"):
+        addresses(tmp_path)
 
 
 def test_a_file_that_was_made_without_checksums_is_used_as_it_is(

@@ -5,7 +5,7 @@ one in the last eight octets of each page, and verifies it whenever a page is re
 a page that is not what was written is an error (SQLITE_IOERR_DATA) and no row.
 
 A file has them from its making on; one that was made without them stays without. Where the
-extension cannot be loaded files are made without, and those with checksums are used unverified.
+extension cannot be loaded files are made without, and those with checksums are not opened.
 
 Called by: spool.embedded.schema, layout, store, reading, spool.fsck, spool.salvage.
 Raises: nothing, but apsw.Error and OSError from `wrong_pages`.

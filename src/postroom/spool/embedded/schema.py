@@ -133,6 +133,12 @@ def connect(
         connection.execute("PRAGMA cache_size = -16000")
         connection.execute("PRAGMA temp_store = MEMORY")
         check_version(connection, path)
+        if not disk.vfs and not verifying_vfs() and connection.reserve_bytes() == RESERVED_OCTETS:
+            # What we wrote would be taken for damage by those who verify.
+            raise QueueUnusable(
+                f"{path} has checksums of its pages, and the extension cksumvfs that keeps them is "
+                "missing: install apsw as a wheel"
+            )
     except BaseException:
         connection.close(True)
         raise
