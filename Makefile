@@ -23,7 +23,7 @@ TARGET ?= all
 FILE ?=
 PYTEST := $(PY) -m pytest -rs
 # Most scenarios wait more than they work. What was selected by ARGS runs alone, and may print.
-JOBS ?= $(if $(ARGS),0,3)
+JOBS ?= $(if $(ARGS),0,2)
 STRUCTURE := tests/unit/test_layers.py tests/unit/test_style.py tests/unit/test_rfc_index.py \
 	tests/unit/test_docs.py tests/unit/test_seeds_page.py
 

@@ -73,8 +73,11 @@ address = ["127.0.0.1:{port}"]
             assert daemon.port == port
             daemon.send("a@b.example", ["c@d.example"])
             sink.wait_for(1)
+            tokens = daemon.base / "spool/console/tokens.db"
+            # Made by the console: what root would make here, nobody could not read.
+            daemon.wait_until(tokens.exists, 30, "the console has its tokens")
             user = Http.of(daemon, Role.VIEWER)
-            os.chown(daemon.base / "spool/console/tokens.db", uid, gid)
+            os.chown(tokens, uid, gid)
             assert user.ask("GET", "/status").status == 200
 
             status = daemon.status()

@@ -68,7 +68,7 @@ from postroom.spool.store import (
 _T = TypeVar("_T")
 
 _DAMAGED: Final = (
-    "{} is damaged: {}; stop the server and see what 'postroom fsck --repair' can do, or bring the "
+    "{} is damaged: {}; stop the server and try postroom fsck --repair, or bring the "
     "file back from a backup or by 'sqlite3 .recover'. Nothing is sent from it."
 )
 _CLOSED: Final = Reply(451, "4.3.0", "the queue is closed")
