@@ -23,8 +23,8 @@ import msgspec
 from postroom.core.errors import ContentCorrupt
 from postroom.core.ids import QueueId
 from postroom.spool.embedded import records
-from postroom.spool.embedded.checksums import WRONG_CHECKSUM, is_damage, wrong_pages
-from postroom.spool.embedded.content import read_content
+from postroom.spool.embedded.checksums import is_damage, said_of, wrong_pages
+from postroom.spool.embedded.content import verify_content
 from postroom.spool.embedded.disk import Disk, RealDisk, read_whole
 from postroom.spool.embedded.layout import (
     QueueLayout,
@@ -38,7 +38,7 @@ from postroom.spool.embedded.reads import Reads
 from postroom.spool.embedded.recovery import DAMAGED, find_damage, is_ours
 from postroom.spool.embedded.schema import DAMAGE, connect
 from postroom.spool.errors import QueueBusy
-from postroom.spool.salvage import COPY, salvage
+from postroom.spool.salvage import quarantine, salvage
 
 _PAGE: Final = 1000  # messages read from the table at a time
 _WRONG_RECIPIENTS = (
@@ -104,7 +104,7 @@ def check(queue_dir: Path, *, repair: bool = False, disk: Disk | None = None) ->
     except apsw.IOError as error:
         if not is_damage(error):
             raise
-        return [Finding("control", control, WRONG_CHECKSUM)]
+        return [Finding("control", control, said_of(error))]
     finally:
         if lease is not None:
             lease.release()
@@ -123,9 +123,9 @@ def _check_pages(layout: QueueLayout, identity: uuid.UUID, *, repair: bool) -> l
         doubtful = salvage(control, layout.content, identity)
     except (apsw.Error, OSError) as error:
         # It is as it was: `sqlite3 .recover` is for it.
-        why = WRONG_CHECKSUM if is_damage(error) else error
-        return [Finding("control", str(control), f"{text}, and it cannot be salvaged: {why}")]
-    text += f"; as it was it is kept as {control.name}{COPY}"
+        text += f", and it cannot be salvaged: {said_of(error)}"
+        return [Finding("control", str(control), text)]
+    text += f"; as it was it is kept as {control.name}{DAMAGED}"
     return [
         Finding("control", str(control), text, repaired=True),
         *(
@@ -180,13 +180,7 @@ class _Check:
 
     def _quarantine(self, queue_id: str, reason: str) -> None:
         if self._repair:
-            self._connection.execute(
-                "UPDATE message SET hold = ? WHERE id = ? AND hold = ''",
-                (f"quarantine: {reason}", queue_id),
-            )
-            self._connection.execute(
-                "UPDATE recipient SET held = 1 WHERE message_id = ?", (queue_id,)
-            )
+            quarantine(self._connection, queue_id, reason)
 
     def _rows(self, statement: str, *values: object) -> list[Any]:
         return self._connection.execute(statement, values).fetchall()
@@ -242,7 +236,7 @@ class _Check:
     def _damage(self, queue_id: QueueId, segment: int, place: int, size: int) -> str | None:
         path = self._layout.content / records.segment_name(segment)
         try:
-            read_content(self._disk, path, queue_id, place, size, _nowhere)
+            verify_content(self._disk, path, queue_id, place, size)
         except FileNotFoundError:
             if not self._alone and self._moved(queue_id, segment):
                 return None
@@ -317,7 +311,3 @@ class _Check:
             self._found("orphan-segment", name, text, self._repair and ours)
             if self._repair and ours:
                 self._disk.unlink(path)
-
-
-async def _nowhere(ask: object) -> bytes:
-    raise AssertionError("a check does not stream content")

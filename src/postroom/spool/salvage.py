@@ -17,9 +17,8 @@ then as it was.
 
 from __future__ import annotations
 
-import shutil
 import uuid
-from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,14 +31,14 @@ from postroom.core.ids import QueueId
 from postroom.core.message import RecipientState
 from postroom.spool.embedded import records
 from postroom.spool.embedded.checksums import is_damage
-from postroom.spool.embedded.content import read_content
-from postroom.spool.embedded.disk import Disk, RealDisk
+from postroom.spool.embedded.content import verify_content
+from postroom.spool.embedded.disk import Disk, RealDisk, copy_durably
 from postroom.spool.embedded.reads import Beside
+from postroom.spool.embedded.recovery import DAMAGED
 from postroom.spool.embedded.schema import connect
 from postroom.spool.store import QUARANTINE
 
-COPY: Final = ".damaged"
-_REASON: Final = f"{QUARANTINE}its envelope lay on a page of the control file that was damaged"
+_REASON: Final = "its envelope lay on a page of the control file that was damaged"
 
 _REBUILD: Final = [
     statement.format(table)
@@ -71,41 +70,40 @@ def salvage(control: Path, content: Path, identity: uuid.UUID) -> list[QueueId]:
     `content` is the directory of its segments, whose records tell the ids of messages.
     """
     disk = RealDisk()
-    verified = connect(disk, control)
-    try:
-        # The journal's own page must be good, or mail could be lost or come twice.
-        verified.execute("SELECT segment, place FROM journal").fetchall()
+    with ExitStack() as opened:
         trusting = connect(disk, control)
-        try:
-            trusting.execute("PRAGMA checksum_verification = OFF")
-            trusting.execute("PRAGMA synchronous = FULL")
-            trusting.execute("PRAGMA temp_store = FILE")
-            trusting.create_scalar_function("_text", lambda *octets: _text(octets[0]), 1)
-            trusting.create_scalar_function("_beside", lambda *octets: _beside(octets[0]), 1)
-            trusting.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-            shutil.copy2(control, control.with_name(control.name + COPY))
-            doubtful = _doubtful(verified, trusting)
-            verified.close(True)
-            with trusting:
-                for statement in _REBUILD:
-                    trusting.execute(statement)
-                trusting.execute("UPDATE queue SET identity = ?", (str(identity),))
-                doubtful = [_named_right(trusting, disk, content, one) for one in doubtful]
-                _attach_strangers(trusting, doubtful)
-                for one in doubtful:
-                    trusting.execute(
-                        "UPDATE message SET hold = ? WHERE id = ? AND hold = ''", (_REASON, one)
-                    )
-                    trusting.execute("UPDATE recipient SET held = 1 WHERE message_id = ?", (one,))
-                    for statement in _MAKE_READABLE:
-                        trusting.execute(statement, (one,))
-            trusting.execute("VACUUM")
-            trusting.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        finally:
-            trusting.close(True)
-    finally:
-        verified.close(True)
+        opened.callback(trusting.close, True)
+        trusting.execute("PRAGMA checksum_verification = OFF")
+        trusting.execute("PRAGMA synchronous = FULL")
+        trusting.execute("PRAGMA temp_store = FILE")
+        trusting.create_scalar_function("_text", lambda *octets: _text(octets[0]), 1)
+        trusting.create_scalar_function("_beside", lambda *octets: _beside(octets[0]), 1)
+        doubtful = _doubtful(disk, control, trusting)
+        trusting.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        copy = control.with_name(control.name + DAMAGED)
+        disk.unlink(copy)
+        copy_durably(disk, control, copy)
+        with trusting:
+            for statement in _REBUILD:
+                trusting.execute(statement)
+            trusting.execute("UPDATE queue SET identity = ?", (str(identity),))
+            doubtful = [_named_right(trusting, disk, content, one) for one in doubtful]
+            _attach_strangers(trusting, doubtful)
+            for one in doubtful:
+                quarantine(trusting, one, _REASON)
+                for statement in _MAKE_READABLE:
+                    trusting.execute(statement, (one,))
+        trusting.execute("VACUUM")
+        trusting.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
     return doubtful
+
+
+def quarantine(connection: apsw.Connection, queue_id: str, reason: str) -> None:
+    """Hold a message for a reason; one that is held stays so for its own."""
+    connection.execute(
+        "UPDATE message SET hold = ? WHERE id = ? AND hold = ''", (QUARANTINE + reason, queue_id)
+    )
+    connection.execute("UPDATE recipient SET held = 1 WHERE message_id = ?", (queue_id,))
 
 
 def _named_right(connection: apsw.Connection, disk: Disk, content: Path, one: QueueId) -> QueueId:
@@ -123,7 +121,7 @@ def _named_right(connection: apsw.Connection, disk: Disk, content: Path, one: Qu
         found = records.unpack_record_header(head)
         if found is None or found[0] == one:
             return one
-        read_content(disk, path, found[0], place, size, _nowhere)
+        verify_content(disk, path, found[0], place, size)
         connection.execute("UPDATE message SET id = ? WHERE id = ?", (found[0], one))
     except (OSError, ContentCorrupt, apsw.ConstraintError):
         return one  # another check tells of its content
@@ -150,10 +148,6 @@ def _attach_strangers(connection: apsw.Connection, doubtful: list[QueueId]) -> N
             )
 
 
-async def _nowhere(read: Callable[[], bytes]) -> bytes:
-    raise AssertionError("nothing is streamed here")
-
-
 def _text(octets: Any) -> str:
     return bytes(octets).decode("utf-8", "replace")
 
@@ -166,15 +160,22 @@ def _beside(octets: Any) -> str:
     return _text(octets)
 
 
-def _doubtful(verified: apsw.Connection, trusting: apsw.Connection) -> list[QueueId]:
-    """Return the messages of which a page tells whose checksum is wrong."""
+def _doubtful(disk: Disk, control: Path, trusting: apsw.Connection) -> list[QueueId]:
+    """Return the messages of which a page tells whose checksum is wrong.
+
+    Raises apsw.IOError where the journal's own page is one: mail could be lost or come twice.
+    """
     found = []
-    for (one,) in trusting.execute("SELECT id FROM message ORDER BY id"):
-        try:
-            verified.execute("SELECT * FROM message WHERE id = ?", (one,)).fetchall()
-            verified.execute("SELECT * FROM recipient WHERE message_id = ?", (one,)).fetchall()
-        except apsw.IOError as error:
-            if not is_damage(error):
-                raise
-            found.append(one)
+    with ExitStack() as opened:
+        verified = connect(disk, control)
+        opened.callback(verified.close, True)
+        verified.execute("SELECT segment, place FROM journal").fetchall()
+        for (one,) in trusting.execute("SELECT id FROM message ORDER BY id"):
+            try:
+                verified.execute("SELECT * FROM message WHERE id = ?", (one,)).fetchall()
+                verified.execute("SELECT * FROM recipient WHERE message_id = ?", (one,)).fetchall()
+            except apsw.IOError as error:
+                if not is_damage(error):
+                    raise
+                found.append(one)
     return found

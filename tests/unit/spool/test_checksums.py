@@ -18,6 +18,10 @@ from postroom.spool.errors import QueueUnusable
 from tests.contract.store_contract import message, queue_id
 from tests.unit.spool.test_opening import opened, policy_of
 
+needs_checksums = pytest.mark.skipif(
+    not checksums.verifying_vfs(),
+    reason="this build of apsw has no cksumvfs: its wheels for Linux have it",
+)
 ADDRESS = b"someone.rare@far.example"
 
 
@@ -54,9 +58,8 @@ def addresses(base: Path, events: EventList | None = None) -> list[str]:
     return asyncio.run(main())
 
 
+@needs_checksums
 def test_an_address_that_became_another_is_not_read(tmp_path: Path) -> None:
-    if not checksums.verifying_vfs():
-        pytest.skip("this build of apsw has no cksumvfs: its wheels for Linux have it")
     control = fill(tmp_path)
     change_address(control)
     events = EventList()
@@ -68,11 +71,10 @@ def test_an_address_that_became_another_is_not_read(tmp_path: Path) -> None:
     assert (finding.kind, finding.about) == ("control", str(control)) and not finding.repaired
 
 
+@needs_checksums
 def test_a_repair_holds_what_a_damaged_page_tells_of_and_keeps_the_file_as_it_was(
     tmp_path: Path,
 ) -> None:
-    if not checksums.verifying_vfs():
-        pytest.skip("this build of apsw has no cksumvfs: its wheels for Linux have it")
     control = fill(tmp_path)
     change_address(control)
     damaged = control.read_bytes()
@@ -85,11 +87,10 @@ def test_a_repair_holds_what_a_damaged_page_tells_of_and_keeps_the_file_as_it_wa
     assert control.with_name("queue.db.damaged").stat().st_mode & 0o77 == 0
 
 
+@needs_checksums
 def test_where_checksums_cannot_be_kept_a_file_with_some_is_not_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not checksums.verifying_vfs():
-        pytest.skip("this build of apsw has no cksumvfs: its wheels for Linux have it")
     fill(tmp_path)
     monkeypatch.setattr(schema, "verifying_vfs", lambda: "")
     with pytest.raises(QueueUnusable, match="install apsw as a wheel"):

@@ -24,7 +24,6 @@ RESERVED_OCTETS: Final = 8
 """At the end of each page; more or less, and the extension keeps no checksum."""
 # https://sqlite.org/fileformat.html §1.3: where the first page tells of pages.
 _PAGE_SIZE_AT, _RESERVED_AT, _HEAD_OCTETS = 16, 20, 100
-WRONG_CHECKSUM: Final = "a page is not what was written to it"
 _VFS: Final = "cksmvfs"
 
 
@@ -70,3 +69,8 @@ def is_damage(error: BaseException) -> bool:
     """Say whether an error is that of a page whose checksum is wrong."""
     code = getattr(error, "extendedresult", 0)  # its type does not tell of it
     return isinstance(error, apsw.IOError) and code == apsw.SQLITE_IOERR_DATA
+
+
+def said_of(error: BaseException) -> str:
+    """Return what an error says; SQLite's own words for a wrong checksum are those of any other."""
+    return "a page is not what was written to it" if is_damage(error) else str(error)

@@ -4,7 +4,7 @@ Owns nothing that stays open, except a streamed content, which keeps its file: i
 readable when its segment is unlinked meanwhile.
 
 Guarantees: no octet is given away of a record that was damaged when it was opened.
-Called by: spool.embedded.store, fsck.  Raises: ContentCorrupt.
+Called by: spool.embedded.store, spool.fsck, spool.salvage.  Raises: ContentCorrupt.
 """
 
 from __future__ import annotations
@@ -56,6 +56,18 @@ def read_content(
     finally:
         if size_octets <= PIECE_OCTETS:
             file.close()
+
+
+def verify_content(disk: Disk, path: Path, queue_id: QueueId, place: int, size_octets: int) -> None:
+    """Raise ContentCorrupt where a record is damaged, FileNotFoundError where its segment is gone.
+
+    It is verified as it is opened, so that nothing of it is streamed.
+    """
+    read_content(disk, path, queue_id, place, size_octets, _in_no_thread)
+
+
+async def _in_no_thread(read: Callable[[], bytes]) -> bytes:
+    raise AssertionError("what is verified is not given away")
 
 
 def read_head(disk: Disk, path: Path, place: int, octets: int) -> bytes:

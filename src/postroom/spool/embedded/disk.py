@@ -328,3 +328,18 @@ def read_whole(disk: Disk, path: Path, limit: int) -> bytes:
         return file.read_at(0, limit)
     finally:
         file.close()
+
+
+def copy_durably(disk: Disk, path: Path, copy: Path) -> None:
+    """Copy a file to one that must not exist."""
+    source, target = disk.open(path), disk.create(copy)
+    try:
+        place = 0
+        while piece := source.read_at(place, _PIECE_OCTETS):
+            target.append([piece])
+            place += len(piece)
+        target.sync()
+    finally:
+        source.close()
+        target.close()
+    disk.sync_directory(copy.parent)

@@ -18,7 +18,7 @@ import apsw
 from postroom.core.decoding import UNDECODABLE
 from postroom.core.errors import StoreUnavailable
 from postroom.observe.events import EventSink, StoreFailed
-from postroom.spool.embedded.checksums import WRONG_CHECKSUM, is_damage
+from postroom.spool.embedded.checksums import is_damage, said_of
 from postroom.spool.embedded.contents import UNREADABLE
 
 T = TypeVar("T")
@@ -57,12 +57,11 @@ class Reading:
     def _tell(self, error: StoreUnavailable) -> None:
         cause = error.__cause__
         assert cause is not None
-        is_page = is_damage(cause)
-        is_damaged = is_page or isinstance(cause, (*DAMAGED_ROW, apsw.CorruptError))
+        is_damaged = is_damage(cause) or isinstance(cause, (*DAMAGED_ROW, apsw.CorruptError))
         if is_damaged and repr(cause) != self._told:
             self._told = repr(cause)
-            why = WRONG_CHECKSUM if is_page else cause
-            self._events.emit(StoreFailed(error=f"the control file is damaged: {why}", changes=0))
+            text = f"the control file is damaged: {said_of(cause)}"
+            self._events.emit(StoreFailed(error=text, changes=0))
 
 
 def converted(question: Callable[[], T]) -> T:

@@ -22,14 +22,13 @@ import msgspec
 from postroom.observe.events import EventSink, JournalDamaged
 from postroom.spool.embedded import records
 from postroom.spool.embedded.changes import Record
-from postroom.spool.embedded.disk import Disk, read_whole
+from postroom.spool.embedded.disk import Disk, copy_durably, read_whole
 from postroom.spool.embedded.journal import Damage, holds_groups, read_groups
 from postroom.spool.embedded.ledger import Ledger, Line
 from postroom.spool.embedded.records import SEGMENT_HEADER_OCTETS
 
 DAMAGED: Final = ".damaged"
 """What stands behind the name of a copy that was set aside."""
-_PIECE_OCTETS: Final = 1024 * 1024
 
 
 def load_ledger(connection: apsw.Connection) -> Ledger:
@@ -165,19 +164,8 @@ def set_aside(disk: Disk, directory: Path, number: int) -> str:
     """
     path = directory / records.segment_name(number)
     copy = path.with_name(path.name + DAMAGED)
-    if disk.exists(copy):
-        return copy.name
-    source, target = disk.open(path), disk.create(copy)
-    try:
-        place = 0
-        while piece := source.read_at(place, _PIECE_OCTETS):
-            target.append([piece])
-            place += len(piece)
-        target.sync()
-    finally:
-        source.close()
-        target.close()
-    disk.sync_directory(directory)
+    if not disk.exists(copy):
+        copy_durably(disk, path, copy)
     return copy.name
 
 

@@ -28,7 +28,7 @@ from postroom.core.message import Content, NewMessage, StoredMessage
 from postroom.core.reply import Reply
 from postroom.observe.events import EventSink
 from postroom.spool.embedded.changes import Change, Delete, Hold, MakeDue, Release, SetCrashes
-from postroom.spool.embedded.checksums import WRONG_CHECKSUM, is_damage
+from postroom.spool.embedded.checksums import is_damage, said_of
 from postroom.spool.embedded.committer import Committer
 from postroom.spool.embedded.compaction import Compactor
 from postroom.spool.embedded.contents import Contents
@@ -103,7 +103,7 @@ def open_store(
     except apsw.IOError as error:
         lease.release()
         if is_damage(error):
-            raise QueueUnusable(_DAMAGED.format(layout.control, WRONG_CHECKSUM)) from error
+            raise QueueUnusable(_DAMAGED.format(layout.control, said_of(error))) from error
         # Of a full disk too: SQLite says so where there is no room for the index of its WAL.
         raise QueueUnusable(f"{queue_dir}: its disk is full or fails: {error}") from error
     except DAMAGE as error:
